@@ -1,0 +1,1 @@
+"""One verb per use: each a plain function (service) and a command (cli)."""

@@ -1,0 +1,108 @@
+"""Score weights and the simple rules on the test part of a family: `fomo evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fomo.app.errors import UsageError
+from fomo.app.service.forecasting import load_weights
+from fomo.city import City
+from fomo.evaluation.protocol import evaluate as evaluate_forecaster
+from fomo.evaluation.questions import Question, TaskName, family_questions
+from fomo.evaluation.rows import Row, row
+from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.rules import rules_for
+from fomo.sources import data_folder, read_family
+from fomo.windows.task import ContextMode
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows of a table, FoMo's first, and what a reader must know beside them."""
+
+    rows: list[Row]
+    remarks: list[str]
+
+
+def evaluate(
+    folder: Path | None,
+    family: str,
+    task: TaskName,
+    *,
+    weights: str,
+    context: ContextMode = "none",
+    samples: int = 20,
+    seed: int = 0,
+    past_week: bool | None = None,
+    next_week: bool = False,
+    fold: int = 0,
+    device: str = "auto",
+    progress: bool = False,
+) -> Evaluation:
+    """One row per forecaster on the test part of a family (`family` or `family/region`).
+
+    The test part is one fold where the file has folds, the second week with `next_week`, and the last fifth of
+    the time elsewhere. `past_week` None leaves it to the split: see `questions.family_questions`.
+    Raises `CityError`, `CheckpointError`, `UsageError`.
+    """
+    if samples < 1:
+        raise UsageError(f"--samples {samples}: one member at least")
+    cities = _cities(folder, family)
+    model = load_weights(weights, device)
+
+    def ask(known: ContextMode) -> list[Question]:
+        return family_questions(
+            cities,
+            task,
+            context=known,
+            split="next_week" if next_week else None,
+            fold=fold,
+            past_week=past_week,
+            reference=model.checkpoint.references.get(str(cities[0].attrs["family"])),
+        )
+
+    used = context_used(model, context)
+    questions = ask(used)
+    rule_questions = questions if context == used else ask(context)
+    scores = [evaluate_forecaster(model, questions, samples=samples, seed=seed, progress=progress)]
+    for rule in rules_for(context, questions[0].past_week, task):
+        scores.append(evaluate_forecaster(rule, rule_questions, samples=samples, seed=seed, progress=progress))
+    return Evaluation([row(score) for score in scores], _remarks(questions, used, context))
+
+
+def context_used(model: FoMo, asked: ContextMode) -> ContextMode:
+    """What the network reads of the users. It has no input for them yet, so: none."""
+    return "none"
+
+
+def _cities(folder: Path | None, name: str) -> list[City]:
+    """The family, or one region of it."""
+    cities = read_family(data_folder(folder), name.split("/")[0])
+    if "/" not in name:
+        return cities
+    chosen = [city for city in cities if city.attrs["name"] == name]
+    if not chosen:
+        names = ", ".join(str(city.attrs["name"]) for city in cities)
+        raise UsageError(f"--city {name}: there is no such region; there are {names}")
+    return chosen
+
+
+def _remarks(questions: Sequence[Question], used: ContextMode, asked: ContextMode) -> list[str]:
+    first = questions[0]
+    parts = {"fold": "unseen regions (one fold)", "last_fifth": "the last fifth of the time", "next_week": "next week"}
+    remarks = [
+        f"{len(questions)} windows of {len({question.region for question in questions})} region(s), "
+        f"{parts[first.split]}; 1 = {first.reference:.6g} {first.task.window.attrs['unit']} ({first.scale}); "
+        f"past week {'known' if first.past_week else 'not known'}"
+    ]
+    if used != asked:
+        remarks.append(
+            f"these weights do not read users: FoMo's row has context {used!r}, the rules' have {asked!r}, "
+            "and the two are no fair comparison"
+        )
+    return remarks
+
+
+__all__ = ["Evaluation", "context_used", "evaluate"]

@@ -1,0 +1,128 @@
+"""Forecast, generate and fill a city of a file, and write what comes out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fomo.app.errors import UsageError
+from fomo.app.service.outputs import Outputs
+from fomo.city import City
+from fomo.forecast import Forecast
+from fomo.forecasters.fomo import FoMo, load
+
+DEFAULT_WEIGHTS = "fomo-tiny"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A forecast, the files it was written to and the seconds that the network took."""
+
+    forecast: Forecast
+    written: list[Path]
+    seconds: float
+
+
+def load_weights(weights: str = DEFAULT_WEIGHTS, device: str = "auto") -> FoMo:
+    """The network on a device ('auto' takes a GPU if there is one). Raises `CheckpointError`, `UsageError`."""
+    return load(weights, device=choose_device(device))
+
+
+def choose_device(device: str) -> str:
+    """'cpu' or 'cuda'. Raises `UsageError` where a GPU is asked for and there is none."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise UsageError("--device cuda: this PyTorch sees no CUDA GPU; use --device cpu")
+    return ("cuda" if there else "cpu") if device == "auto" else device
+
+
+def forecast(
+    city: City,
+    outputs: Outputs,
+    *,
+    weights: str = DEFAULT_WEIGHTS,
+    horizon: int = 16,
+    history: int | None = None,
+    samples: int = 20,
+    seed: int = 0,
+    past_week: bool = True,
+    device: str = "auto",
+) -> Answer:
+    """The steps after the end of a city."""
+    _check_samples(samples)
+    if history is not None and history < 1:
+        raise UsageError(f"--history {history}: look back on one step at least")
+    return _answer(
+        city, outputs, weights, device, lambda model: model.forecast(city, horizon, history, samples, seed, past_week)
+    )
+
+
+def generate(
+    city: City,
+    area: np.ndarray,
+    outputs: Outputs,
+    *,
+    weights: str = DEFAULT_WEIGHTS,
+    samples: int = 20,
+    seed: int = 0,
+    device: str = "auto",
+) -> Answer:
+    """All times of the cells of `area` (bool (y, x)), as if they had no history."""
+    _check_samples(samples)
+    return _answer(city, outputs, weights, device, lambda model: model.generate(city, area, samples, seed))
+
+
+def fill(
+    city: City,
+    outputs: Outputs,
+    *,
+    weights: str = DEFAULT_WEIGHTS,
+    samples: int = 20,
+    seed: int = 0,
+    device: str = "auto",
+) -> Answer:
+    """The values of covered cells that were not recorded; the others come back untouched."""
+    _check_samples(samples)
+    return _answer(city, outputs, weights, device, lambda model: model.fill(city, samples, seed))
+
+
+def _answer(city: City, outputs: Outputs, weights: str, device: str, ask: Callable[[FoMo], Forecast]) -> Answer:
+    outputs.check()
+    model = load_weights(weights, device)
+    began = time.perf_counter()
+    found = ask(model)
+    return Answer(found, outputs.write(found, city), time.perf_counter() - began)
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise UsageError(f"--samples {samples}: one member at least")
+
+
+def parse_area(text: str, city: City) -> np.ndarray:
+    """'y0:y1,x0:x1' (rows from the south, columns from the west, ends left out) as bool (y, x).
+
+    Raises `UsageError`.
+    """
+    found = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)
+    height, width = city.sizes["y"], city.sizes["x"]
+    if found is None:
+        raise UsageError(f"--area {text!r}: write rows and columns as y0:y1,x0:x1, for example 2:4,0:3")
+    y0, y1, x0, x1 = map(int, found.groups())
+    if not (y0 < y1 <= height and x0 < x1 <= width):
+        raise UsageError(f"--area {text!r} does not lie on the grid of {height} x {width} cells: 0:{height},0:{width}")
+    area = np.zeros((height, width), bool)
+    area[y0:y1, x0:x1] = True
+    if area.all():
+        raise UsageError(f"--area {text!r} is the whole city: leave some cells to generate it from")
+    return area
+
+
+__all__ = ["Answer", "choose_device", "fill", "forecast", "generate", "load_weights", "parse_area"]

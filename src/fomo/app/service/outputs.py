@@ -1,0 +1,136 @@
+"""Where results go: checked before the work begins, so that a wrong path costs nothing.
+
+A Zarr folder replaces only what is of its own kind: `--out city.zarr` cannot delete the city it was read from.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from fomo.app.errors import UsageError
+from fomo.city import City
+from fomo.evaluation.figures import forecast_figure, save_figure
+from fomo.evaluation.tables import whole_file
+from fomo.forecast import Forecast, make_forecast
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+TABLES = (".csv", ".parquet")
+#: Observed steps that a figure shows before a forecast.
+SHOWN_HISTORY = 48
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files of one forecast; `table` and `figure` are left out where None."""
+
+    forecast: Path
+    table: Path | None = None
+    figure: Path | None = None
+
+    def check(self) -> Outputs:
+        """Itself, if everything can be written. Raises `UsageError`."""
+        check_folder(self.forecast, holds="asked", kind="a forecast")
+        if self.table is not None:
+            check_file(self.table, TABLES)
+        if self.figure is not None:
+            check_file(self.figure, (".png",))
+        return self
+
+    def write(self, forecast: Forecast, city: City) -> list[Path]:
+        """Write all of them; `city` is what was observed. Returns the paths."""
+        written = [forecast.save(self.forecast)]
+        if self.table is not None:
+            written.append(write_table(forecast, self.table))
+        if self.figure is not None:
+            written.append(save_figure(forecast_figure(city, with_history(city, forecast)), self.figure))
+        return written
+
+
+def check_file(path: Path, suffixes: tuple[str, ...]) -> Path:
+    """The path, if a file of one of these kinds can be written there. Raises `UsageError`."""
+    if path.suffix not in suffixes:
+        raise UsageError(f"cannot write {path}: the file name must end in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder; name a file")
+    return _check_place(path)
+
+
+def check_folder(path: Path, *, holds: str, kind: str) -> Path:
+    """The path, if nothing is there or a Zarr folder of the same kind, one with the variable `holds`."""
+    if path.exists() and not (path / holds / "zarr.json").exists():
+        raise UsageError(f"{path} exists and is not {kind}: it would be lost; name another --out or remove it")
+    return _check_place(path)
+
+
+def _check_place(path: Path) -> Path:
+    """The path, if its folder is there or can be made. Raises `UsageError`."""
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UsageError(f"cannot write {path}: {parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: no permission to write into {parent}")
+    return path
+
+
+def with_history(city: City, forecast: Forecast, steps: int = SHOWN_HISTORY) -> Forecast:
+    """The forecast with the observed steps before it, for a figure. Itself where it holds observed steps already."""
+    begins = forecast.dataset["time"].values[0]
+    before = city.isel(time=city["time"].values < begins).isel(time=slice(-steps, None))
+    if before.sizes["time"] == 0:
+        return forecast
+    seen, members = before["traffic"].values, forecast.samples.values
+    time = np.concatenate([before["time"].values, forecast.dataset["time"].values])
+    window = city.isel(time=slice(-1, None)).reindex(time=time)
+    known = {"forecaster", "context", "seed", "city", "unit", "step_minutes"}
+    return make_forecast(
+        np.concatenate([np.broadcast_to(seen, (len(members), *seen.shape)), members], axis=1),
+        np.concatenate([np.zeros(seen.shape, bool), forecast.asked.values]),
+        window,
+        forecaster=str(forecast.attrs["forecaster"]),
+        context=str(forecast.attrs["context"]),
+        seed=int(forecast.attrs["seed"]),
+        provenance={key: value for key, value in forecast.attrs.items() if key not in known},
+    )
+
+
+def forecast_frame(forecast: Forecast) -> pl.DataFrame:
+    """One row per asked value: time, row, col, y, x, lon and lat if known, mean, quantiles and unit."""
+    step, row, column = np.nonzero(forecast.asked.values)
+    data = forecast.dataset
+    columns: dict[str, np.ndarray | pl.Series] = {
+        "time": data["time"].values[step].astype("datetime64[us]"),
+        "row": row,
+        "col": column,
+        "y": data["y"].values[row],
+        "x": data["x"].values[column],
+    }
+    for name in ("lon", "lat"):
+        if name in data.coords:
+            columns[name] = data[name].values[row, column]
+    members = forecast.samples.values[:, step, row, column]
+    columns["mean"] = members.mean(0)
+    for q, values in zip(QUANTILES, np.quantile(members, QUANTILES, axis=0), strict=True):
+        columns[f"q{100 * q:02.0f}"] = values
+    frame = pl.DataFrame(columns).with_columns(pl.lit(str(forecast.attrs["unit"])).alias("unit"))
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+
+
+def write_table(forecast: Forecast, path: Path) -> Path:
+    """`forecast_frame` as .csv or .parquet, whole or not at all. Returns the path."""
+    frame = forecast_frame(forecast)
+    with whole_file(path) as fresh:
+        if path.suffix == ".csv":
+            frame.write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M", float_precision=6)
+        else:
+            frame.write_parquet(fresh)
+    return path
+
+
+__all__ = ["Outputs", "check_file", "check_folder", "forecast_frame", "with_history", "write_table"]

@@ -1,0 +1,266 @@
+"""The noun at every border of FoMo: a city's traffic on a grid of cells, as one validated dataset.
+
+A `City` is an `xarray.Dataset`:
+
+    traffic   (time, y, x)      float32  volume per granularity period; NaN = not recorded, 0 = measured zero
+    users     (time, y, x)      float32  optional: users per cell and period
+    poi       (category, y, x)  float32  optional: points of interest per cell and category
+    residents (y, x)            float32  optional: people who live in the cell
+    covered   (y, x)            bool     False where no traffic is ever recorded
+
+`time` is local wall-clock, evenly spaced by `attrs["step_minutes"]`, a divisor of a day. `y` and `x` are cell
+centres in kilometres, `y` growing to the north. Attributes say what the numbers are and where they come from;
+`SCHEMA_ATTRIBUTES` lists them. Everything is in physical units: scaling happens inside the forecasters.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+City: TypeAlias = xr.Dataset
+
+SCHEMA_VERSION = 1
+MINUTES_PER_DAY = 24 * 60
+
+#: attribute -> what it says. All are present in every valid city; text may be empty, never missing.
+SCHEMA_ATTRIBUTES = {
+    "schema_version": "version of this schema",
+    "name": "short unique name, 'family' or 'family/region'",
+    "family": "cities that share a unit and a scale, e.g. all regions of one release",
+    "step_minutes": "granularity period in minutes, a divisor of 1440",
+    "cell_km": "edge of a cell in kilometres; 0 where the source does not say",
+    "layout": "'grid' where neighbours in the array are neighbours on the ground, 'list' where they are not",
+    "time_zone": "IANA zone of the wall clock, '' where unknown",
+    "calendar": "'date' for real dates; 'weekday' where only weekday and time of day are real",
+    "unit": "unit of traffic",
+    "licence": "licence stated by the source",
+    "source": "where the numbers come from",
+    "sha256": "hash of the input file, '' for made data",
+    "synthetic": "1 where the traffic was made, 0 where it was measured",
+}
+
+
+class CityError(ValueError):
+    """A dataset is not a city. The message names the variable, the place and the remedy."""
+
+
+def make_city(
+    traffic: np.ndarray,
+    *,
+    name: str,
+    start: str | np.datetime64,
+    step_minutes: int,
+    family: str | None = None,
+    users: np.ndarray | None = None,
+    poi: np.ndarray | None = None,
+    poi_names: Sequence[str] | None = None,
+    residents: np.ndarray | None = None,
+    covered: np.ndarray | None = None,
+    lon: np.ndarray | None = None,
+    lat: np.ndarray | None = None,
+    cell_km: float = 0.0,
+    layout: str = "grid",
+    time_zone: str = "",
+    calendar: str = "date",
+    unit: str = "unknown volume per period",
+    licence: str = "none stated",
+    source: str = "",
+    sha256: str = "",
+    synthetic: bool = False,
+    time: np.ndarray | None = None,
+    **extra: Any,
+) -> City:
+    """A validated city from plain arrays.
+
+    `traffic` and `users` are (time, y, x), `poi` (category, y, x), `residents`, `covered`, `lon`, `lat` (y, x).
+    `time` replaces the even axis made of `start` and `step_minutes`. `extra` becomes attributes (e.g. `fold=0`).
+    `covered` defaults to the cells with at least one recorded value. Raises `CityError`.
+    """
+    traffic = np.asarray(traffic, dtype=np.float32)
+    if traffic.ndim != 3:
+        raise CityError(f"traffic of {name!r} has {traffic.ndim} axes; it needs three: (time, y, x)")
+    steps, height, width = traffic.shape
+    if time is None:
+        time = np.datetime64(str(start)).astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
+    edge = cell_km or 1.0
+    variables: dict[str, Any] = {
+        "traffic": (("time", "y", "x"), traffic, {"units": unit}),
+        "covered": (("y", "x"), np.isfinite(traffic).any(0) if covered is None else np.asarray(covered, bool)),
+    }
+    if users is not None:
+        variables["users"] = (("time", "y", "x"), np.asarray(users, np.float32), {"units": "users per period"})
+    if residents is not None:
+        variables["residents"] = (("y", "x"), np.asarray(residents, np.float32), {"units": "people"})
+    coordinates: dict[str, Any] = {
+        "time": np.asarray(time).astype("datetime64[ns]"),
+        "y": ("y", (np.arange(height) + 0.5) * edge, {"units": "km"}),
+        "x": ("x", (np.arange(width) + 0.5) * edge, {"units": "km"}),
+    }
+    if poi is not None:
+        variables["poi"] = (("category", "y", "x"), np.asarray(poi, np.float32), {"units": "count"})
+        names = list(poi_names) if poi_names is not None else [f"unnamed {i}" for i in range(len(poi))]
+        if len(names) != len(poi):
+            raise CityError(f"poi of {name!r} has {len(poi)} layers but {len(names)} names: give one name a layer")
+        coordinates["category"] = np.asarray(names, dtype=str)
+    if lon is not None and lat is not None:
+        coordinates["lon"] = (("y", "x"), np.asarray(lon, np.float64), {"units": "degrees_east"})
+        coordinates["lat"] = (("y", "x"), np.asarray(lat, np.float64), {"units": "degrees_north"})
+    city = xr.Dataset(variables, coordinates)
+    city.attrs = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "family": family or name,
+        "step_minutes": int(step_minutes),
+        "cell_km": float(cell_km),
+        "layout": layout,
+        "time_zone": time_zone,
+        "calendar": calendar,
+        "unit": unit,
+        "licence": licence,
+        "source": source,
+        "sha256": sha256,
+        "synthetic": int(synthetic),
+        **extra,
+    }
+    return validate(city)
+
+
+def validate(city: City) -> City:
+    """The city itself if it keeps the schema; otherwise `CityError` naming variable, place and remedy."""
+    if not isinstance(city, xr.Dataset):
+        raise CityError(f"a city is an xarray.Dataset, not {type(city).__name__}: build one with fomo.make_city")
+    missing = [name for name in SCHEMA_ATTRIBUTES if name not in city.attrs]
+    if missing:
+        raise CityError(f"the city lacks the attributes {missing}: build it with fomo.make_city")
+    name = city.attrs["name"]
+    if "traffic" not in city:
+        raise CityError(f"city {name!r} has no variable 'traffic' (time, y, x)")
+    _check_axes(city, name)
+    _check_time(city, name)
+    for variable in ("traffic", "users", "poi", "residents"):
+        if variable in city:
+            _check_amount(city, variable, name)
+    if city.attrs["layout"] not in ("grid", "list"):
+        raise CityError(f"city {name!r} has layout {city.attrs['layout']!r}: it is 'grid' or 'list'")
+    return city
+
+
+def _check_axes(city: City, name: str) -> None:
+    axes = {
+        "traffic": ("time", "y", "x"),
+        "users": ("time", "y", "x"),
+        "poi": ("category", "y", "x"),
+        "residents": ("y", "x"),
+        "covered": ("y", "x"),
+    }
+    for variable, expected in axes.items():
+        if variable in city and city[variable].dims != expected:
+            raise CityError(
+                f"{variable} of {name!r} has the axes {city[variable].dims}; it needs {expected}: transpose it"
+            )
+    if "covered" not in city:
+        raise CityError(f"city {name!r} has no variable 'covered' (y, x): build it with fomo.make_city")
+    for axis in ("time", "y", "x"):
+        if city.sizes[axis] == 0:
+            raise CityError(f"city {name!r} is empty along {axis!r}")
+
+
+def _check_time(city: City, name: str) -> None:
+    step = int(city.attrs["step_minutes"])
+    if step <= 0 or MINUTES_PER_DAY % step:
+        raise CityError(
+            f"the step of {name!r} is {step} minutes, which does not divide a day: aggregate to 15, 30 or 60"
+        )
+    time = city["time"].values
+    if time.dtype.kind != "M" or np.isnat(time).any():
+        raise CityError(f"the time axis of {name!r} is not made of dates: parse it to datetime64")
+    if time.size < 2:
+        return
+    gaps = np.diff(time) / np.timedelta64(1, "m")
+    wrong = np.flatnonzero(gaps != step)
+    if wrong.size:
+        at = int(wrong[0])
+        before, after = (np.datetime_as_string(time[at + i], unit="m") for i in (0, 1))
+        if gaps[at] < 0:
+            fault, remedy = "is not sorted", "sort it"
+        elif gaps[at] == 0:
+            fault, remedy = "repeats", "drop or sum the duplicates"
+        else:
+            fault, remedy = "is uneven", "insert the missing periods as NaN or cut the city there"
+        raise CityError(
+            f"time of {name!r} {fault}: {before} is followed by {after} but the step is {step} min: {remedy}"
+        )
+
+
+def _check_amount(city: City, variable: str, name: str) -> None:
+    values = city[variable].values
+    bad = np.isinf(values) | (values < 0)
+    if bad.any():
+        place = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        where = ", ".join(f"{axis}={index}" for axis, index in zip(city[variable].dims, place, strict=True))
+        if "time" in city[variable].dims:
+            where += f" ({np.datetime_as_string(city['time'].values[place[0]], unit='m')})"
+        raise CityError(
+            f"{variable} of {name!r} is {values[place]} at {where}; {int(bad.sum())} such values: "
+            "amounts are finite and not negative; write NaN where nothing was recorded"
+        )
+
+
+def save_city(city: City, path: str | Path) -> Path:
+    """Write the city as Zarr v3, atomically: a failed write leaves what was there before. Returns the path."""
+    validate(city)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        city.to_zarr(fresh, zarr_format=3, consolidated=False)
+        if path.exists():
+            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+            path.rename(old)
+            fresh.rename(path)
+            shutil.rmtree(old)
+        else:
+            fresh.rename(path)
+    finally:
+        if fresh.exists():
+            shutil.rmtree(fresh)
+    return path
+
+
+def open_city(path: str | Path) -> City:
+    """Read a city written by `save_city` and validate it. Raises `CityError` where there is none."""
+    path = Path(path)
+    if not (path / "zarr.json").exists():
+        raise CityError(f"{path} is not a city on disk (no zarr.json): write one with fomo.save_city or 'fomo data'")
+    return validate(xr.open_zarr(path, consolidated=False).load())
+
+
+def steps_per_day(city: City) -> int:
+    """Granularity periods in a day."""
+    return MINUTES_PER_DAY // int(city.attrs["step_minutes"])
+
+
+def mock_city(steps: int = 96, height: int = 4, width: int = 4, step_minutes: int = 60, seed: int = 0) -> City:
+    """A small random city that keeps the schema; for tests. `sources.synthetic` makes a lifelike one."""
+    random = np.random.default_rng(seed)
+    hours = np.arange(steps) * step_minutes / 60
+    rhythm = 1.2 + np.sin(2 * np.pi * (hours - 9) / 24)
+    level = random.lognormal(1.0, 0.8, (height, width))
+    noise = random.lognormal(0.0, 0.1, (steps, height, width))
+    return make_city(
+        rhythm[:, None, None] * level * noise,
+        name="mock",
+        start="2024-01-01T00:00",
+        step_minutes=step_minutes,
+        cell_km=1.0,
+        unit="GB per period",
+        source="fomo.mock_city",
+        synthetic=True,
+    )

@@ -1,0 +1,1 @@
+"""Scores, protocols, tables and figures. Reads forecasts, never the model."""

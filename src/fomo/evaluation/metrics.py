@@ -1,0 +1,239 @@
+"""Scores of ensembles, each as a plain formula, and `ErrorSums` which adds them up window by window.
+
+`members` are (N, n) or (N, ...), `truth` (n) or (...), both finite and in one unit. What the fair scores
+estimate is the score of the distribution behind the members, not of this ensemble, so that 8 and 64 members
+compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+#: The divergence of Jensen and Shannon is taken between histograms of this many equal bins on [0, 1], in
+#: bits.
+JSD_BINS = 100
+
+#: The place of the truth among the members is counted in this many bins: central intervals at steps of 10 %.
+PIT_BINS = 20
+
+
+def crps(members: np.ndarray, truth: np.ndarray, fair: bool = True) -> np.ndarray:
+    """Continuous ranked probability score of every value, shape of `truth`, in its unit; lower is better.
+
+    E|X - y| - E|X - X'| / 2. Fair (Ferro 2014): the second expectation is over pairs of different members.
+    Not fair: over all pairs, the CRPS of the ensemble itself (scoringrules' `qd`). One member gives the
+    absolute error.
+    """
+    count = len(members)
+    error = np.abs(members - truth).mean(0)
+    if count == 1:
+        return np.asarray(error)
+    # sum over pairs i < j of x_(j) - x_(i), from the sorted members: each is larger in i pairs, smaller in N
+    # - 1 - i
+    weight = 2.0 * np.arange(count) - (count - 1)
+    pairs = np.tensordot(weight, np.sort(members, axis=0), axes=1)
+    return np.asarray(error - pairs / (count * (count - 1) if fair else count * count))
+
+
+def energy_score(members: np.ndarray, truth: np.ndarray) -> float:
+    """Fair energy score of one vector: `members` (N, n), `truth` (n). The CRPS with Euclidean distances."""
+    count = len(members)
+    error = float(np.linalg.norm(members - truth, axis=1).mean())
+    if count == 1:
+        return error
+    squares = (members**2).sum(1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * members @ members.T, 0.0))
+    return error - float(distances[~np.eye(count, dtype=bool)].sum()) / (2 * count * (count - 1))
+
+
+def enough_members(level: float, count: int) -> bool:
+    """Whether N members hold a central interval of this level, N + 1 >= 2 / (1 - level): 19 for 90 %."""
+    return count + 1 >= 2 / (1 - level) - 1e-9
+
+
+def coverage(members: np.ndarray, truth: np.ndarray, level: float) -> np.ndarray:
+    """How far each truth lies in the ensemble's central interval, 0 to 1, shape of `truth`; NaN if too few.
+
+    The mean over values estimates the coverage without bias for any number of members and with ties (dead
+    cells: members and truth all zero), where counting hits of a closed interval between sample quantiles does
+    not. If the truth were one more draw, its rank among the N members would be uniform on N + 1 places, so a
+    truth of rank r fills [r, r + 1] / (N + 1) of probability, and one that ties with E members the E + 1
+    places that it may have (the probability integral transform of Czado, Gneiting & Held 2009). Returned is
+    the share of that stretch inside [(1 - level) / 2, (1 + level) / 2]. See `enough_members` for what is too
+    few.
+    """
+    if not enough_members(level, len(members)):
+        return np.full(truth.shape, np.nan)
+    below, above = (_transform(members, truth, np.array([p]))[0] for p in ((1 - level) / 2, (1 + level) / 2))
+    return np.asarray(above - below)
+
+
+def pit_histogram(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The probability integral transform of all values, counted in `PIT_BINS` bins; even where calibrated.
+
+    The sum of the middle bins is the sum of `coverage` of their level.
+    """
+    places = _transform(members, truth, np.linspace(0, 1, PIT_BINS + 1))
+    return np.asarray(np.diff(places.reshape(PIT_BINS + 1, -1).sum(1)))
+
+
+def _transform(members: np.ndarray, truth: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The share of each truth's stretch of probability below `places`, (places, ...): see `coverage`."""
+    count = len(members)
+    low = (members < truth).sum(0) / (count + 1)
+    high = ((members <= truth).sum(0) + 1) / (count + 1)
+    below = (places.reshape(-1, *[1] * truth.ndim) - low) / (high - low)
+    return np.asarray(np.clip(below, 0.0, 1.0))
+
+
+def closed_coverage(members: np.ndarray, truth: np.ndarray, level: float) -> np.ndarray:
+    """1 where the truth lies in the closed interval of two ensemble quantiles, else 0; NaN if too few.
+
+    The quantile of p is at place p (N + 1) among the sorted members (Weibull), between neighbours linearly. A
+    cell without traffic that is forecast without traffic always counts as covered, whatever the level: see
+    `coverage`.
+    """
+    if not enough_members(level, len(members)):
+        return np.full(truth.shape, np.nan)
+    low, high = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+    return np.asarray((low <= truth) & (truth <= high), np.float64)
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+    """Counts of values in `JSD_BINS` equal bins on [0, 1]; values outside are counted in the end bins."""
+    place = np.clip((np.ravel(values) * JSD_BINS).astype(np.int64), 0, JSD_BINS - 1)
+    return np.bincount(place, minlength=JSD_BINS).astype(np.float64)
+
+
+def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
+    """Divergence (not its root) of two histograms, base 2: 0 for equal ones, 1 for disjoint ones.
+
+    JSD(P, Q) = KL(P | M) / 2 + KL(Q | M) / 2 with M = (P + Q) / 2.
+    """
+    p, q = first / first.sum(), second / second.sum()
+    middle = (p + q) / 2
+
+    def relative_entropy(of: np.ndarray) -> float:
+        held = of > 0
+        return float((of[held] * np.log2(of[held] / middle[held])).sum())
+
+    return (relative_entropy(p) + relative_entropy(q)) / 2
+
+
+@dataclass(frozen=True)
+class ErrorSums:
+    """Sums over the scored values of one or more windows; `a + b` is the sums over both.
+
+    Scaled: truth and members divided by the reference and clipped to [0, 1] (NOTES.md); the point forecast is
+    the mean of the unclipped members, then clipped. Physical: the city's unit, nothing clipped. `truth` and
+    `forecast` are histograms of scaled values, all members counted.
+    """
+
+    windows: int
+    count: int
+    squared: float
+    absolute: float
+    squared_physical: float
+    absolute_physical: float
+    crps: float
+    crps_plain: float
+    closed50: float
+    closed90: float
+    energy: float
+    members: int
+    pit: np.ndarray
+    truth: np.ndarray
+    forecast: np.ndarray
+
+    def __add__(self, other: ErrorSums) -> ErrorSums:
+        """Both together."""
+        return type(self)(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def vector(self) -> np.ndarray:
+        """All sums in one float64 vector, so that many can be resampled at once; see `from_vector`."""
+        parts = [np.atleast_1d(getattr(self, field.name)) for field in fields(self)]
+        return np.concatenate(parts).astype(np.float64)
+
+    @classmethod
+    def column(cls, name: str) -> int:
+        """Where a number stands in `vector`."""
+        return [field.name for field in fields(cls)].index(name)
+
+    @classmethod
+    def from_vector(cls, vector: np.ndarray) -> ErrorSums:
+        """The sums of such a vector."""
+        names = [field.name for field in fields(cls)][:-3]
+        ends = np.cumsum([len(names), PIT_BINS, JSD_BINS])
+        scalars, pit, truth, forecast = np.split(vector, ends)
+        values: dict[str, Any] = dict(zip(names, map(float, scalars), strict=True))
+        values |= {name: round(values[name]) for name in ("windows", "count", "members")}
+        return cls(**values, pit=pit, truth=truth, forecast=forecast)
+
+    def coverage(self, level: float) -> float:
+        """Mean `coverage` of a level that is a multiple of 10 %; NaN where the ensembles are too small."""
+        if not enough_members(level, round(self.members / self.windows)):
+            return float("nan")
+        outside = round(PIT_BINS * (1 - level) / 2)
+        return float(self.pit[outside : PIT_BINS - outside].sum()) / self.count
+
+    def scores(self) -> dict[str, float]:
+        """The scores by name; NaN for a coverage that the ensemble is too small for."""
+        n = self.count
+        return {
+            "rmse": float(np.sqrt(self.squared / n)),
+            "mae": self.absolute / n,
+            "crps": self.crps / n,
+            "crps_plain": self.crps_plain / n,
+            "coverage50": self.coverage(0.5),
+            "coverage90": self.coverage(0.9),
+            "closed50": self.closed50 / n,
+            "closed90": self.closed90 / n,
+            "rmse_physical": float(np.sqrt(self.squared_physical / n)),
+            "mae_physical": self.absolute_physical / n,
+            "energy": self.energy / self.windows,
+            "jsd": jensen_shannon(self.truth, self.forecast),
+        }
+
+
+def error_sums(members: np.ndarray, truth: np.ndarray, reference: float) -> ErrorSums:
+    """The sums of one window: finite `members` (N, n), `truth` (n) in the city's unit; `reference` is 1."""
+    members, truth = members.astype(np.float64), truth.astype(np.float64)
+    point = members.mean(0)
+    physical = point - truth
+    ensemble, target = np.clip(members / reference, 0.0, 1.0), np.clip(truth / reference, 0.0, 1.0)
+    scaled = np.clip(point / reference, 0.0, 1.0) - target
+    return ErrorSums(
+        windows=1,
+        count=truth.size,
+        squared=float((scaled**2).sum()),
+        absolute=float(np.abs(scaled).sum()),
+        squared_physical=float((physical**2).sum()),
+        absolute_physical=float(np.abs(physical).sum()),
+        crps=float(crps(ensemble, target).sum()),
+        crps_plain=float(crps(ensemble, target, fair=False).sum()),
+        closed50=float(closed_coverage(ensemble, target, 0.5).sum()),
+        closed90=float(closed_coverage(ensemble, target, 0.9).sum()),
+        energy=energy_score(ensemble, target),
+        members=len(members),
+        pit=pit_histogram(ensemble, target),
+        truth=histogram(target),
+        forecast=histogram(ensemble),
+    )
+
+
+__all__ = [
+    "JSD_BINS",
+    "ErrorSums",
+    "closed_coverage",
+    "coverage",
+    "crps",
+    "energy_score",
+    "enough_members",
+    "error_sums",
+    "histogram",
+    "jensen_shannon",
+    "pit_histogram",
+]

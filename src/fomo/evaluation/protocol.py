@@ -1,0 +1,128 @@
+"""Ask a forecaster every question and add up its errors, window by window; `rows` makes a table of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fomo.evaluation.metrics import ErrorSums, error_sums
+from fomo.evaluation.questions import Question
+from fomo.forecasters.protocol import Forecaster
+from fomo.windows.split import leaks
+
+
+class EvaluationError(ValueError):
+    """Scores that cannot be made or compared."""
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """The errors of one window; `sums` is None where the forecast was not defined at a scored value."""
+
+    region: str
+    day: str
+    first_step: int
+    sums: ErrorSums | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything one forecaster did on a list of questions; `rows.row` and `rows.difference` read it.
+
+    `note` says why the forecast is not defined, or is empty; `leakage` is True where training saw a tested
+    step.
+    """
+
+    forecaster: str
+    windows: tuple[WindowScore, ...]
+    city: str
+    task: str
+    context: str
+    split: str
+    past_week: bool
+    unit: str
+    scale: str
+    samples: int
+    seconds: float
+    leakage: bool
+    note: str
+
+
+def evaluate(
+    forecaster: Forecaster,
+    questions: Sequence[Question],
+    *,
+    samples: int = 20,
+    seed: int = 0,
+    batch: int = 32,
+    progress: bool = True,
+) -> Scores:
+    """Ask all questions (of one family, task, context and split) in batches, with a progress bar on stderr.
+
+    The same seed goes to every batch, so the scores do not depend on `batch`. Raises `EvaluationError` for no
+    or mixed questions, or where a forecast does not lie on its task.
+    """
+    if not questions:
+        raise EvaluationError("there is no question to evaluate")
+    first = questions[0]
+    kinds = {(q.family, q.name, q.task.context, q.split, q.past_week, q.scale) for q in questions}
+    if len(kinds) > 1:
+        raise EvaluationError(f"these questions do not belong in one row: {sorted(map(str, kinds))[:3]}")
+    windows: list[WindowScore] = []
+    seconds = 0.0
+    with _bar(progress) as bar:
+        job = bar.add_task(f"{forecaster.name}: {first.family} {first.name}", total=len(questions))
+        for start in range(0, len(questions), batch):
+            part = questions[start : start + batch]
+            began = time.perf_counter()
+            forecasts = forecaster.forecast_tasks([question.task for question in part], samples, seed)
+            seconds += time.perf_counter() - began
+            if len(forecasts) != len(part):
+                raise EvaluationError(f"{forecaster.name} answered {len(part)} tasks with {len(forecasts)} forecasts")
+            for question, forecast in zip(part, forecasts, strict=True):
+                windows.append(score_window(question, forecast.samples.values))
+            bar.advance(job, len(part))
+    defined = all(window.sums is not None for window in windows)
+    missing = getattr(forecaster, "undefined", "the forecast has missing values")
+    return Scores(
+        forecaster=forecaster.name,
+        windows=tuple(windows),
+        city=first.family,
+        task=first.name,
+        context=first.task.context,
+        split=first.split,
+        past_week=first.past_week,
+        unit=str(first.task.window.attrs["unit"]),
+        scale=first.scale,
+        samples=samples,
+        seconds=seconds,
+        leakage=any(
+            leaks(forecaster.trained_on, window.region, 0 if first.split == "fold" else window.first_step)
+            for window in windows
+        ),
+        note="" if defined else f"not defined: {missing}",
+    )
+
+
+def score_window(question: Question, members: np.ndarray) -> WindowScore:
+    """The errors of one forecast, `members` (sample, time, y, x) in the city's unit, at the scored values."""
+    if members.shape[1:] != question.scored.shape:
+        raise EvaluationError(f"a forecast {members.shape} does not lie on its window {question.scored.shape}")
+    scored = members[:, question.scored]
+    sums = None
+    if np.isfinite(scored).all():
+        sums = error_sums(scored, question.truth[question.scored], question.reference)
+    return WindowScore(question.region, question.day, question.first_step, sums)
+
+
+def _bar(show: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not show)
+
+
+__all__ = ["EvaluationError", "Scores", "WindowScore", "evaluate", "score_window"]

@@ -1,0 +1,190 @@
+"""From the errors of all windows to a line of a table, and to the difference of two forecasters.
+
+The uncertainty of a score is the bootstrap over regions, or over days where there is one region: windows
+overlap and would make it far too small. Two forecasters are compared on the same resamples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fomo.evaluation.metrics import ErrorSums
+from fomo.evaluation.protocol import EvaluationError, Scores
+
+RESAMPLES = 1000
+RESAMPLED = ("rmse", "mae", "crps")
+COVERAGES = ("coverage50", "coverage90", "closed50", "closed90")
+SCORES = (*RESAMPLED, *COVERAGES, "crps_plain", "rmse_physical", "mae_physical", "energy", "jsd")
+
+#: The ends of the reported interval of a score.
+INTERVAL = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. None stands for a score that is not defined; `note` says why.
+
+    Errors are scaled to [0, 1] by `scale`, or in `unit` where they are called physical. `*_low` and `*_high`
+    are the 95 % bootstrap interval over `units` regions or days, as `resampled` says. `seconds` is the time
+    of the forecasts.
+    """
+
+    forecaster: str
+    city: str
+    task: str
+    context: str
+    rmse: float | None
+    mae: float | None
+    crps: float | None
+    coverage50: float | None
+    coverage90: float | None
+    seconds: float
+    rmse_low: float | None
+    rmse_high: float | None
+    mae_low: float | None
+    mae_high: float | None
+    crps_low: float | None
+    crps_high: float | None
+    rmse_physical: float | None
+    mae_physical: float | None
+    unit: str
+    crps_plain: float | None
+    closed50: float | None
+    closed90: float | None
+    energy: float | None
+    jsd: float | None
+    resampled: str
+    units: int
+    windows: int
+    regions: int
+    samples: int
+    split: str
+    past_week: bool
+    scale: str
+    leakage: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of one forecaster minus that of another on the same windows, with its 95 % bootstrap interval.
+
+    `better` is the share of resamples in which the first has the lower score.
+    """
+
+    first: str
+    second: str
+    score: str
+    value: float
+    low: float
+    high: float
+    better: float
+    resampled: str
+    units: int
+
+
+def row(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Row:
+    """The line of a table, with bootstrap intervals where there are two or more units to resample."""
+    resampled, units, totals = _units(scores)
+    values: dict[str, float | None] = dict.fromkeys(SCORES)
+    ends: dict[str, float | None] = {f"{name}_{end}": None for name in RESAMPLED for end in ("low", "high")}
+    if totals is not None:
+        found = ErrorSums.from_vector(totals.sum(0)).scores()
+        values = {name: found[name] if np.isfinite(found[name]) else None for name in SCORES}
+        if units > 1:
+            draws = _resampled(totals, resamples, seed)
+            for name in RESAMPLED:
+                ends[f"{name}_low"], ends[f"{name}_high"] = map(float, np.quantile(draws[name], INTERVAL))
+    return Row(
+        forecaster=scores.forecaster,
+        city=scores.city,
+        task=scores.task,
+        context=scores.context,
+        seconds=scores.seconds,
+        unit=scores.unit,
+        resampled=resampled,
+        units=units,
+        windows=len(scores.windows),
+        regions=len({window.region for window in scores.windows}),
+        samples=scores.samples,
+        split=scores.split,
+        past_week=scores.past_week,
+        scale=scores.scale,
+        leakage=scores.leakage,
+        note=scores.note,
+        **values,
+        **ends,
+    )
+
+
+def difference(
+    first: Scores, second: Scores, score: str = "rmse", *, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """`first` minus `second` in 'rmse', 'mae' or 'crps', both resampled alike. Negative: the first is better.
+
+    Raises `EvaluationError` where they did not answer the same windows or one of them is not defined.
+    """
+    keys = [[(window.region, window.first_step) for window in scores.windows] for scores in (first, second)]
+    if keys[0] != keys[1]:
+        raise EvaluationError(f"{first.forecaster} and {second.forecaster} did not answer the same windows")
+    resampled, units, ours = _units(first)
+    _, _, theirs = _units(second)
+    if ours is None or theirs is None:
+        raise EvaluationError(f"{first.forecaster} or {second.forecaster} is not defined on these windows")
+    once = np.ones((1, units))
+    value = (_score(once, ours, score) - _score(once, theirs, score))[0]
+    low = high = better = float("nan")
+    if units > 1:
+        draws = _resampled(ours, resamples, seed)[score] - _resampled(theirs, resamples, seed)[score]
+        low, high = map(float, np.quantile(draws, INTERVAL))
+        better = float((draws < 0).mean())
+    return Difference(first.forecaster, second.forecaster, score, float(value), low, high, better, resampled, units)
+
+
+def calibration(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Levels of central intervals, 10 % to 90 % as far as the members hold them, and the observed coverage.
+
+    Raises `EvaluationError` where the forecast is not defined.
+    """
+    _, _, totals = _units(scores)
+    if totals is None:
+        raise EvaluationError(f"{scores.forecaster} is not defined on these windows")
+    sums = ErrorSums.from_vector(totals.sum(0))
+    levels = np.arange(1, 10) / 10
+    observed = np.array([sums.coverage(float(level)) for level in levels])
+    return levels[np.isfinite(observed)], observed[np.isfinite(observed)]
+
+
+def _units(scores: Scores) -> tuple[str, int, np.ndarray | None]:
+    """What is resampled, how many there are, and the sums of each (unit, sum); None where not defined."""
+    regions = {window.region for window in scores.windows}
+    resampled = "regions" if len(regions) > 1 else "days"
+    keys = [window.region if resampled == "regions" else window.day for window in scores.windows]
+    names = sorted(set(keys))
+    sums = [window.sums for window in scores.windows]
+    vectors = [one.vector() for one in sums if one is not None]
+    if len(vectors) < len(sums):
+        return resampled, len(names), None
+    totals = np.zeros((len(names), vectors[0].size))
+    np.add.at(totals, [names.index(key) for key in keys], np.stack(vectors))
+    return resampled, len(names), totals
+
+
+def _resampled(totals: np.ndarray, resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """Scores of `resamples` draws of units with replacement, each an array (resample)."""
+    taken = np.random.default_rng(seed).integers(len(totals), size=(resamples, len(totals)))
+    times = np.zeros((resamples, len(totals)))
+    np.add.at(times, (np.arange(resamples)[:, None], taken), 1.0)
+    return {name: _score(times, totals, name) for name in RESAMPLED}
+
+
+def _score(times: np.ndarray, totals: np.ndarray, name: str) -> np.ndarray:
+    """A score per draw, where a draw takes each unit `times` (draw, unit); `totals` (unit, sum)."""
+    summed = {"rmse": "squared", "mae": "absolute", "crps": "crps"}[name]
+    total, count = (times @ totals[:, ErrorSums.column(field)] for field in (summed, "count"))
+    return np.asarray(np.sqrt(total / count) if name == "rmse" else total / count)
+
+
+__all__ = ["RESAMPLES", "Difference", "Row", "calibration", "difference", "row"]

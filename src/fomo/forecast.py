@@ -1,0 +1,142 @@
+"""The noun that every forecaster answers with: samples of traffic with their provenance.
+
+A `Forecast` wraps an `xarray.Dataset`:
+
+    traffic (sample, time, y, x)  float32  ensemble members in the city's unit; NaN = not forecast (never covered)
+    asked   (time, y, x)          bool     True where the value was asked; elsewhere members repeat what was observed
+
+Tables, figures and plans read this and never the model behind it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+CONTEXT_MODES = ("none", "past", "full")
+
+
+class ForecastError(ValueError):
+    """A dataset is not a forecast; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Ensemble members over (sample, time, y, x), in the city's unit, with what produced them."""
+
+    dataset: xr.Dataset
+
+    def __post_init__(self) -> None:
+        """Check the schema at birth. Raises `ForecastError`."""
+        for name, dims in (("traffic", ("sample", "time", "y", "x")), ("asked", ("time", "y", "x"))):
+            if name not in self.dataset or self.dataset[name].dims != dims:
+                raise ForecastError(f"a forecast has the variable {name!r} over {dims}: build it with make_forecast")
+        if self.dataset.attrs.get("context") not in CONTEXT_MODES:
+            raise ForecastError(f"a forecast names its context mode, one of {CONTEXT_MODES}")
+
+    @property
+    def samples(self) -> xr.DataArray:
+        """All ensemble members, (sample, time, y, x)."""
+        return self.dataset["traffic"]
+
+    @property
+    def asked(self) -> xr.DataArray:
+        """Which values were asked, (time, y, x)."""
+        return self.dataset["asked"]
+
+    @property
+    def mean(self) -> xr.DataArray:
+        """Mean of the members, (time, y, x): the point forecast that minimises squared error."""
+        return self.samples.mean("sample", keep_attrs=True)
+
+    @property
+    def median(self) -> xr.DataArray:
+        """Median of the members, (time, y, x)."""
+        return self.quantile(0.5)
+
+    def quantile(self, q: float | Sequence[float]) -> xr.DataArray:
+        """Quantiles of the members (linear interpolation), (time, y, x) or (quantile, time, y, x)."""
+        return self.samples.quantile(q, dim="sample", keep_attrs=True)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Provenance: city, unit, forecaster, weights' hash, seed, context mode."""
+        return dict(self.dataset.attrs)
+
+    def save(self, path: str | Path) -> Path:
+        """Write as Zarr v3, atomically. Returns the path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            self.dataset.to_zarr(fresh, zarr_format=3, consolidated=False)
+            if path.exists():
+                shutil.rmtree(path)
+            fresh.rename(path)
+        finally:
+            if fresh.exists():
+                shutil.rmtree(fresh)
+        return path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Forecast:
+        """Read a forecast written by `save`."""
+        if not (Path(path) / "zarr.json").exists():
+            raise ForecastError(f"{path} is not a forecast on disk (no zarr.json)")
+        return cls(xr.open_zarr(path, consolidated=False).load())
+
+
+def make_forecast(
+    members: np.ndarray,
+    asked: np.ndarray,
+    window: xr.Dataset,
+    *,
+    forecaster: str,
+    context: str = "none",
+    seed: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Forecast:
+    """A forecast from arrays: `members` (sample, time, y, x), `asked` (time, y, x), on the axes of `window`.
+
+    `window` is a city (or part of one) whose time, y, x are those of the members. Raises `ForecastError`.
+    """
+    expected = tuple(window.sizes[axis] for axis in ("time", "y", "x"))
+    if members.shape[1:] != expected or asked.shape != expected:
+        raise ForecastError(f"members {members.shape} and asked {asked.shape} do not lie on the window {expected}")
+    keep = {name: window.coords[name] for name in ("time", "y", "x", "lon", "lat") if name in window.coords}
+    dataset = xr.Dataset(
+        {
+            "traffic": (
+                ("sample", "time", "y", "x"),
+                members.astype(np.float32, copy=False),
+                {"units": window.attrs.get("unit", "")},
+            ),
+            "asked": (("time", "y", "x"), asked.astype(bool, copy=False)),
+        },
+        keep,
+        {
+            "city": window.attrs.get("name", ""),
+            "unit": window.attrs.get("unit", ""),
+            "step_minutes": int(window.attrs["step_minutes"]),
+            "forecaster": forecaster,
+            "context": context,
+            "seed": -1 if seed is None else seed,
+            **(provenance or {}),
+        },
+    )
+    return Forecast(dataset)
+
+
+def mock_forecast(city: xr.Dataset, horizon: int = 8, samples: int = 10, seed: int = 0) -> Forecast:
+    """A random forecast of the last `horizon` steps of a city; for tests."""
+    window = city.isel(time=slice(-horizon, None))
+    truth = window["traffic"].values
+    members = truth * np.random.default_rng(seed).lognormal(0, 0.2, (samples, *truth.shape))
+    return make_forecast(members, np.ones(truth.shape, bool), window, forecaster="mock", seed=seed)

@@ -1,0 +1,347 @@
+"""FoMo as a forecaster: tasks in, forecasts out.
+
+    model = fomo.load("fomo-tiny")
+    forecast = model.forecast(city, horizon=16, samples=20)
+
+The encoder reads every window once; members share it, and are denoised together. A grid larger than a training window
+is covered by overlapping tiles whose denoised data are blended at every sampling step, from one common noise, so that
+there are no seams. The numbers do not depend on which other tasks are asked at the same time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from fomo.city import City, CityError, validate
+from fomo.config import Config
+from fomo.diffusion.process import PROCESSES, PaperProcess, Process
+from fomo.diffusion.sampler import SamplerName, ddpm, heun, multistep
+from fomo.forecast import Forecast, make_forecast
+from fomo.forecasters.tiles import Tiling, make_tiling
+from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, weights_hash
+from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.windows.batch import Batch, collate, hours_since_monday, states
+from fomo.windows.observation import Observation, observe
+from fomo.windows.scale import from_share, reference_of, to_share
+from fomo.windows.task import Task, fill_task, forecast_task, generate_task
+
+#: Steps in a window, the length that the network is trained on (paper, §4.2).
+WINDOW = 64
+#: More asked steps than this are produced in several blocks, each continuing its own member.
+LONGEST_BLOCK = 48
+
+
+class SamplingConfig(Config):
+    """How members are drawn."""
+
+    sampler: SamplerName = "multistep"
+    steps: int = Field(8, ge=1)  # network evaluations of `multistep` and `ddpm`; `heun` needs twice as many
+    tile: tuple[int, int] = (8, 8)
+    overlap: int = Field(4, ge=0)
+    antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
+    rows: int = Field(256, ge=1)  # members x tiles that pass the network at once: bounds the memory
+
+
+class FoMo:
+    """A trained network with its scale: a `Forecaster`."""
+
+    name = "FoMo"
+
+    def __init__(
+        self,
+        network: MaskedDiffusionTransformer,
+        checkpoint: Checkpoint,
+        *,
+        sampling: SamplingConfig | None = None,
+        weights: str = "",
+        device: str = "cpu",
+    ) -> None:
+        """`weights`: hash of the weights, for the forecast's provenance."""
+        self.network = network.to(device).eval()
+        self.checkpoint, self.weights, self.device = checkpoint, weights, device
+        self.sampling = sampling or SamplingConfig()
+        self.process: Process = PROCESSES[checkpoint.process]()
+        if self.sampling.sampler == "ddpm" and not isinstance(self.process, PaperProcess):
+            raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use heun or multistep")
+        self.trained_on = checkpoint.trained_on
+
+    def forecast(
+        self,
+        city: City,
+        horizon: int = 16,
+        history: int | None = None,
+        samples: int = 20,
+        seed: int = 0,
+        past_week: bool = True,
+    ) -> Forecast:
+        """The `horizon` steps after the end of the city, in its unit: (sample, time, y, x).
+
+        `history`: observed steps to look back on, default what a window of 64 leaves, at least 16. With `past_week`
+        the network is also told the same hours one week before, where the city has them. Horizons above 48 steps are
+        produced in blocks, each member continuing itself. Raises `CityError`: not a city, no history, horizon < 1.
+        """
+        validate(city)
+        if horizon < 1:
+            raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
+        block = min(horizon, LONGEST_BLOCK)
+        history = history or max(WINDOW - block, 16)
+        reference = self.reference(city)
+        task = forecast_task(city, block, history, reference=reference, past_week=past_week)
+        first = self.forecast_tasks([task], samples, seed)[0]
+        pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
+        while sum(piece.sizes["time"] for piece in pieces) < horizon:
+            pieces.append(self._continue(city, pieces, horizon, history, reference, seed + len(pieces), past_week))
+        if len(pieces) == 1:
+            return Forecast(pieces[0])
+        members = np.concatenate([piece["traffic"].values for piece in pieces], 1)
+        asked = np.concatenate([piece["asked"].values for piece in pieces], 0)
+        step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
+        times = city["time"].values[-1] + step * np.arange(1, len(asked) + 1)
+        window = city.isel(time=slice(-1, None)).reindex(time=times)
+        return make_forecast(
+            members, asked, window, forecaster=self.name, seed=seed, provenance=self._provenance(reference)
+        )
+
+    def generate(self, city: City, area: np.ndarray, samples: int = 20, seed: int = 0) -> Forecast:
+        """Traffic of the cells of `area` (bool (y, x)) at all times of the city, as if they had no history."""
+        return self._windowed(
+            city, lambda part: generate_task(part, area, reference=self.reference(city)), samples, seed
+        )
+
+    def fill(self, city: City, samples: int = 20, seed: int = 0) -> Forecast:
+        """Values for what was not recorded in covered cells; recorded values come back untouched."""
+        return self._windowed(city, lambda part: fill_task(part, reference=self.reference(city)), samples, seed)
+
+    def reference(self, city: City) -> float:
+        """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
+        stored = self.checkpoint.references.get(city.attrs["family"])
+        return stored if stored is not None else reference_of(city["traffic"].values)
+
+    def forecast_tasks(self, tasks: Sequence[Task], samples: int, seed: int) -> list[Forecast]:
+        """One forecast per task; tasks of one shape share the network's batches."""
+        answers: list[Forecast | None] = [None] * len(tasks)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, task in enumerate(tasks):
+            groups.setdefault(task.asked.shape, []).append(index)
+        for shape, members in groups.items():
+            tiling = make_tiling((shape[1], shape[2]), self.sampling.tile, self.sampling.overlap)
+            at_once = max(1, self.sampling.rows // (samples * len(tiling.corners)))
+            for first in range(0, len(members), at_once):
+                some = members[first : first + at_once]
+                for index, answer in zip(
+                    some, self._answer([tasks[i] for i in some], tiling, samples, seed), strict=True
+                ):
+                    answers[index] = answer
+        return [answer for answer in answers if answer is not None]
+
+    @torch.inference_mode()
+    def _answer(self, tasks: Sequence[Task], tiling: Tiling, samples: int, seed: int) -> list[Forecast]:
+        references = [task.reference or reference_of(task.window["traffic"].values) for task in tasks]
+        batch = collate([self._window(task, ref) for task, ref in zip(tasks, references, strict=True)])
+        shares = self._sample(batch.to(self.device), tiling, samples, seed).cpu().numpy()
+        answers = []
+        for task, reference, members in zip(tasks, references, shares, strict=True):
+            traffic = from_share(members, reference)
+            observed = task.window["traffic"].values
+            answers.append(
+                make_forecast(
+                    np.where(task.asked, traffic, observed),
+                    task.asked,
+                    task.window,
+                    forecaster=self.name,
+                    context=task.context,
+                    seed=seed,
+                    provenance=self._provenance(reference),
+                )
+            )
+        return answers
+
+    def _sample(self, batch: Batch, tiling: Tiling, samples: int, seed: int) -> Float[Tensor, "task sample time y x"]:
+        """Shares of the members on the whole grid, never negative."""
+        tasks, tiles = batch.share.shape[0], len(tiling.corners)
+        observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
+        parts = [
+            (slice(first, first + self.sampling.rows // samples or 1))
+            for first in range(0, tasks * tiles, self.sampling.rows // samples or 1)
+        ]
+        cut_batch, cut_observation = _cut(batch, observation, tiling)
+        conditions = [self.network.encode(cut_batch.rows(part), _rows(cut_observation, part)) for part in parts]
+
+        def whole(pieces: list[Tensor]) -> Tensor:
+            """(tile x task, ..., y, x) pieces blended to (task, ..., y, x)."""
+            return tiling.blend(rearrange(torch.cat(pieces), "(i b) ... -> i b ...", i=tiles))
+
+        mean = whole([condition.mean for condition in conditions])
+        log_scale = whole([condition.log_scale for condition in conditions])
+
+        def denoise(noised: Tensor, sigma: float) -> Tensor:
+            level = torch.tensor([sigma], device=noised.device, dtype=torch.float32)
+            c_skip, c_out, c_in, c_noise = self.process.coefficients(level)
+            cut = rearrange(tiling.cut((c_in * noised).float()), "i b ... -> (i b) ...")
+            outputs = [
+                self.network.denoise(cut[part], c_noise, condition)
+                for part, condition in zip(parts, conditions, strict=True)
+            ]
+            return c_skip * noised + c_out * whole(outputs)
+
+        shape = tuple(batch.share.shape[1:])
+        start = torch.stack([_noise(shape, samples, seed, self.sampling.antithetic)] * tasks).to(mean.device)
+        clean = self._draw(denoise, start, seed)
+        if not self.process.standardise:
+            return ((clean + 1) / 2).clamp(min=0)
+        relative = mean[:, None] + self.checkpoint.temperature * log_scale.exp()[:, None] * clean
+        return ((relative + 1) * observation.unit[:, None, None]).clamp(min=0)
+
+    def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seed: int) -> Tensor:
+        steps = self.sampling.steps
+        if self.sampling.sampler == "ddpm":
+            assert isinstance(self.process, PaperProcess)
+            draws = iter(range(10**9))
+
+            def noise() -> Tensor:
+                shape = tuple(start.shape[2:])
+                fresh = _noise(shape, start.shape[1], seed + 7919 * (1 + next(draws)), self.sampling.antithetic)
+                return torch.stack([fresh] * start.shape[0]).to(start.device)
+
+            return ddpm(denoise, start, self.process, steps, noise)
+        sampler = heun if self.sampling.sampler == "heun" else multistep
+        return sampler(denoise, start, self.process.sigmas(steps))
+
+    def _window(self, task: Task, reference: float) -> dict[str, np.ndarray | float]:
+        """A task as arrays for `collate`."""
+        window = task.window
+        share = to_share(window["traffic"].values, reference)
+        week = np.full_like(share, np.nan) if task.last_week is None else to_share(task.last_week, reference)
+        return {
+            "share": share,
+            "week": week,
+            "state": states(share, task.asked, window["covered"].values),
+            "start_hour": float(hours_since_monday(window["time"].values[:1])[0]),
+            "step_hours": window.attrs["step_minutes"] / 60,
+            "cell_km": window.attrs["cell_km"],
+        }
+
+    def _continue(
+        self,
+        city: City,
+        pieces: list[xr.Dataset],
+        horizon: int,
+        history: int,
+        reference: float,
+        seed: int,
+        past_week: bool,
+    ) -> xr.Dataset:
+        """The next block, every member from its own past."""
+        done = sum(piece.sizes["time"] for piece in pieces)
+        block = min(horizon - done, LONGEST_BLOCK)
+        paths = np.concatenate([piece["traffic"].values for piece in pieces], 1)
+        step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
+        end = city["time"].values[-1]
+        times = np.concatenate([city["time"].values, end + step * np.arange(1, done + 1)])
+        longer = city.drop_vars("users", errors="ignore").reindex(time=times)
+        tasks = []
+        for path in paths:
+            member = longer.copy()
+            member["traffic"] = longer["traffic"].copy(data=np.concatenate([city["traffic"].values, path]))
+            tasks.append(forecast_task(member, block, history, reference=reference, past_week=past_week))
+        answers = [
+            self.forecast_tasks([task], 1, seed * 100_003 + index)[0].dataset.isel(time=slice(history, None))
+            for index, task in enumerate(tasks)
+        ]
+        joined = answers[0].copy()
+        members = np.concatenate([answer["traffic"].values for answer in answers])
+        return joined.drop_vars("traffic").assign(traffic=(("sample", "time", "y", "x"), members))
+
+    def _windowed(self, city: City, ask: Callable[[City], Task], samples: int, seed: int) -> Forecast:
+        """Ask about a whole city in consecutive windows; the last one overlaps its neighbour."""
+        validate(city)
+        steps = city.sizes["time"]
+        count = math.ceil(steps / WINDOW)
+        starts = [min(i * WINDOW, max(steps - WINDOW, 0)) for i in range(count)]
+        tasks = [ask(city.isel(time=slice(start, start + WINDOW))) for start in starts]
+        if not any(task.asked.any() for task in tasks):
+            raise CityError(f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells")
+        members = np.repeat(city["traffic"].values[None], samples, 0)
+        asked = np.zeros(city["traffic"].shape, bool)
+        for start, task in zip(starts, tasks, strict=True):
+            if not task.asked.any():
+                continue
+            answer = self.forecast_tasks([task], samples, seed + start)[0]
+            members[:, start : start + WINDOW] = answer.samples.values
+            asked[start : start + WINDOW] = task.asked
+        return make_forecast(
+            members, asked, city, forecaster=self.name, seed=seed, provenance=self._provenance(self.reference(city))
+        )
+
+    def _provenance(self, reference: float) -> dict[str, str | float | int]:
+        return {
+            "weights": self.checkpoint.name,
+            "weights_sha256": self.weights,
+            "reference": reference,
+            "sampler": self.sampling.sampler,
+            "sampling_steps": self.sampling.steps,
+        }
+
+
+def load(
+    name_or_folder: str | Path = "fomo-tiny", *, sampling: SamplingConfig | None = None, device: str = "cpu"
+) -> FoMo:
+    """A FoMo with shipped weights (by name) or with those of a folder. Raises `CheckpointError`."""
+    folder = Path(name_or_folder)
+    if not folder.exists():
+        shipped = Path(__file__).parent.parent / "weights"
+        folder = shipped / str(name_or_folder)
+        if not folder.exists():
+            names = sorted(path.name for path in shipped.iterdir() if path.is_dir()) if shipped.exists() else []
+            raise CheckpointError(
+                f"{name_or_folder} is neither a folder nor shipped weights; shipped are: {', '.join(names) or 'none'}"
+            )
+    network, checkpoint = load_checkpoint(folder)
+    return FoMo(network, checkpoint, sampling=sampling, weights=weights_hash(folder), device=device)
+
+
+def _noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bool) -> Float[Tensor, "sample time y x"]:
+    """Standard normal numbers per member; with `antithetic`, member 2i + 1 has the negative of member 2i's."""
+    generator = torch.Generator().manual_seed(seed)
+    if not antithetic:
+        return torch.randn((samples, *shape), generator=generator)
+    half = torch.randn(((samples + 1) // 2, *shape), generator=generator)
+    return torch.stack([half, -half], 1).flatten(0, 1)[:samples]
+
+
+def _cut(batch: Batch, observation: Observation, tiling: Tiling) -> tuple[Batch, Observation]:
+    """Tiles of everything on the grid, tiles first: row = tile * tasks + task."""
+    tiles = len(tiling.corners)
+
+    def grid(layer: Tensor) -> Tensor:
+        return rearrange(tiling.cut(layer), "i b ... -> (i b) ...")
+
+    def number(values: Tensor) -> Tensor:
+        return values.repeat(tiles)
+
+    return (
+        Batch(
+            share=grid(batch.share),
+            state=grid(batch.state),
+            week=grid(batch.week),
+            week_known=grid(batch.week_known),
+            start_hour=number(batch.start_hour),
+            step_hours=number(batch.step_hours),
+            cell_km=number(batch.cell_km),
+        ),
+        Observation(**{name: grid(layer) for name, layer in vars(observation).items()}),
+    )
+
+
+def _rows(observation: Observation, rows: slice) -> Observation:
+    return Observation(**{name: layer[rows] for name, layer in vars(observation).items()})

@@ -1,0 +1,1 @@
+"""The masked diffusion transformer: equation (10), its embeddings, presets and checkpoints."""

@@ -1,0 +1,131 @@
+"""Weights on disk: a folder with `model.safetensors` and `checkpoint.json`. Nothing in it can be executed.
+
+The JSON says everything that is needed to use the weights: version, network, process, the references of the
+families seen in training, and where the weights come from (recipe, data hashes, steps).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fomo.config import Config, ConfigError, parse
+from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
+
+FORMAT_VERSION = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
+
+
+class CheckpointError(ValueError):
+    """Weights that cannot be used; the message says why and what to do."""
+
+
+class Checkpoint(Config):
+    """What `checkpoint.json` holds."""
+
+    format_version: int
+    name: str
+    model: ModelConfig
+    process: Literal["residual", "paper"] = "residual"
+    references: dict[str, float] = Field(default_factory=dict)  # family -> traffic that counts as full
+    temperature: float = Field(1.0, gt=0)  # widens the members' residuals; fitted on a validation part
+    trained_on: tuple[str, ...] = ()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def save_checkpoint(
+    folder: str | Path, network: MaskedDiffusionTransformer, checkpoint: Checkpoint, half: bool = False
+) -> Path:
+    """Write both files into a fresh folder, then swap it in: an interrupted write leaves the old one whole.
+
+    `half` stores float16, which halves the file. Raises `CheckpointError` where it cannot be written.
+    """
+    folder = Path(folder)
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    tensors = {
+        key: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    try:
+        fresh.mkdir(parents=True)
+        save_file(tensors, fresh / WEIGHTS)
+        (fresh / DESCRIPTION).write_text(json.dumps(checkpoint.model_dump(mode="json"), indent=1), encoding="utf-8")
+        swap_in(fresh, folder)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the weights could not be written to {folder}: {error}; what was there is kept"
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def swap_in(fresh: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another. `recover` undoes a death between the two renames."""
+    old = folder.with_name(f".{folder.name}.old")
+    for path in fresh.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Bring back the previous folder if a process died in the middle of `swap_in`."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
+def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Checkpoint]:
+    """Network in evaluation mode and its description. Raises `CheckpointError`: missing, damaged, other version."""
+    folder = Path(folder)
+    recover(folder)
+    description = folder / DESCRIPTION
+    if not description.exists() or not (folder / WEIGHTS).exists():
+        raise CheckpointError(
+            f"{folder} holds no weights: a folder with {WEIGHTS} and {DESCRIPTION} is needed, as 'fomo train' writes it"
+        )
+    try:
+        raw = json.loads(description.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{description} is not readable: {error}; fetch or train the weights again") from None
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder} has format version {version}; this FoMo reads version {FORMAT_VERSION}: use the release that "
+            "wrote it, or train again"
+        )
+    try:
+        checkpoint = parse(raw, Checkpoint, str(description))
+        tensors = load_file(folder / WEIGHTS)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} is truncated or not safetensors ({error}); fetch or train the weights again"
+        ) from None
+    network = MaskedDiffusionTransformer(checkpoint.model)
+    try:
+        network.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} does not fit its description: {error}") from None
+    return network.eval(), checkpoint
+
+
+def weights_hash(folder: str | Path) -> str:
+    """First 16 hex digits of the SHA-256 of the weights file, for provenance."""
+    return hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()[:16]

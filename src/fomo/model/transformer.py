@@ -1,0 +1,230 @@
+"""The masked diffusion transformer: an encoder of what is observed, and a denoiser conditioned on it.
+
+    batch --observe--> tokens --encoder--> o  --+--> mean and scale of every hidden cell
+                                                +--> adaptive layer norm of the denoiser, equation (10)
+    noised hidden cells, noise level k ---------+--> denoised hidden cells
+
+The encoder runs once per window; the denoiser, which looks only at tokens with something hidden, runs once per
+sampling step and sample. Presets follow the paper's five sizes (§4.4, Table 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int64
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from fomo.config import Config
+from fomo.model.embeddings import CalendarEmbedding, NoiseEmbedding, rotary_turn, token_positions
+from fomo.model.layers import AdaptiveBlock, EncoderBlock
+from fomo.tokens.patch import TokenShape, from_tokens, pad_to_tokens, to_tokens
+from fomo.windows.batch import Batch, CellState
+from fomo.windows.observation import GUESSES, Observation
+from fomo.windows.scale import compress
+
+#: Channels per cell that the encoder reads (see `_channels`), and numbers per cell that its head gives.
+CHANNELS = 7 + 2 * len(GUESSES)
+HEADS = 2 + len(GUESSES)
+
+
+class ModelConfig(Config):
+    """Sizes of the network. `preset` gives the named ones."""
+
+    width: int = Field(128, ge=32)
+    encoder_layers: int = Field(4, ge=1)
+    denoiser_layers: int = Field(3, ge=1)
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    gate: float = 1.0  # where alpha of (10) starts; DiT: 0
+    token: tuple[int, int, int] = (4, 2, 2)  # t0 steps, h0 rows, v0 columns
+    smallest_log_scale: float = -4.0
+    largest_log_scale: float = 1.5
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ModelConfig:
+        if self.width % self.heads or (self.width // self.heads) % 8:
+            raise ValueError(f"width {self.width} over {self.heads} heads must give a multiple of 8 per head")
+        return self
+
+    @property
+    def token_shape(self) -> TokenShape:
+        """Edges of a token."""
+        return TokenShape(*self.token)
+
+    @classmethod
+    def preset(cls, name: str) -> ModelConfig:
+        """`tiny` (1.8 M parameters), or the paper's sizes `5m`, `35m`, `100m`, `150m`, `200m`."""
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+        return cls.model_validate(PRESETS[name])
+
+
+PRESETS: dict[str, dict[str, int]] = {
+    "tiny": {"width": 128, "encoder_layers": 4, "denoiser_layers": 3, "heads": 4},
+    "5m": {"width": 192, "encoder_layers": 6, "denoiser_layers": 3, "heads": 6},
+    "35m": {"width": 416, "encoder_layers": 8, "denoiser_layers": 4, "heads": 13},
+    "100m": {"width": 672, "encoder_layers": 10, "denoiser_layers": 4, "heads": 12},
+    "150m": {"width": 704, "encoder_layers": 12, "denoiser_layers": 6, "heads": 11},
+    "200m": {"width": 832, "encoder_layers": 12, "denoiser_layers": 6, "heads": 13},
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the encoder says of a window, computed once and shared by all members and sampling steps.
+
+    `mean` and `log_scale` describe every value relative to its cell's unit: share / unit - 1.
+    """
+
+    mean: Float[Tensor, "batch time y x"]
+    log_scale: Float[Tensor, "batch time y x"]
+    projected: Float[Tensor, "batch 1 kept width"]
+    adapt: tuple[Float[Tensor, "batch 1 kept adapted"], ...]  # per layer, and last for the decoder
+    hidden: Bool[Tensor, "batch time y x"]
+    turn: Float[Tensor, "2 batch kept half"]
+    attend: Bool[Tensor, "batch kept"] | None  # tokens with something hidden; None: all of them
+    kept: Int64[Tensor, " kept"] | slice  # tokens that the denoiser sees
+
+
+class MaskedDiffusionTransformer(nn.Module):
+    """The network of §3.3, for any grid, granularity period and window length."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """A network with random weights."""
+        super().__init__()
+        self.config = config
+        width, cells = config.width, config.token_shape.cells
+        self.embed_observation = nn.Linear(CHANNELS * cells, width)
+        self.calendar = CalendarEmbedding(width)
+        self.encoder = nn.ModuleList(
+            EncoderBlock(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
+        )
+        self.norm_observation = nn.LayerNorm(width)
+        self.head = nn.Linear(width, HEADS * cells)  # offset, log scale, weight of every guess
+        self.embed_noised = nn.Linear(2 * cells, width)
+        self.project_observation = nn.Linear(width, width)
+        self.noise = NoiseEmbedding(width)
+        self.denoiser = nn.ModuleList(
+            AdaptiveBlock(width, config.heads, config.dropout, config.gate) for _ in range(config.denoiser_layers)
+        )
+        self.norm_decoder = nn.LayerNorm(width, elementwise_affine=False)
+        self.adapt_decoder = nn.Linear(width, 2 * width)
+        self.decoder = nn.Linear(width, cells)
+        for layer in (self.head, self.adapt_decoder, self.decoder):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def encode(self, batch: Batch, observation: Observation) -> Condition:
+        """Everything that can be said before noise enters."""
+        shape = self.config.token_shape
+        size = batch.state.shape[1:]
+        state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
+        asked = (state == CellState.HIDDEN).any(-1)
+        there = (state != CellState.PADDING).any(-1)
+        attend = None if not self.training and bool(there.all()) else there
+
+        grid = shape.grid(*size)
+        position = token_positions(grid, self.config.token, batch.step_hours, batch.cell_km)
+        turn = rotary_turn(position, self.config.width // self.config.heads)
+        hours = batch.start_hour[:, None] + position[..., 0]
+
+        tokens = self.embed_observation(self._channels(batch, observation))  # batch token width
+        tokens = tokens + self.calendar(hours % 168, batch.step_hours)  # batch token width
+        for block in self.encoder:
+            tokens = block(tokens[:, None], turn, attend)[:, 0]  # batch token width
+        tokens = self.norm_observation(tokens)
+
+        offset, log_scale, *weights = (
+            from_tokens(part, shape, *size) for part in self.head(tokens).chunk(HEADS, -1)
+        )  # each batch time y x
+        mean = offset + (torch.stack(weights, 1) * observation.known).sum(1)
+        low, high = self.config.smallest_log_scale, self.config.largest_log_scale
+        # The denoiser looks only at tokens with something hidden; in forecasting the others are left out for good.
+        kept = slice(None) if self.training else asked.any(0).nonzero()[:, 0]
+        asked, tokens = asked[:, kept], tokens[:, None, kept]
+        return Condition(
+            mean=mean,
+            log_scale=(log_scale - 1.0).clamp(low, high),
+            projected=self.project_observation(tokens),
+            adapt=(*(adapt(tokens) for adapt in self.adapt_observation()), self.adapt_decoder(tokens)),
+            hidden=batch.hidden,
+            turn=turn[:, :, kept],
+            attend=None if not self.training and bool(asked.all()) else asked,
+            kept=kept,
+        )
+
+    def adapt_observation(self) -> list[nn.Module]:
+        """Per denoiser layer, the part of F in (10) that reads the observation."""
+        return [block.adapt_observation for block in self.denoiser if isinstance(block, AdaptiveBlock)]
+
+    def denoise(
+        self,
+        noised: Float[Tensor, "batch member time y x"],
+        noise_label: Float[Tensor, " level"],
+        condition: Condition,
+    ) -> Float[Tensor, "batch member time y x"]:
+        """The network's raw output F for noised hidden cells; what it means is the process's matter.
+
+        `noise_label` has one number for all, or one per window.
+        """
+        shape = self.config.token_shape
+        size = noised.shape[2:]
+        hidden = condition.hidden.to(noised.dtype)[:, None]
+        pair = torch.cat([self._cut(noised * hidden), self._cut(hidden).expand(-1, noised.shape[1], -1, -1)], -1)
+
+        noise = torch.nn.functional.silu(self.noise(noise_label))[:, None, None]  # level 1 1 width
+        tokens = self.embed_noised(pair[:, :, condition.kept])  # batch member token width
+        tokens = tokens + condition.projected
+        for block, adapt in zip(self.denoiser, condition.adapt[:-1], strict=True):
+            tokens = block(tokens, adapt, noise, condition.turn, condition.attend)  # batch member token width
+        scale, shift = condition.adapt[-1].chunk(2, -1)
+        cells = self.decoder(self.norm_decoder(tokens) * (1 + scale) + shift)  # batch member token cell
+        if not isinstance(condition.kept, slice):
+            cells = cells.new_zeros(*pair.shape[:3], shape.cells).index_copy(2, condition.kept, cells)
+        window = from_tokens(rearrange(cells, "b s n k -> (b s) n k"), shape, *size)
+        return rearrange(window, "(b s) t y x -> b s t y x", s=noised.shape[1])
+
+    def _cut(self, window: Float[Tensor, "batch member time y x"]) -> Float[Tensor, "batch member token cell"]:
+        """Windows of members as tokens."""
+        flat = pad_to_tokens(rearrange(window, "b s t y x -> (b s) t y x"), self.config.token_shape, 0.0)
+        return rearrange(to_tokens(flat, self.config.token_shape), "(b s) n k -> b s n k", s=window.shape[1])
+
+    def _channels(self, batch: Batch, observation: Observation) -> Float[Tensor, "batch token channel"]:
+        """What the encoder reads of every cell, as tokens."""
+        time = batch.share.shape[1]
+        floats = batch.share.dtype
+
+        def still(layer: Tensor) -> Tensor:
+            return repeat(layer.to(floats), "b y x -> b t y x", t=time)
+
+        layers = torch.cat(
+            [
+                torch.stack(
+                    [
+                        batch.observed.to(floats),
+                        batch.hidden.to(floats),
+                        observation.relative,
+                        observation.compressed,
+                        still(compress(observation.unit) - 1.0),
+                        still(observation.unit_known),
+                        still(observation.spread),
+                    ],
+                    1,
+                ),
+                observation.known,
+                observation.is_known.to(floats),
+            ],
+            1,
+        )
+        shape = self.config.token_shape
+        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, 0.0)
+        return rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=CHANNELS)
+
+
+def parameter_count(module: nn.Module, trainable_only: bool = False) -> int:
+    """Numbers that are learned."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable_only)

@@ -1,0 +1,163 @@
+"""Anyone's traffic as a long table, one row per cell and period, in CSV or Parquet.
+
+    city = read_table("counters.csv", "sites.csv", cell_km=0.5, columns={"traffic": "dl_bytes"})
+
+The table has the columns `cell`, `time`, `traffic` and perhaps `users`. Where the cells lie is said by `row`
+and `col` (whole numbers, row 0 in the south, column 0 in the west) or by `lon` and `lat`, which are snapped
+to a grid of `cell_km`; these columns are in the table itself or in a second one with one row per cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fomo.city import City, CityError, make_city
+from fomo.sources.archive import file_hash, table_columns
+from fomo.sources.frames import read_columns
+from fomo.sources.positions import grid_of
+from fomo.sources.source import Source
+
+if TYPE_CHECKING:
+    import polars
+
+COLUMNS = ("cell", "time", "traffic", "users", "row", "col", "lon", "lat")
+LARGEST = 2_000_000_000  # values of a dense (time, y, x) array; more is a misplaced cell or a misread date
+
+
+def read_table(
+    path: str | Path,
+    positions: str | Path | None = None,
+    *,
+    step_minutes: int | None = None,
+    cell_km: float | None = None,
+    name: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    unit: str = "unknown volume per period",
+    time_zone: str = "",
+) -> City:
+    """A city (time, y, x) from a long table; `columns` maps names used here to those of the file.
+
+    Rows may come in any order. Cells at one grid position are summed. A period without a row, and an empty
+    field, is NaN. `step_minutes` is found from the times if not given. Raises `CityError` for duplicate rows,
+    uneven times, cells without a position or outside the grid, negative amounts; it names the first.
+    """
+    path = Path(path)
+    where = Path(positions) if positions is not None else path
+    renamed = dict(columns or {})
+    unknown = [name for name in renamed if name not in COLUMNS]
+    if unknown:
+        raise CityError(
+            f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file"
+        )
+    frame = _read_amounts(path, renamed)
+    grid = grid_of(where, renamed, cell_km)
+    time, step = _time_axis(frame, path, step_minutes)
+    if len(time) * grid.height * grid.width > LARGEST:
+        raise CityError(
+            f"{path} would fill {len(time)} periods x {grid.height} x {grid.width} cells: cell "
+            f"{grid.farthest!r} lies outside of any city, or a date is misread; correct it"
+        )
+    frame = frame.join(grid.cells, on="cell", how="left")
+    lost = frame["row"].is_null()
+    if lost.any():
+        raise CityError(
+            f"cell {frame.filter(lost)['cell'][0]!r} of {path} has no position in {where}: "
+            "add its row and col, or lon and lat"
+        )
+    places = (len(time), grid.height, grid.width)
+    step_index = ((frame["time"].to_numpy() - time[0]) / np.timedelta64(step, "m")).astype(np.int64)
+    index = np.ravel_multi_index((step_index, frame["row"].to_numpy(), frame["col"].to_numpy()), places)
+    extra: dict[str, Any] = {}
+    if "users" in frame.columns:
+        extra["users"] = _sum_at(index, frame["users"], places)
+    return make_city(
+        _sum_at(index, frame["traffic"], places),
+        **extra,
+        name=name or path.stem,
+        start=time[0],
+        step_minutes=step,
+        lon=grid.lon,
+        lat=grid.lat,
+        cell_km=cell_km or 0.0,
+        time_zone=time_zone,
+        unit=unit,
+        source=str(path.name),
+        sha256=file_hash(path),
+    )
+
+
+def _read_amounts(path: Path, renamed: Mapping[str, str]) -> polars.DataFrame:
+    import polars
+
+    kinds = {"cell": "text", "time": "time", "traffic": "number"}
+    if renamed.get("users", "users") in table_columns(path) or "users" in renamed:
+        kinds["users"] = "number"
+    frame = read_columns(path, {renamed.get(name, name): kind for name, kind in kinds.items()})
+    frame.columns = list(kinds)
+    for name in list(kinds)[2:]:
+        amount = polars.col(name)
+        wrong = frame.filter((amount < 0) | amount.is_infinite())
+        if wrong.height:
+            row = wrong.row(0, named=True)
+            raise CityError(
+                f"{name} of cell {row['cell']!r} at {row['time']:%Y-%m-%dT%H:%M} in {path} is {row[name]:g}: "
+                "amounts are finite and not negative; leave the field empty where nothing was recorded"
+            )
+    repeated = frame.group_by("cell", "time").len().filter(polars.col("len") > 1)
+    if repeated.height:
+        cell, time, count = repeated.sort("time", "cell").row(0)
+        raise CityError(
+            f"{path} has {count} rows of cell {cell!r} at {time:%Y-%m-%dT%H:%M}: sum or drop them"
+        )
+    return frame
+
+
+def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) -> tuple[np.ndarray, int]:
+    """The even axis from the first to the last time, and its step in minutes."""
+    time = frame["time"].unique().sort().to_numpy().astype("datetime64[us]")
+    if step_minutes is None:
+        if len(time) < 2:
+            raise CityError(f"{path} has a single time, so its step is unknown: pass step_minutes=")
+        step = np.diff(time).min() / np.timedelta64(1, "m")
+        if step != int(step):
+            raise CityError(f"times of {path} are {step:g} minutes apart: aggregate to whole minutes or more")
+        step_minutes = int(step)
+    if step_minutes <= 0:
+        raise CityError(f"step_minutes is {step_minutes}: it needs to be a divisor of 1440")
+    offset = (time - time[0]) / np.timedelta64(step_minutes, "m")
+    uneven = np.flatnonzero(offset != np.floor(offset))
+    if uneven.size:
+        at = int(uneven[0])
+        before, after = (np.datetime_as_string(moment, unit="s") for moment in time[at - 1 : at + 1])
+        raise CityError(
+            f"time of {path} is uneven: {before} is followed by {after} but the step is {step_minutes} min: "
+            "correct that row, or aggregate to the step"
+        )
+    return time[0] + np.arange(int(offset[-1]) + 1) * np.timedelta64(step_minutes, "m"), step_minutes
+
+
+def _sum_at(index: np.ndarray, amount: polars.Series, places: tuple[int, int, int]) -> np.ndarray:
+    """Amounts summed into a dense array of NaN; a place at which nothing was recorded stays NaN."""
+    values = amount.fill_null(float("nan")).to_numpy()
+    recorded = ~np.isnan(values)
+    total = np.full(int(np.prod(places)), np.nan, np.float32)
+    total[index[recorded]] = 0
+    np.add.at(total, index[recorded], values[recorded].astype(np.float32))
+    return total.reshape(places)
+
+
+def read(path: Path, layer: str = "") -> list[City]:
+    """The one city of a long table that holds its own positions. Raises `CityError`."""
+    return [read_table(path)]
+
+
+SOURCE = Source(
+    "table",
+    "table with the columns cell, time, traffic, row, col (lon and lat, other names: read_table)",
+    lambda names: {"cell", "time", "traffic"} <= names,
+    read,
+)

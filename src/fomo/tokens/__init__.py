@@ -1,0 +1,1 @@
+"""Tokens and masks: equations (4)-(7) of the paper."""

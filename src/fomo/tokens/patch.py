@@ -1,0 +1,54 @@
+"""Tokenization, equation (4): S in R^(T x H x V) -> X in R^((T' H' V') x (t0 h0 v0)), and exactly back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from einops import rearrange
+from jaxtyping import Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+@dataclass(frozen=True)
+class TokenShape:
+    """Edges of a token in cells: t0 steps x h0 rows x v0 columns."""
+
+    time: int = 4
+    y: int = 2
+    x: int = 2
+
+    @property
+    def cells(self) -> int:
+        """Values in a token."""
+        return self.time * self.y * self.x
+
+    def grid(self, time: int, y: int, x: int) -> tuple[int, int, int]:
+        """Tokens along each axis (T', H', V') of a window, padding included."""
+        return -(-time // self.time), -(-y // self.y), -(-x // self.x)
+
+
+def pad_to_tokens(
+    window: Shaped[Tensor, "batch time y x"], shape: TokenShape, fill: float
+) -> Shaped[Tensor, "batch padded_time padded_y padded_x"]:
+    """The window padded at the far ends with `fill` to whole tokens."""
+    _, time, y, x = window.shape
+    return pad(window, (0, -x % shape.x, 0, -y % shape.y, 0, -time % shape.time), value=fill)
+
+
+def to_tokens(window: Shaped[Tensor, "batch time y x"], shape: TokenShape) -> Shaped[Tensor, "batch token cell"]:
+    """Equation (4). Every axis must be divisible by the token: pad first."""
+    return rearrange(window, "b (t t0) (h h0) (v v0) -> b (t h v) (t0 h0 v0)", t0=shape.time, h0=shape.y, v0=shape.x)
+
+
+def from_tokens(
+    tokens: Shaped[Tensor, "batch token cell"], shape: TokenShape, time: int, y: int, x: int
+) -> Shaped[Tensor, "batch time y x"]:
+    """The inverse of `to_tokens` for a window of `time` x `y` x `x` cells; padding is cut off."""
+    t, h, v = shape.grid(time, y, x)
+    window = rearrange(
+        tokens,
+        "b (t h v) (t0 h0 v0) -> b (t t0) (h h0) (v v0)",
+        t=t, h=h, v=v, t0=shape.time, h0=shape.y, v0=shape.x,
+    )  # fmt: skip
+    return window[:, :time, :y, :x]

@@ -1,0 +1,51 @@
+"""The training parts of the cities that a recipe names: never a held-back fold, never the last share of the time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fomo.city import City, CityError
+from fomo.sources import read_family
+from fomo.training.recipe import DataConfig, Recipe
+from fomo.windows.sample import TrainingSet, coarser, family_references
+
+
+def training_cities(config: DataConfig, folder: Path) -> list[City]:
+    """All training parts, coarser versions included (their family is `family@MINmin`)."""
+    cities: list[City] = []
+    for family in config.families:
+        if "@" in family:
+            continue
+        parts = [part for city in read_family(folder, family) for part in training_part(city, config)]
+        if not parts:
+            raise CityError(f"family {family!r} has no training part: all its regions are held back")
+        cities += parts
+        for factor in config.coarser.get(family, ()):
+            cities += [coarser(part, factor) for part in parts]
+    return cities
+
+
+def training_part(city: City, config: DataConfig) -> list[City]:
+    """The part of a city that may be learned from: none of it, all of it, or its first steps."""
+    if "fold" in city.attrs:
+        if config.first_week_only:
+            week = 7 * 24 * 60 // int(city.attrs["step_minutes"])
+            return [city.isel(time=slice(0, week))]
+        return [] if city.attrs["fold"] in config.held_back_folds else [city]
+    steps = int(np.floor(config.first_share * city.sizes["time"]))
+    return [city.isel(time=slice(0, steps))]
+
+
+def training_set(recipe: Recipe, folder: Path) -> tuple[TrainingSet, dict[str, float], tuple[str, ...]]:
+    """What the loop draws from, the references to store with the weights, and the names of the cities seen."""
+    cities = training_cities(recipe.data, folder)
+    references = family_references(cities)
+    present = {city.attrs["family"] for city in cities}
+    unknown = set(recipe.data.families) - present
+    if unknown:
+        raise CityError(f"the recipe weighs {sorted(unknown)}, which are not among the training data {sorted(present)}")
+    weights = {family: weight for family, weight in recipe.data.families.items() if family in present}
+    data = TrainingSet(cities, references, recipe.augment, weights)
+    return data, references, tuple(sorted({city.attrs["name"] for city in cities}))

@@ -1,0 +1,240 @@
+"""One loop for pre-training and fine-tuning.
+
+Every step draws its data, masks, noise and dropout from generators seeded by (seed, step), and everything that
+changes is in the snapshot; so a run that is killed and resumed ends in the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fomo.diffusion.loss import HeadLosses, denoising_loss, head_losses, standardised
+from fomo.diffusion.process import PROCESSES, Process
+from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.tokens.masks import draw_masks
+from fomo.training.recipe import LossConfig, OptimiserConfig, Recipe, window_shape
+from fomo.training.snapshot import Snapshot
+from fomo.windows.batch import Batch
+from fomo.windows.observation import Observation, observe
+from fomo.windows.sample import TrainingSet
+
+Validate = Callable[[MaskedDiffusionTransformer], dict[str, float]]
+Report = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of one batch; `total` is what is minimised."""
+
+    total: Float[Tensor, ""]
+    denoising: Float[Tensor, ""]
+    mean: Float[Tensor, ""]
+    scale: Float[Tensor, ""]
+
+
+def losses(
+    network: MaskedDiffusionTransformer,
+    process: Process,
+    config: LossConfig,
+    batch: Batch,
+    noise: Float[Tensor, "batch time y x"],
+    uniform: Float[Tensor, " batch"],
+) -> Losses:
+    """All losses on the HIDDEN cells of a batch that still holds their values. Noise is injected."""
+    observation = observe(batch)
+    condition = network.encode(batch, observation)
+    weight = level_weight(batch, observation, config.level_power)
+    truth = (batch.share / observation.unit[:, None] - 1) * batch.hidden
+    zero = condition.mean.sum() * 0.0
+    if process.standardise:
+        clean = standardised(truth, condition.mean, condition.log_scale) * batch.hidden
+        heads = head_losses(truth, condition.mean, condition.log_scale, weight)
+    else:
+        clean = (2 * batch.share - 1) * batch.hidden
+        heads = HeadLosses(zero, zero)
+        weight = batch.hidden.to(weight.dtype)
+    denoising = zero
+    if config.denoising > 0:
+        denoising = denoising_loss(
+            lambda noised, label: network.denoise(noised[:, None], label, condition)[:, 0],
+            process,
+            clean,
+            weight,
+            noise,
+            uniform,
+        )
+    total = config.denoising * denoising + config.mean * heads.mean + config.scale * heads.scale
+    return Losses(total, denoising.detach(), heads.mean.detach(), heads.scale.detach())
+
+
+def level_weight(batch: Batch, observation: Observation, power: float) -> Float[Tensor, "batch time y x"]:
+    """Weight of every relative squared error: 0 unless HIDDEN; unit^(2 power), mean about 1.
+
+    With `power` 1, errors weigh as in linear traffic, where few busy cells rule; with 0 all cells weigh alike.
+    """
+    hidden = batch.hidden.to(batch.share.dtype)
+    weight = observation.unit.pow(2 * power)[:, None] * hidden
+    return weight / (weight.sum() / hidden.sum().clamp(min=1)).clamp(min=1e-12)
+
+
+def learning_rate(config: OptimiserConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to `final_rate`."""
+    if step < config.warm_up:
+        return config.learning_rate * (step + 1) / config.warm_up
+    done = (step - config.warm_up) / max(1, config.steps - config.warm_up)
+    low = config.final_rate
+    return config.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class Training:
+    """A run that can be stepped, saved and resumed."""
+
+    def __init__(self, recipe: Recipe, data: TrainingSet, device: str = "cpu", compile_network: bool = False) -> None:
+        """A fresh run: weights from the recipe's seed."""
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.data, self.device = recipe, data, device
+        self.process: Process = PROCESSES[recipe.process]()
+        self.network = MaskedDiffusionTransformer(recipe.model).to(device)
+        self.average = MaskedDiffusionTransformer(recipe.model).to(device).requires_grad_(False).eval()
+        self.average.load_state_dict(self.network.state_dict())
+        decayed = [p for p in self.network.parameters() if p.ndim >= 2]
+        others = [p for p in self.network.parameters() if p.ndim < 2]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": recipe.optimiser.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=recipe.optimiser.learning_rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.step = 0
+        self.shapes = [window_shape(text) for text in recipe.windows]
+        self.shape_frequency = np.array(list(recipe.windows.values())) / sum(recipe.windows.values())
+        self.losses = torch.compile(losses) if compile_network else losses
+
+    def advance(self) -> dict[str, float]:
+        """One optimiser step; returns the numbers for the log."""
+        config = self.recipe.optimiser
+        random = np.random.default_rng([self.recipe.seed, self.step])
+        torch.manual_seed(hash_seed(self.recipe.seed, self.step))
+        shape = self.shapes[random.choice(len(self.shapes), p=self.shape_frequency)]
+        size = max(1, round(config.batch * math.prod(self.shapes[0]) / math.prod(shape)))
+        batch = self.data.draw(shape, size, random)
+        masks = draw_masks(self.recipe.masks, size, *shape, self.recipe.model.token_shape, random)
+        batch = batch.hide(masks).to(self.device)
+        noise = torch.randn(batch.share.shape, device=self.device)
+        uniform = torch.rand(size, device=self.device)
+
+        rate = learning_rate(config, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
+            found = self.losses(self.network, self.process, self.recipe.loss, batch, noise, uniform)
+        self.optimiser.zero_grad(set_to_none=True)
+        found.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient is not finite at step {self.step}: lower the learning rate; the last checkpoint is good"
+            )
+        self.optimiser.step()
+        self.step += 1
+        keep = min(config.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        return {
+            "loss": found.total.item(),
+            "denoising": found.denoising.item(),
+            "mean": found.mean.item(),
+            "scale": found.scale.item(),
+            "gradient": norm.item(),
+            "rate": rate,
+            "cells": float(batch.share.numel()),
+        }
+
+    def snapshot(self) -> Snapshot:
+        """Everything that changes."""
+        return Snapshot.take(self.step, self.network, self.average, self.optimiser)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot."""
+        snapshot.put(self.network, self.average, self.optimiser)
+        self.step = snapshot.step
+
+
+def hash_seed(seed: int, step: int) -> int:
+    """One 63-bit number from two."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def run(
+    training: Training,
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    validate: Validate | None = None,
+    report: Report | None = None,
+) -> bool:
+    """Train to the recipe's last step, or until `minutes` are over; returns whether the end was reached.
+
+    Writes `metrics.jsonl` and snapshots into `folder`; an existing snapshot is continued.
+    """
+    config = training.recipe.optimiser
+    folder.mkdir(parents=True, exist_ok=True)
+    found = Snapshot.load(folder / "snapshot")
+    if found is not None:
+        training.restore(found)
+    began, began_step = time.monotonic(), training.step
+    with _metrics(folder / "metrics.jsonl", training.step) as write:
+        while training.step < config.steps:
+            numbers = training.advance()
+            step = training.step
+            if validate is not None and (step % config.validate_every == 0 or step == config.steps):
+                numbers |= validate(training.average)
+            if step % config.log_every == 0 or step == config.steps or "validation" in numbers:
+                elapsed = time.monotonic() - began
+                numbers |= {"seconds": elapsed, "steps_per_second": (step - began_step) / elapsed}
+                write({"step": step, **numbers})
+            if report is not None:
+                report(step, numbers)
+            out_of_time = minutes is not None and time.monotonic() - began > minutes * 60
+            if step % config.checkpoint_every == 0 or step == config.steps or out_of_time:
+                training.snapshot().save(folder / "snapshot")
+            if out_of_time:
+                return step == config.steps
+    return True
+
+
+@contextmanager
+def _metrics(path: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Append to the log; lines after the step that is resumed from are dropped, so no step stands twice."""
+    if path.exists():
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (json.JSONDecodeError, KeyError):
+                continue  # the line that was being written when the process died
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    with path.open("a", encoding="utf-8") as file:
+
+        def write(row: dict[str, Any]) -> None:
+            file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
+            file.flush()
+
+        yield write

@@ -1,0 +1,98 @@
+"""A recipe says everything about a training run; it is a strict TOML file under `recipes/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from fomo.config import Config, ConfigError, load_toml
+from fomo.model.transformer import ModelConfig
+from fomo.tokens.masks import MaskConfig
+from fomo.windows.sample import AugmentConfig
+
+
+class DataConfig(Config):
+    """Which cities are trained on, and which parts of them never are."""
+
+    families: dict[str, float] = Field(min_length=1)  # family -> how often it is drawn, relative
+    coarser: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # family -> also at these multiples of its step
+    held_back_folds: tuple[int, ...] = (0,)  # families with folds: regions that are never seen
+    first_share: float = Field(0.8, gt=0, le=1)  # families without folds: the first share of the time is seen
+    first_week_only: bool = False  # families with folds: week one of all regions instead of all weeks of some
+
+
+class OptimiserConfig(Config):
+    """Length and pace of the run."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    warm_up: int = Field(200, ge=0)
+    final_rate: float = Field(0.02, ge=0, le=1)  # share of the learning rate at the end of the cosine
+    weight_decay: float = Field(0.05, ge=0)
+    clip: float = Field(1.0, gt=0)  # norm of the gradient
+    average: float = Field(0.999, ge=0, lt=1)  # EMA of the weights, warmed up
+    checkpoint_every: int = Field(250, ge=1)
+    log_every: int = Field(25, ge=1)
+    validate_every: int = Field(500, ge=1)
+
+
+class LossConfig(Config):
+    """Relative weights of the losses, all on hidden cells only."""
+
+    denoising: float = Field(1.0, ge=0)
+    mean: float = Field(4.0, ge=0)  # squared error of the encoder's mean; 0 with the `paper` process
+    scale: float = Field(0.2, ge=0)  # likelihood of the encoder's scale; 0 with the `paper` process
+    level_power: float = 0.5  # weight of a cell ~ unit^(2 power): 0 relative errors alike, 1 squared error of traffic
+
+
+class Recipe(Config):
+    """A training run."""
+
+    name: str
+    seed: int = 0
+    data: DataConfig
+    model: ModelConfig
+    process: Literal["residual", "paper"] = "residual"
+    optimiser: OptimiserConfig
+    loss: LossConfig = LossConfig()
+    masks: MaskConfig = MaskConfig()
+    augment: AugmentConfig = AugmentConfig()
+    windows: dict[str, float] = Field(default_factory=lambda: {"64x4x4": 1.0})  # time x y x x -> how often
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, raw: Any) -> Any:
+        """`model = "tiny"` or `model = {preset = "tiny", dropout = 0.2}`."""
+        if isinstance(raw, dict) and "model" in raw:
+            model = raw["model"]
+            if isinstance(model, str):
+                model = {"preset": model}
+            if isinstance(model, dict) and "preset" in model:
+                rest = {key: value for key, value in model.items() if key != "preset"}
+                raw = {**raw, "model": {**ModelConfig.preset(model["preset"]).model_dump(), **rest}}
+        return raw
+
+    @model_validator(mode="after")
+    def _windows_are_shapes(self) -> Recipe:
+        for text in self.windows:
+            window_shape(text)
+        return self
+
+
+def window_shape(text: str) -> tuple[int, int, int]:
+    """'64x4x4' as (time, y, x). Raises `ValueError`."""
+    parts = text.split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"{text!r} is not a window: write time x y x x, for example '64x4x4'")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """A recipe from its file. Raises `ConfigError`."""
+    return load_toml(path, Recipe)
+
+
+__all__ = ["ConfigError", "DataConfig", "LossConfig", "OptimiserConfig", "Recipe", "load_recipe", "window_shape"]

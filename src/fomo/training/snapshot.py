@@ -1,0 +1,78 @@
+"""A training run on disk: weights, their average, and the optimiser's moments, as safetensors. No pickle."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fomo.model.checkpoint import CheckpointError, recover, swap_in
+
+FILE = "snapshot.safetensors"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Step number and tensors under the names `network.*`, `average.*`, `optimiser.<index>.<moment>`."""
+
+    step: int
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def take(cls, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> Snapshot:
+        """Copy everything that changes in training."""
+        tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+        tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
+        for index, moments in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(value) for key, value in moments.items()}
+        return cls(step, {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()})
+
+    def put(self, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """The reverse of `take`."""
+        network.load_state_dict(self._part("network"))
+        average.load_state_dict(self._part("average"))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in self._part("optimiser").items():
+            index, moment = key.split(".", 1)
+            moments.setdefault(int(index), {})[moment] = value
+        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+    def _part(self, prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+
+    def save(self, folder: Path) -> None:
+        """Write beside, then swap in: a death or a full disk leaves the previous snapshot whole."""
+        fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            fresh.mkdir(parents=True)
+            save_file(self.tensors, fresh / FILE, {"step": str(self.step)})
+            swap_in(fresh, folder)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"the snapshot could not be written to {folder}: {error}; the previous one is kept. "
+                "Make room and run the same command again: it continues there"
+            ) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> Snapshot | None:
+        """The snapshot in a folder, or None where there is none. Raises `CheckpointError` for a damaged one."""
+        recover(folder)
+        path = folder / FILE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                step = int(file.metadata()["step"])
+                return cls(step, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path} is truncated or no snapshot ({error}): delete {folder} to start the run afresh"
+            ) from None

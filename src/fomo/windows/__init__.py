@@ -1,0 +1,1 @@
+"""The border between cities and tensors: splits, scales, tasks and batches."""

@@ -1,0 +1,94 @@
+"""Tensors inside, names and units outside: windows of cities as one batch for the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int8
+from torch import Tensor
+
+
+class CellState(IntEnum):
+    """Why a value is or is not there: every hidden value has a named reason."""
+
+    OBSERVED = 0
+    MISSING = 1  # should have been recorded, was not: neither condition nor target
+    HIDDEN = 2  # asked for: m = 1 in NOTES.md
+    PADDING = 3  # outside the city or the window
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of equal shape. `share` is read only where `state` allows; elsewhere it holds 0.
+
+    In training, `share` also holds the targets at HIDDEN; in forecasting it holds 0 there.
+    """
+
+    share: Float[Tensor, "batch time y x"]  # traffic over the city's reference
+    state: Int8[Tensor, "batch time y x"]
+    week: Float[Tensor, "batch time y x"]  # share one week earlier, 0 where unknown
+    week_known: Bool[Tensor, "batch time y x"]
+    start_hour: Float[Tensor, " batch"]  # hours since Monday 00:00 of the first step
+    step_hours: Float[Tensor, " batch"]
+    cell_km: Float[Tensor, " batch"]
+
+    @property
+    def observed(self) -> Bool[Tensor, "batch time y x"]:
+        """Where the condition is."""
+        return self.state == CellState.OBSERVED
+
+    @property
+    def hidden(self) -> Bool[Tensor, "batch time y x"]:
+        """Where the target is."""
+        return self.state == CellState.HIDDEN
+
+    def hide(self, asked: Bool[Tensor, "batch time y x"]) -> Batch:
+        """The same windows with observed values of `asked` hidden; missing and padding stay what they are."""
+        state = torch.where(asked & self.observed, int(CellState.HIDDEN), self.state.long()).to(torch.int8)
+        return replace(self, state=state)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    def rows(self, index: Tensor | slice) -> Batch:
+        """Some of the windows."""
+        return Batch(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+
+def hours_since_monday(time: np.ndarray) -> np.ndarray:
+    """Local wall-clock hours since Monday 00:00, in [0, 168), of datetime64 values."""
+    hours = time.astype("datetime64[m]").astype(np.int64) / 60.0
+    return np.asarray((hours + 3 * 24) % (7 * 24))  # 1970-01-01 was a Thursday
+
+
+def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
+    """Stack windows given as arrays (NaN = not known) into a batch.
+
+    Each has `share` and `week` (time, y, x), `state` (time, y, x), and the numbers `start_hour`, `step_hours`,
+    `cell_km`.
+    """
+    share = torch.from_numpy(np.stack([w["share"] for w in windows]).astype(np.float32))
+    week = torch.from_numpy(np.stack([w["week"] for w in windows]).astype(np.float32))
+    state = torch.from_numpy(np.stack([w["state"] for w in windows]).astype(np.int8))
+    week_known = torch.isfinite(week)
+    numbers = {key: torch.tensor([float(w[key]) for w in windows]) for key in ("start_hour", "step_hours", "cell_km")}
+    return Batch(
+        share=torch.where(torch.isfinite(share), share, 0.0),  # the state says that it is not there
+        state=state,
+        week=torch.where(week_known, week, 0.0),
+        week_known=week_known,
+        **numbers,
+    )
+
+
+def states(share: np.ndarray, asked: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Cell states of a window: `share` (time, y, x) with NaN, `asked` (time, y, x), `covered` (y, x)."""
+    state = np.full(share.shape, int(CellState.MISSING), np.int8)
+    state[np.isfinite(share)] = CellState.OBSERVED
+    state[np.broadcast_to(~covered, share.shape)] = CellState.PADDING
+    state[asked] = CellState.HIDDEN
+    return state

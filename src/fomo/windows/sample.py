@@ -1,0 +1,258 @@
+"""Random windows of many cities for training, with augmentation. Numbers in, `Batch` out; masks are drawn elsewhere.
+
+Every batch has one window shape (time, y, x) and mixes cities, granularity periods and units. All randomness comes
+from the generator that is passed in, so a training step can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import Field
+
+from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
+from fomo.config import Config
+from fomo.windows.batch import Batch, CellState, collate, hours_since_monday
+from fomo.windows.scale import reference_of
+
+
+class AugmentConfig(Config):
+    """How windows are varied so that few regions teach much. Each is a probability or a spread; 0 switches it off."""
+
+    flip: bool = True  # the eight symmetries of the grid
+    mix: float = Field(0.3, ge=0, le=1)  # blend with another region of the family at the same hours: traffic adds up
+    shuffle: float = Field(0.0, ge=0, le=1)  # cells drawn from all regions of the family at the same hours
+    level: float = Field(0.3, ge=0)  # log-normal spread of the whole window's level
+    cell_level: float = Field(0.0, ge=0)  # log-normal spread of each cell's level
+    missing: float = Field(0.1, ge=0, le=1)  # probability that a window loses some values
+    forget_week: float = Field(0.5, ge=0, le=1)  # probability that last week is not known
+
+
+@dataclass(frozen=True)
+class Series:
+    """A city's training part as plain arrays."""
+
+    name: str
+    family: str
+    traffic: np.ndarray  # (time, y, x), NaN = not recorded
+    covered: np.ndarray  # (y, x)
+    reference: float
+    start_hour: float
+    step_hours: float
+    cell_km: float
+    scattered: bool  # layout 'list': cells are drawn at random, they have no neighbours
+
+
+def coarser(city: City, factor: int) -> City:
+    """The same city at `factor` times the granularity period: traffic and users summed, NaN where any part is.
+
+    Whole periods from the first step that starts one. Raises `CityError` where the step would not divide a day.
+    """
+    step = int(city.attrs["step_minutes"]) * factor
+    if MINUTES_PER_DAY % step:
+        raise CityError(f"{city.attrs['name']!r}: {step} minutes do not divide a day")
+    minutes = hours_since_monday(city["time"].values) * 60
+    first = int(np.argmax(np.isclose(minutes % step, 0)))
+    periods = (city.sizes["time"] - first) // factor
+    traffic = city["traffic"].values[first : first + periods * factor]
+    summed = traffic.reshape(periods, factor, *traffic.shape[1:]).sum(1)
+    keep = {k: v for k, v in city.attrs.items() if k not in ("schema_version", "step_minutes", "name", "family")}
+    return make_city(
+        summed,
+        start=city["time"].values[first],
+        step_minutes=step,
+        name=f"{city.attrs['name']}@{step}min",
+        family=f"{city.attrs['family']}@{step}min",
+        covered=city["covered"].values,
+        **{**keep, "synthetic": bool(keep["synthetic"])},
+    )
+
+
+def family_references(cities: Sequence[City]) -> dict[str, float]:
+    """Per family, the 99.99th percentile of all its training values: what is stored with the weights."""
+    families: dict[str, list[np.ndarray]] = {}
+    for city in cities:
+        families.setdefault(city.attrs["family"], []).append(city["traffic"].values.ravel())
+    return {family: reference_of(np.concatenate(parts)) for family, parts in families.items()}
+
+
+class TrainingSet:
+    """Cities to draw windows from."""
+
+    def __init__(
+        self,
+        cities: Sequence[City],
+        references: Mapping[str, float],
+        augment: AugmentConfig,
+        family_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        """`family_weights`: how often each family is drawn, relative; default: the root of its recorded values."""
+        if not cities:
+            raise CityError("there is no city to train on")
+        self.augment = augment
+        self.series = [_series(city, references[city.attrs["family"]]) for city in cities]
+        self.families: dict[str, list[int]] = {}
+        for index, series in enumerate(self.series):
+            self.families.setdefault(series.family, []).append(index)
+        self.frequency = self._frequency(dict(family_weights or {}))
+
+    def _frequency(self, family_weights: Mapping[str, float]) -> np.ndarray:
+        unknown = set(family_weights) - set(self.families)
+        if unknown:
+            raise CityError(
+                f"weights for families that are not trained on: {sorted(unknown)}; there are {sorted(self.families)}"
+            )
+        frequency = np.zeros(len(self.series))
+        for family, members in self.families.items():
+            recorded = np.array([np.isfinite(self.series[i].traffic).sum() for i in members], float)
+            weight = family_weights.get(family, float(np.sqrt(recorded.sum()) / 1000))
+            frequency[members] = weight * recorded / recorded.sum()
+        return frequency / frequency.sum()
+
+    def draw(self, shape: tuple[int, int, int], batch: int, random: np.random.Generator) -> Batch:
+        """`batch` windows of `shape` (time, y, x), all recorded values OBSERVED."""
+        long_enough = np.array([series.traffic.shape[0] >= shape[0] for series in self.series])
+        frequency = self.frequency * long_enough
+        if frequency.sum() == 0:
+            raise CityError(f"no city of the training set has {shape[0]} steps: shorten the window")
+        chosen = random.choice(len(self.series), size=batch, p=frequency / frequency.sum())
+        return collate([self._window(self.series[i], shape, random) for i in chosen])
+
+    def _window(
+        self, series: Series, shape: tuple[int, int, int], random: np.random.Generator
+    ) -> dict[str, np.ndarray | float]:
+        steps, height, width = shape
+        start = self._start(series, steps, random)
+        if random.random() < self.augment.shuffle and not series.scattered:
+            series = self._shuffled(series, start, steps, height * width, random)
+        cells = self._cells(series, height, width, random)
+        week_steps = round(7 * 24 / series.step_hours)
+        traffic = cells(series.traffic[start : start + steps] / series.reference)
+        covered = cells(series.covered[None])[0] == 1
+        week = np.full_like(traffic, np.nan)
+        if random.random() >= self.augment.forget_week and start >= week_steps:
+            week = cells(series.traffic[start - week_steps : start - week_steps + steps] / series.reference)
+
+        if random.random() < self.augment.mix and not series.scattered:
+            other = self.series[random.choice(self.families[series.family])]
+            if other.traffic.shape[0] >= start + steps and other.start_hour == series.start_hour:
+                part, turn = random.uniform(0.0, 0.6), self._cells(other, height, width, random)
+                added = turn(other.traffic[start : start + steps] / other.reference)
+                traffic = (1 - part) * traffic + part * added  # NaN in either is NaN in the blend
+                covered = covered & (turn(other.covered[None])[0] == 1)
+                if start >= week_steps:
+                    before = slice(start - week_steps, start - week_steps + steps)
+                    week = (1 - part) * week + part * turn(other.traffic[before] / other.reference)
+        factor = np.exp(self.augment.level * random.standard_normal())
+        if self.augment.cell_level:
+            factor = factor * np.exp(self.augment.cell_level * random.standard_normal((height, width)))
+        if random.random() < self.augment.missing:
+            traffic = _lose_some(traffic, random)
+
+        share = np.asarray(traffic * factor, np.float32)
+        state = np.full(shape, int(CellState.MISSING), np.int8)
+        state[np.isfinite(share)] = CellState.OBSERVED
+        state[np.broadcast_to(~covered, shape)] = CellState.PADDING
+        return {
+            "share": share,
+            "state": state,
+            "week": np.asarray(week * factor, np.float32),
+            "start_hour": (series.start_hour + start * series.step_hours) % 168,
+            "step_hours": series.step_hours,
+            "cell_km": series.cell_km,
+        }
+
+    def _shuffled(self, series: Series, start: int, steps: int, cells: int, random: np.random.Generator) -> Series:
+        """A made region: cells from anywhere in the family, over the same hours (and all that came before)."""
+        pool = [
+            other
+            for other in (self.series[i] for i in self.families[series.family])
+            if other.start_hour == series.start_hour and other.traffic.shape[0] >= start + steps
+        ]
+        end = start + steps
+        columns = []
+        for _ in range(cells):
+            other = pool[random.integers(len(pool))]
+            cell = random.choice(np.flatnonzero(other.covered))
+            columns.append(other.traffic[:end].reshape(end, -1)[:, cell] / other.reference * series.reference)
+        traffic = np.stack(columns, 1)[:, None]
+        return replace(series, traffic=traffic, covered=np.ones((1, cells), bool), scattered=True)
+
+    @staticmethod
+    def _start(series: Series, steps: int, random: np.random.Generator) -> int:
+        """A first step whose window holds at least one value in two; the best of a few where gaps are wide."""
+        best, best_share = 0, -1.0
+        for _ in range(8):
+            start = int(random.integers(0, series.traffic.shape[0] - steps + 1))
+            share = float(np.isfinite(series.traffic[start : start + steps][:, series.covered]).mean())
+            if share >= 0.5:
+                return start
+            if share > best_share:
+                best, best_share = start, share
+        return best
+
+    def _cells(self, series: Series, height: int, width: int, random: np.random.Generator) -> "Crop":
+        _, rows, columns = series.traffic.shape
+        turns, mirror = (int(random.integers(4)), bool(random.integers(2))) if self.augment.flip else (0, False)
+        if series.scattered:
+            flat = np.flatnonzero(series.covered)
+            pick = random.choice(flat, size=height * width, replace=flat.size < height * width)
+            return Crop(None, pick, (height, width), turns, mirror)
+        if turns % 2:
+            height, width = width, height
+        y = int(random.integers(0, max(rows - height, 0) + 1))
+        x = int(random.integers(0, max(columns - width, 0) + 1))
+        return Crop((slice(y, y + height), slice(x, x + width)), None, (height, width), turns, mirror)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Cuts the same cells, turned and mirrored the same way, out of any (time, y, x) array of one city."""
+
+    block: tuple[slice, slice] | None
+    pick: np.ndarray | None
+    size: tuple[int, int]
+    turns: int
+    mirror: bool
+
+    def __call__(self, layer: np.ndarray) -> np.ndarray:
+        """(time, y, x) of the whole city to (time, height, width); cells outside the city are NaN."""
+        height, width = self.size
+        if self.pick is not None:
+            return layer.reshape(len(layer), -1)[:, self.pick].reshape(len(layer), height, width)
+        assert self.block is not None
+        cut = layer[:, self.block[0], self.block[1]].astype(np.float32)
+        short = (height - cut.shape[1], width - cut.shape[2])
+        if any(short):
+            cut = np.pad(cut, ((0, 0), (0, short[0]), (0, short[1])), constant_values=np.nan)
+        cut = np.rot90(cut, self.turns, (1, 2))
+        return cut[:, :, ::-1] if self.mirror else cut
+
+
+def _series(city: City, reference: float) -> Series:
+    return Series(
+        name=city.attrs["name"],
+        family=city.attrs["family"],
+        traffic=city["traffic"].values,
+        covered=city["covered"].values,
+        reference=reference,
+        start_hour=float(hours_since_monday(city["time"].values[:1])[0]),
+        step_hours=city.attrs["step_minutes"] / 60,
+        cell_km=city.attrs["cell_km"],
+        scattered=city.attrs["layout"] == "list",
+    )
+
+
+def _lose_some(traffic: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The window with single values or a stretch of time not recorded."""
+    lost = traffic.copy()
+    if random.random() < 0.5:
+        lost[random.random(traffic.shape) < random.uniform(0.02, 0.3)] = np.nan
+    else:
+        steps = len(traffic)
+        length = int(random.integers(1, max(2, steps // 4)))
+        first = int(random.integers(0, steps - length + 1))
+        lost[first : first + length] = np.nan
+    return lost

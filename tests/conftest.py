@@ -1,0 +1,89 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from fomo.model.transformer import MaskedDiffusionTransformer
+    from fomo.windows.batch import Batch
+
+# Shapes and types of every annotated function are checked while the tests run; before `fomo` is imported.
+# A whole number may stand where a float is asked (PEP 484).
+install_import_hook("fomo", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+torch.set_num_threads(1)
+
+# The same examples on every machine, however slow it is.
+settings.register_profile("fomo", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("fomo")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data: FOMO_DATA, else `../shared/data` beside the repository, else a skip."""
+    named = os.environ.get("FOMO_DATA")
+    if named:
+        folder = Path(named)
+        if not folder.is_dir():
+            pytest.fail(f"FOMO_DATA names {folder}, which is no folder")
+        return folder
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real data: set FOMO_DATA")
+    return folder
+
+
+@pytest.fixture
+def random_batch() -> Callable[..., Batch]:
+    """Makes batches with cells of all four states; their last quarter of time is asked."""
+    from fomo.windows.batch import Batch, CellState
+
+    def make(
+        seed: int = 0, batch: int = 2, time: int = 12, y: int = 4, x: int = 4, missing: float = 0.1, padding: int = 1
+    ) -> Batch:
+        random = np.random.default_rng(seed)
+        shape = (batch, time, y, x)
+        state = np.full(shape, int(CellState.OBSERVED), np.int8)
+        state[:, time - max(1, time // 4) :] = CellState.HIDDEN
+        state[random.random(shape) < missing] = CellState.MISSING
+        if padding:
+            state[0, :, :, x - padding :] = CellState.PADDING
+        known = random.random(shape) < 0.5
+        share = random.lognormal(-1.5, 0.5, shape) * np.isin(state, (CellState.OBSERVED, CellState.HIDDEN))
+        return Batch(
+            share=torch.tensor(share, dtype=torch.float32),
+            state=torch.from_numpy(state),
+            week=torch.tensor(random.lognormal(-1.5, 0.5, shape) * known, dtype=torch.float32),
+            week_known=torch.from_numpy(known),
+            start_hour=torch.tensor(random.uniform(0, 168, batch), dtype=torch.float32),
+            step_hours=torch.tensor(random.choice([1.0, 2.0, 4.0], batch), dtype=torch.float32),
+            cell_km=torch.tensor(random.choice([0.0, 0.25, 1.0], batch), dtype=torch.float32),
+        )
+
+    return make
+
+
+@pytest.fixture
+def small_network() -> Callable[..., MaskedDiffusionTransformer]:
+    """Makes small networks that say something: all weights moved away from their initial zeros and ones."""
+    from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
+
+    def make(seed: int = 0, **config: Any) -> MaskedDiffusionTransformer:
+        torch.manual_seed(seed)
+        sizes = {"width": 32, "encoder_layers": 1, "denoiser_layers": 1, "heads": 2, "dropout": 0.0}
+        network = MaskedDiffusionTransformer(ModelConfig(**(sizes | config)))
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight += 0.1 * torch.randn_like(weight)
+        return network.eval()
+
+    return make

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from hypothesis.extra.numpy import arrays
+
+from fomo.city import CityError
+from fomo.sources import read_cities, read_table
+
+START = datetime(2024, 3, 1, 22)
+
+
+def rows(**changed) -> polars.DataFrame:
+    """Two cells, three hours; `changed` replaces columns."""
+    table = {
+        "cell": ["a", "b"] * 3,
+        "time": [START + timedelta(hours=hour) for hour in (0, 0, 1, 1, 2, 2)],
+        "traffic": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        "row": [0, 1] * 3,
+        "col": [0, 2] * 3,
+    }
+    return polars.DataFrame({**table, **changed})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(frame: polars.DataFrame, name: str = "counters.csv") -> Path:
+        path = tmp_path / name
+        frame.write_parquet(path) if path.suffix == ".parquet" else frame.write_csv(path)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["counters.csv", "counters.parquet"])
+def test_a_table_with_its_own_positions_is_read_and_recognised(write, name):
+    path = write(rows(), name)
+    city = read_table(path, cell_km=0.5, unit="GB per period")
+    assert city.traffic.shape == (3, 2, 3)
+    np.testing.assert_array_equal(city.traffic[:, 0, 0], [1, 3, 5])
+    np.testing.assert_array_equal(city.traffic[:, 1, 2], [2, 4, 6])
+    assert city.covered.values.sum() == 2
+    assert (city.attrs["step_minutes"], city.attrs["cell_km"]) == (60, 0.5)
+    assert read_cities(path)[0].traffic.identical(read_table(path).traffic)
+
+
+def test_rows_in_any_order_make_the_same_city(write):
+    straight = read_table(write(rows()))
+    shuffled = read_table(write(rows().sample(fraction=1, shuffle=True, seed=3)))
+    assert straight.traffic.identical(shuffled.traffic)
+
+
+def test_absent_periods_and_empty_fields_are_missing_and_zero_is_zero(write):
+    frame = rows(traffic=[0.0, 2.0, None, 4.0, 5.0, 6.0]).filter(polars.int_range(6) != 3)
+    city = read_table(write(frame))
+    np.testing.assert_array_equal(city.traffic[:, 0, 0], [0, np.nan, 5])
+    np.testing.assert_array_equal(city.traffic[:, 1, 2], [2, np.nan, 6])
+
+
+def test_cells_at_one_position_are_summed_and_missing_only_together(write):
+    frame = rows(row=[0] * 6, col=[0] * 6, traffic=[1.0, 2.0, None, 4.0, None, None])
+    np.testing.assert_array_equal(read_table(write(frame)).traffic[:, 0, 0], [3, 4, np.nan])
+
+
+def test_positions_in_a_second_table_and_other_column_names(write):
+    amounts = rows().drop("row", "col").rename({"cell": "ecgi", "traffic": "dl_bytes"})
+    amounts = amounts.with_columns(conns=polars.Series([1.0] * 6))
+    places = polars.DataFrame({"cell": ["b", "a", "silent"], "row": [1, 0, 2], "col": [0, 0, 0]})
+    city = read_table(
+        write(amounts),
+        write(places, "sites.csv"),
+        columns={"cell": "ecgi", "traffic": "dl_bytes", "users": "conns"},
+        name="mine",
+    )
+    np.testing.assert_array_equal(city.traffic[:, :2, 0], [[1, 2], [3, 4], [5, 6]])
+    np.testing.assert_array_equal(city.covered.values[:, 0], [True, True, False])
+    assert float(city.users.sum()) == 6
+    assert city.attrs["name"] == "mine"
+
+
+def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
+    frame = (
+        rows()
+        .drop("row", "col")
+        .with_columns(lon=polars.Series([24.90, 24.95] * 3), lat=polars.Series([60.17, 60.20] * 3))
+    )
+    city = read_table(write(frame), cell_km=1.0)
+    assert city.traffic.shape == (3, 4, 3)  # 3.3 km to the north, 2.8 km to the east
+    np.testing.assert_array_equal(city.traffic[:, 0, 0], [1, 3, 5])
+    np.testing.assert_array_equal(city.traffic[:, 3, 2], [2, 4, 6])
+    assert abs(float(city.lat[3, 2]) - 60.20) < 0.009
+    assert abs(float(city.lon[3, 2]) - 24.95) < 0.018
+    with pytest.raises(CityError, match="pass cell_km="):
+        read_cities(write(frame))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cell": ["a", "b", "a", "b", "a", "a"]}, "2 rows of cell 'a' at 2024-03-02T00:00"),
+        ({"traffic": [1.0, -2.0, 3, 4, 5, 6]}, "traffic of cell 'b' at 2024-03-01T22:00 .* is -2"),
+        ({"traffic": ["1", "n/a", "3", "4", "5", "6"]}, "'traffic' .* is 'n/a' at row 1"),
+        ({"row": [0, -1] * 3}, "cell 'b' .* outside the grid at row -1"),
+        ({"row": [0.0, 0.5] * 3}, "cell 'b' .* outside the grid at row 0.5"),
+        (
+            {"cell": list("abc") * 2, "row": [0, 0, 99_999] * 2, "col": [0, 1, 99_999] * 2},
+            "cell 'c' lies outside",
+        ),
+        ({"row": [0, 1, 0, 1, 0, 7]}, "cell 'b' has two positions"),
+        ({"row": [0, None] * 3}, "cell 'b' has no position"),
+        ({"time": ["noon"] * 6}, "begins with 'noon': write local wall-clock"),
+        ({"time": ["2024-01-01T00:00"] * 5 + ["later"]}, "'time' .* is 'later' at row 5"),
+        ({"time": ["2024-01-01T00:00"] * 5 + [None]}, "'time' .* is empty at row 5"),
+        ({"time": [1, 2, 3, 4, 5, 6]}, "write local wall-clock"),
+    ],
+)
+def test_what_is_wrong_is_named(write, changed, message):
+    name = "numbers.parquet" if changed.get("time", [""])[0] == 1 else "counters.csv"
+    with pytest.raises(CityError, match=f"(?s){message}"):
+        read_table(write(rows(**changed), name))
+
+
+def test_uneven_times_are_refused_and_name_the_place(write):
+    times = [START + timedelta(minutes=minute) for minute in (0, 0, 60, 60, 150, 150)]
+    with pytest.raises(CityError, match="uneven: 2024-03-01T23:00:00 is followed by 2024-03-02T00:30:00"):
+        read_table(write(rows(time=times)))
+    assert read_table(write(rows(time=times)), step_minutes=30).sizes["time"] == 6
+
+
+def test_a_cell_without_a_position_is_named(write):
+    places = write(polars.DataFrame({"cell": ["a"], "row": [0], "col": [0]}), "sites.csv")
+    with pytest.raises(CityError, match=r"cell 'b' of .* has no position in .*sites.csv"):
+        read_table(write(rows().drop("row", "col")), places)
+
+
+def test_columns_that_are_absent_or_misspelt_are_named(write):
+    with pytest.raises(CityError, match="does not say where the cells lie"):
+        read_table(write(rows().drop("row")))
+    with pytest.raises(CityError, match=r"lacks the columns \['volume'\]"):
+        read_table(write(rows()), columns={"traffic": "volume"})
+    with pytest.raises(CityError, match="'trafic'"):
+        read_table(write(rows()), columns={"trafic": "traffic"})
+    with pytest.raises(CityError, match="has no rows"):
+        read_table(write(rows()[:0]))
+    with pytest.raises(CityError, match="pass step_minutes="):
+        read_table(write(rows()[:2]))
+    with pytest.raises(CityError, match="there is no file"):
+        read_table("absent.csv")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    traffic=arrays(
+        np.float32,
+        some.tuples(some.integers(2, 6), some.integers(1, 4), some.integers(1, 4)),
+        elements=some.floats(0, 1e6, width=32) | some.just(float("nan")),
+    ),
+    step=some.sampled_from([5, 15, 60, 1440]),
+    suffix=some.sampled_from(["csv", "parquet"]),
+    order=some.randoms(use_true_random=False),
+)
+def test_any_traffic_survives_the_way_to_a_table_and_back(traffic, step, suffix, order):
+    time, row, col = np.indices(traffic.shape).reshape(3, -1)
+    table = polars.DataFrame(
+        {
+            "cell": [f"{r}-{c}" for r, c in zip(row, col, strict=True)],
+            "time": [START + timedelta(minutes=int(t) * step) for t in time],
+            "traffic": traffic.astype(np.float64).ravel(),
+            "row": row,
+            "col": col,
+        }
+    )
+    places = list(range(len(table)))
+    order.shuffle(places)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"table.{suffix}"
+        (table[places].write_csv if suffix == "csv" else table[places].write_parquet)(path)
+        city = read_table(path, step_minutes=step)
+    np.testing.assert_array_equal(city.traffic, traffic)
+    assert city.time.values[0] == np.datetime64(START)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fomo.windows.batch import Batch, CellState
+from fomo.windows.observation import (
+    GUESSES,
+    LARGEST_RELATIVE,
+    RECENT_HOURS,
+    SMALLEST_UNIT,
+    TREND_HOURS,
+    Observation,
+    observe,
+)
+
+
+@pytest.fixture
+def batch(random_batch) -> Batch:
+    steps = {"step_hours": torch.tensor([1.0, 4.0, 2.0])}
+    return replace(random_batch(seed=4, batch=3, time=30, y=3, x=3, missing=0.25), **steps)
+
+
+def cells(batch: Batch) -> Iterator[tuple[int, int, int]]:
+    rows, _, height, width = batch.share.shape
+    yield from np.ndindex(rows, height, width)
+
+
+def seen_steps(batch: Batch, row: int, y: int, x: int) -> dict[int, float]:
+    state, share = batch.state[row, :, y, x].tolist(), batch.share[row, :, y, x].tolist()
+    return {t: share[t] for t in range(len(state)) if state[t] == CellState.OBSERVED}
+
+
+def guess(seen: Observation, name: str, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """A guess as a share of the reference, and where it is known."""
+    at = GUESSES.index(name)
+    return (seen.known[:, at] + 1) * seen.unit[:, None], seen.is_known[:, at]
+
+
+def equal(one: Observation, other: Observation) -> bool:
+    return all(torch.equal(value, getattr(other, name)) for name, value in vars(one).items())
+
+
+@pytest.mark.parametrize("state", [CellState.HIDDEN, CellState.MISSING, CellState.PADDING])
+def test_values_that_are_not_observed_never_enter(batch, state):
+    changed = torch.where(batch.state == state, 1e3 * torch.rand_like(batch.share), batch.share)
+    assert not torch.equal(changed, batch.share)
+    assert equal(observe(replace(batch, share=changed)), observe(batch))
+
+
+def test_last_week_never_enters_where_it_is_not_known(batch):
+    changed = torch.where(batch.week_known, batch.week, 5.0)
+    assert equal(observe(replace(batch, week=changed)), observe(batch))
+
+
+def test_observed_values_do_enter(batch):
+    changed = torch.where(batch.observed, batch.share + 1, batch.share)
+    assert not equal(observe(replace(batch, share=changed)), observe(batch))
+
+
+def test_the_unit_is_the_mean_of_the_observed_values_by_a_loop(batch):
+    seen = observe(batch)
+    for row, y, x in cells(batch):
+        values = list(seen_steps(batch, row, y, x).values())
+        assert bool(seen.unit_known[row, y, x]) == bool(values)
+        if values:
+            assert float(seen.unit[row, y, x]) == pytest.approx(np.mean(values) + SMALLEST_UNIT, rel=1e-5)
+
+
+def test_a_cell_without_a_value_has_the_unit_of_its_window(batch):
+    seen = observe(batch)
+    assert not seen.unit_known[0, :, -1].any()  # padding
+    everything = [v for y, x in np.ndindex(3, 3) for v in seen_steps(batch, 0, y, x).values()]
+    for y in range(3):
+        assert float(seen.unit[0, y, -1]) == pytest.approx(np.mean(everything) + SMALLEST_UNIT, rel=1e-5)
+        assert float(seen.spread[0, y, -1]) == 0
+
+
+def test_observed_values_are_told_relative_to_the_unit_and_cut_where_they_spike(batch):
+    spiky = batch.share.clone()
+    spiky[1, 0, 0, 0] = 1e4
+    batch = replace(batch, share=spiky, state=torch.where(spiky == 1e4, int(CellState.OBSERVED), batch.state.long()).to(torch.int8))
+    seen = observe(batch)
+    expected = torch.where(batch.observed, (batch.share / seen.unit[:, None]).clamp(max=LARGEST_RELATIVE) - 1, 0.0)
+    torch.testing.assert_close(seen.relative, expected)
+    assert float(seen.relative[1, 0, 0, 0]) == LARGEST_RELATIVE - 1
+
+
+def test_the_spread_is_that_of_the_logarithms_by_a_loop(batch):
+    seen = observe(batch)
+    for row, y, x in cells(batch):
+        steps = seen_steps(batch, row, y, x)
+        logs = {t: np.log1p(50 * value) for t, value in steps.items()}
+        if not logs:
+            continue
+        assert float(seen.spread[row, y, x]) == pytest.approx(np.std(list(logs.values())), abs=1e-5)
+        middle = np.mean(list(logs.values()))
+        for t in range(30):
+            expected = logs[t] - middle if t in logs else 0.0
+            assert float(seen.compressed[row, t, y, x]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_daily_guess_is_the_mean_over_the_other_days_by_a_loop(batch):
+    daily, known = guess(observe(batch), "daily", batch)
+    assert {bool(k) for k in known.flatten()} == {True, False}
+    for row, y, x in cells(batch):
+        day = round(24 / float(batch.step_hours[row]))
+        steps = seen_steps(batch, row, y, x)
+        for t in range(30):
+            others = [value for other, value in steps.items() if other != t and (other - t) % day == 0]
+            assert bool(known[row, t, y, x]) == bool(others)
+            if others:
+                assert float(daily[row, t, y, x]) == pytest.approx(np.mean(others), rel=1e-4)
+
+
+def test_yesterday_is_the_value_one_day_before_by_a_loop(batch):
+    yesterday, known = guess(observe(batch), "yesterday", batch)
+    for row, y, x in cells(batch):
+        day = round(24 / float(batch.step_hours[row]))
+        steps = seen_steps(batch, row, y, x)
+        for t in range(30):
+            assert bool(known[row, t, y, x]) == (t - day in steps)
+            if t - day in steps:
+                assert float(yesterday[row, t, y, x]) == pytest.approx(steps[t - day], rel=1e-4)
+
+
+def test_the_recent_guess_is_the_mean_of_the_last_hours_by_a_loop(batch):
+    recent, known = guess(observe(batch), "recent", batch)
+    for row, y, x in cells(batch):
+        steps = seen_steps(batch, row, y, x)
+        assert bool(known[row, :, y, x].all()) == bool(known[row, :, y, x].any()) == bool(steps)
+        if steps:
+            age = (max(steps) - np.array(list(steps))) * float(batch.step_hours[row])
+            expected = np.average(list(steps.values()), weights=np.exp(-age / RECENT_HOURS))
+            assert recent[row, :, y, x].tolist() == pytest.approx([expected] * 30, rel=1e-4)
+
+
+def test_the_trend_is_the_daily_guess_times_how_much_the_last_hours_lay_above_it_by_a_loop(batch):
+    seen = observe(batch)
+    (trend, known), (daily, daily_known) = (guess(seen, name, batch) for name in ("trend", "daily"))
+    compared = 0
+    for row, y, x in cells(batch):
+        steps = seen_steps(batch, row, y, x)
+        both = {t: value for t, value in steps.items() if daily_known[row, t, y, x]}
+        assert torch.equal(known[row, :, y, x], daily_known[row, :, y, x] & bool(both))
+        if not both:
+            continue
+        age = (max(steps) - np.array(list(both))) * float(batch.step_hours[row])
+        weight = np.exp(-age / TREND_HOURS)
+        lay = np.array(list(both.values())) + SMALLEST_UNIT
+        should = daily[row, list(both), y, x].double().numpy() + SMALLEST_UNIT
+        ratio = np.clip((weight @ lay) / (weight @ should), 0.25, 4.0)
+        expected = daily[row, :, y, x] * ratio
+        at = known[row, :, y, x]
+        torch.testing.assert_close(trend[row, :, y, x][at], expected[at].float(), rtol=1e-3, atol=1e-5)
+        compared += int(at.sum())
+    assert compared > 100
+
+
+def test_last_week_is_the_guess_that_it_is(batch):
+    week, known = guess(observe(batch), "week", batch)
+    assert torch.equal(known, batch.week_known)
+    torch.testing.assert_close(week[known], batch.week[known], rtol=1e-4, atol=1e-6)
+
+
+def test_guesses_are_zero_where_they_have_nothing_to_go_by(batch):
+    seen = observe(batch)
+    assert not seen.is_known.all()
+    assert (seen.known[~seen.is_known] == 0).all()
+
+
+@pytest.mark.parametrize("minutes", [5, 10, 15, 20, 30, 60, 90, 120, 1440])
+def test_a_daily_rhythm_is_recognised_at_every_granularity(minutes, random_batch):
+    day = 24 * 60 // minutes
+    steps = 2 * day + 1
+    batch = random_batch(batch=1, time=steps, y=1, x=1, missing=0, padding=0)
+    rhythm = (torch.rand(day) + 0.5).repeat(3)[:steps].reshape(1, steps, 1, 1)
+    state = torch.zeros_like(batch.state)
+    state[:, -1] = CellState.HIDDEN
+    batch = replace(batch, share=rhythm, state=state, step_hours=torch.tensor([minutes / 60]))
+    for name in ("daily", "trend"):
+        rhythm_guessed, known = guess(observe(batch), name, batch)
+        assert known.all()
+        torch.testing.assert_close(rhythm_guessed, rhythm, atol=1e-4, rtol=1e-4)
+
+
+def test_a_window_with_nothing_observed_knows_nothing_but_last_week(batch):
+    nothing = replace(batch, state=torch.full_like(batch.state, CellState.HIDDEN))
+    seen = observe(nothing)
+    assert not seen.unit_known.any()
+    assert (seen.unit == SMALLEST_UNIT).all()
+    assert (seen.relative == 0).all()
+    assert (seen.compressed == 0).all()
+    assert not seen.is_known[:, : GUESSES.index("week")].any()
+    assert torch.isfinite(seen.known).all()
+
+
+def test_a_silent_city_is_finite(batch):
+    seen = observe(replace(batch, share=torch.zeros_like(batch.share)))
+    assert all(torch.isfinite(value).all() for value in vars(seen).values())
+
+
+def test_a_window_is_observed_the_same_alone_and_among_others(batch):
+    together, alone = observe(batch), observe(batch.rows(slice(1, 2)))
+    for name, value in vars(alone).items():
+        torch.testing.assert_close(getattr(together, name)[1:2], value)

@@ -1,0 +1,144 @@
+"""Splits: what is tested cannot be seen in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fomo.city import CityError, make_city, mock_city
+from fomo.windows.split import (
+    city_reference,
+    family_reference,
+    first_week,
+    fold_split,
+    last_fifth,
+    leaks,
+    train_part,
+    trained_name,
+    training_parts,
+)
+
+START = "2024-01-01T00:00"
+
+
+def regions(count=10, steps=80):
+    random = np.random.default_rng(0)
+    return [
+        make_city(
+            random.gamma(2.0, 1.0, (steps, 4, 4)) + 100 * i,  # no value of one region is in another
+            name=f"made/{i:02d}",
+            family="made",
+            start=START,
+            step_minutes=60,
+            fold=i % 5,
+        )
+        for i in range(count)
+    ]
+
+
+def values_of(cities):
+    return {float(v) for city in cities for v in city["traffic"].values.ravel()}
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_no_value_of_the_tested_regions_is_in_the_training_regions(fold):
+    train, test = fold_split(regions(), fold)
+    assert len(train) == 8 and len(test) == 2
+    assert not values_of(train) & values_of(test)
+
+
+def test_every_region_is_tested_in_exactly_one_fold():
+    tested = [city.attrs["name"] for fold in range(5) for city in fold_split(regions(), fold)[1]]
+    assert sorted(tested) == sorted(city.attrs["name"] for city in regions())
+
+
+def test_a_region_that_stands_in_two_folds_is_refused():
+    cities = regions(2)
+    cities[1].attrs["name"] = cities[0].attrs["name"]
+    with pytest.raises(CityError, match="in the training and in the test part"):
+        fold_split(cities, 0)
+
+
+def test_cities_without_folds_are_told_to_split_by_time():
+    with pytest.raises(CityError, match="last_fifth"):
+        fold_split([mock_city()], 0)
+
+
+@pytest.mark.parametrize(("steps", "first"), [(408, 326), (576, 460), (144, 115), (528, 422), (5, 4), (1, 0)])
+def test_the_test_part_starts_at_four_fifths_rounded_down(steps, first):
+    assert last_fifth(mock_city(steps)) == first
+
+
+def test_changing_the_last_fifth_changes_nothing_that_is_trained_on():
+    city = mock_city(100)
+    other = city.copy(deep=True)
+    other["traffic"][last_fifth(city) :] *= 1000
+    assert train_part(city, "last_fifth").equals(train_part(other, "last_fifth"))
+    assert family_reference(training_parts([city], "last_fifth")) == family_reference(
+        training_parts([other], "last_fifth")
+    )
+    other["traffic"][last_fifth(city) - 1] *= 1000
+    assert not train_part(city, "last_fifth").equals(train_part(other, "last_fifth"))
+
+
+def test_the_training_part_of_next_week_is_the_first_week_and_no_step_more():
+    city = mock_city(2 * 336 + 63, step_minutes=30)
+    part = train_part(city, "next_week")
+    assert part.sizes["time"] == first_week(city) == 336
+    assert part["time"].values[-1] < city["time"].values[0] + np.timedelta64(7, "D")
+
+
+def test_the_training_parts_of_folds_are_the_other_regions_whole():
+    parts = training_parts(regions(), "fold", 3)
+    assert {int(city.attrs["fold"]) for city in parts} == {0, 1, 2, 4}
+    assert all(city.sizes["time"] == 80 for city in parts)
+
+
+def test_a_trained_name_says_how_far_training_saw():
+    city = mock_city(100)
+    assert trained_name(city) == "mock"
+    assert trained_name(train_part(city, "last_fifth")) == "mock[:80]"
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "first_test_step", "leaking"),
+    [
+        ((), 0, False),
+        (("mock",), 90, True),
+        (("mock[:80]",), 80, False),
+        (("mock[:80]",), 79, True),
+        (("mock/1", "other", "mockery"), 0, False),
+        (("other", "mock[:0]"), 0, False),
+    ],
+)
+def test_leakage_is_having_seen_a_tested_step(trained_on, first_test_step, leaking):
+    assert leaks(trained_on, "mock", first_test_step) is leaking
+
+
+def test_the_reference_is_numpys_percentile_of_recorded_values_only():
+    values = np.random.default_rng(0).gamma(1.0, 1.0, (50, 7, 9)).astype(np.float32)
+    values[3:9] = np.nan
+    recorded = values[np.isfinite(values)].astype(np.float64)
+    place = 0.9999 * (recorded.size - 1)  # linear interpolation, by hand
+    ordered = np.sort(recorded)
+    low = int(place)
+    wanted = ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+    assert city_reference(values) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_the_family_reference_pools_all_cities_rather_than_averaging_them():
+    cities = regions(3)
+    pooled = np.concatenate([city["traffic"].values.ravel() for city in cities])
+    assert family_reference(cities) == city_reference(pooled)
+    assert family_reference(cities) > np.mean([city_reference(c["traffic"].values) for c in cities]) + 50
+
+
+@pytest.mark.parametrize("values", [np.full((3, 2, 2), np.nan), np.zeros((3, 2, 2)), np.empty((0, 2, 2))])
+def test_a_part_without_traffic_gives_no_scale(values):
+    with pytest.raises(CityError, match="no scale"):
+        city_reference(values)
+
+
+def test_no_training_city_gives_no_scale():
+    with pytest.raises(CityError, match="stored with the weights"):
+        family_reference([])
