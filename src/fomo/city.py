@@ -220,7 +220,8 @@ def save_city(city: City, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        city.to_zarr(fresh, zarr_format=3, consolidated=False)
+        text = {name: city[name].astype(object) for name in city.coords if city[name].dtype.kind == "U"}
+        city.assign_coords(text).to_zarr(fresh, zarr_format=3, consolidated=False)  # Zarr v3 has no fixed-length text
         if path.exists():
             old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
             path.rename(old)

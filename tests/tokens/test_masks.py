@@ -95,6 +95,12 @@ def test_every_drawn_mask_hides_something_on_every_grid(size, token, kind, seed)
     assert mask.any()
 
 
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 2, 2), (64, 4, 4)])
+def test_a_random_mask_that_hit_no_token_hides_the_last_ones_instead(size):
+    for mask in drawn(only("random", random_ratio=(0.0, 0.0)), 5, size):
+        assert hidden_steps(mask) == min(TOKEN.time, size[0])
+
+
 @given(st.tuples(st.integers(2, 70), st.integers(1, 9), st.integers(1, 9)), st.sampled_from(["short", "long"]))
 def test_a_drawn_forecast_mask_leaves_a_history(size, kind):
     for mask in drawn(only(kind), 10, size):

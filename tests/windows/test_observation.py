@@ -83,7 +83,9 @@ def test_a_cell_without_a_value_has_the_unit_of_its_window(batch):
 def test_observed_values_are_told_relative_to_the_unit_and_cut_where_they_spike(batch):
     spiky = batch.share.clone()
     spiky[1, 0, 0, 0] = 1e4
-    batch = replace(batch, share=spiky, state=torch.where(spiky == 1e4, int(CellState.OBSERVED), batch.state.long()).to(torch.int8))
+    state = batch.state.clone()
+    state[1, 0, 0, 0] = CellState.OBSERVED
+    batch = replace(batch, share=spiky, state=state)
     seen = observe(batch)
     expected = torch.where(batch.observed, (batch.share / seen.unit[:, None]).clamp(max=LARGEST_RELATIVE) - 1, 0.0)
     torch.testing.assert_close(seen.relative, expected)
@@ -117,15 +119,17 @@ def test_the_daily_guess_is_the_mean_over_the_other_days_by_a_loop(batch):
                 assert float(daily[row, t, y, x]) == pytest.approx(np.mean(others), rel=1e-4)
 
 
-def test_yesterday_is_the_value_one_day_before_by_a_loop(batch):
-    yesterday, known = guess(observe(batch), "yesterday", batch)
+@pytest.mark.parametrize(("name", "days"), [("yesterday", 1), ("day_before", 2)])
+def test_yesterday_and_the_day_before_are_the_values_then_by_a_loop(batch, name, days):
+    before, known = guess(observe(batch), name, batch)
+    assert known.any()
     for row, y, x in cells(batch):
-        day = round(24 / float(batch.step_hours[row]))
+        lag = days * round(24 / float(batch.step_hours[row]))
         steps = seen_steps(batch, row, y, x)
         for t in range(30):
-            assert bool(known[row, t, y, x]) == (t - day in steps)
-            if t - day in steps:
-                assert float(yesterday[row, t, y, x]) == pytest.approx(steps[t - day], rel=1e-4)
+            assert bool(known[row, t, y, x]) == (t - lag in steps)
+            if t - lag in steps:
+                assert float(before[row, t, y, x]) == pytest.approx(steps[t - lag], rel=1e-4)
 
 
 def test_the_recent_guess_is_the_mean_of_the_last_hours_by_a_loop(batch):

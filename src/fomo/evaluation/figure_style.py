@@ -53,7 +53,10 @@ def time_axis(axes: Axes, time: np.ndarray, real_dates: bool) -> None:
     """Hours and, at midnight, the weekday; with the day of the month only where dates are real."""
     hours = float((time[-1] - time[0]) / np.timedelta64(1, "h"))
     every = next((step for step in (1, 3, 6, 12) if hours / step <= 12), 24)
-    axes.xaxis.set_major_locator(dates.HourLocator(byhour=range(0, 24, every)))
+    if every < 24:
+        axes.xaxis.set_major_locator(dates.HourLocator(byhour=range(0, 24, every)))
+    else:
+        axes.xaxis.set_major_locator(dates.DayLocator(interval=max(1, int(np.ceil(hours / 24 / 14)))))
 
     def label(value: float, _place: object = None) -> str:
         moment = dates.num2date(value)

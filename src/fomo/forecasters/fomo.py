@@ -28,10 +28,10 @@ from fomo.diffusion.process import PROCESSES, PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, ddpm, heun, multistep
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.tiles import Tiling, make_tiling
-from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, weights_hash
+from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.windows.batch import Batch, collate, hours_since_monday, states
-from fomo.windows.observation import Observation, observe
+from fomo.windows.observation import SMALLEST_UNIT, Observation, observe
 from fomo.windows.scale import from_share, reference_of, to_share
 from fomo.windows.task import Task, fill_task, forecast_task, generate_task
 
@@ -114,8 +114,9 @@ class FoMo:
 
     def generate(self, city: City, area: np.ndarray, samples: int = 20, seed: int = 0) -> Forecast:
         """Traffic of the cells of `area` (bool (y, x)) at all times of the city, as if they had no history."""
+        known = generate_task(validate(city), area).window  # the area's own traffic, where there is any, sets nothing
         return self._windowed(
-            city, lambda part: generate_task(part, area, reference=self.reference(city)), samples, seed
+            known, lambda part: generate_task(part, area, reference=self.reference(known)), samples, seed
         )
 
     def fill(self, city: City, samples: int = 20, seed: int = 0) -> Forecast:
@@ -170,10 +171,8 @@ class FoMo:
         """Shares of the members on the whole grid, never negative."""
         tasks, tiles = batch.share.shape[0], len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
-        parts = [
-            (slice(first, first + self.sampling.rows // samples or 1))
-            for first in range(0, tasks * tiles, self.sampling.rows // samples or 1)
-        ]
+        at_once = max(1, self.sampling.rows // samples)
+        parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
         cut_batch, cut_observation = _cut(batch, observation, tiling)
         conditions = [self.network.encode(cut_batch.rows(part), _rows(cut_observation, part)) for part in parts]
 
@@ -200,7 +199,10 @@ class FoMo:
         if not self.process.standardise:
             return ((clean + 1) / 2).clamp(min=0)
         relative = mean[:, None] + self.checkpoint.temperature * log_scale.exp()[:, None] * clean
-        return ((relative + 1) * observation.unit[:, None, None]).clamp(min=0)
+        share = ((relative + 1) * observation.unit[:, None, None]).clamp(min=0)
+        # A cell that was observed and never carried anything has no station: a trace of traffic there is nothing.
+        silent = observation.unit_known & (observation.unit <= SMALLEST_UNIT)
+        return torch.where(silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
     def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seed: int) -> Tensor:
         steps = self.sampling.steps
@@ -249,6 +251,7 @@ class FoMo:
         end = city["time"].values[-1]
         times = np.concatenate([city["time"].values, end + step * np.arange(1, done + 1)])
         longer = city.drop_vars("users", errors="ignore").reindex(time=times)
+        history = min(history, longer.sizes["time"])
         tasks = []
         for path in paths:
             member = longer.copy()
@@ -298,6 +301,7 @@ def load(
 ) -> FoMo:
     """A FoMo with shipped weights (by name) or with those of a folder. Raises `CheckpointError`."""
     folder = Path(name_or_folder)
+    recover(folder)
     if not folder.exists():
         shipped = Path(__file__).parent.parent / "weights"
         folder = shipped / str(name_or_folder)

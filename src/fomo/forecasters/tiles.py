@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -23,7 +23,7 @@ class Tiling:
     corners: tuple[tuple[int, int], ...]
     weights: Float[Tensor, "tile y x"]
 
-    def cut(self, grid: Float[Tensor, "*batch y x"]) -> Float[Tensor, "tile *batch tile_y tile_x"]:
+    def cut(self, grid: Shaped[Tensor, "*batch y x"]) -> Shaped[Tensor, "tile *batch tile_y tile_x"]:
         """All tiles of a grid."""
         height, width = self.tile
         return torch.stack([grid[..., y : y + height, x : x + width] for y, x in self.corners])
@@ -60,7 +60,8 @@ def _starts(size: int, tile: int, overlap: int) -> list[int]:
     """First cells of evenly spread tiles that cover `size`."""
     if size <= tile:
         return [0]
-    count = int(np.ceil((size - overlap) / max(1, tile - overlap)))
+    overlap = min(overlap, tile - 1)
+    count = int(np.ceil((size - overlap) / (tile - overlap)))
     return [int(start) for start in np.linspace(0, size - tile, count).round()]
 
 

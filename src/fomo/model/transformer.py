@@ -83,7 +83,7 @@ class Condition:
     mean: Float[Tensor, "batch time y x"]
     log_scale: Float[Tensor, "batch time y x"]
     projected: Float[Tensor, "batch 1 kept width"]
-    adapt: tuple[Float[Tensor, "batch 1 kept adapted"], ...]  # per layer, and last for the decoder
+    adapt: tuple[Float[Tensor, "batch 1 kept _"], ...]  # per layer 6 width; last, for the decoder, 2 width
     hidden: Bool[Tensor, "batch time y x"]
     turn: Float[Tensor, "2 batch kept half"]
     attend: Bool[Tensor, "batch kept"] | None  # tokens with something hidden; None: all of them

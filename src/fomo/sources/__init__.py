@@ -94,7 +94,10 @@ def read_family(folder: str | Path, name: str) -> list[City]:
     folder = data_folder(folder)
     families, left_out = _survey(folder)
     if name not in families:
-        unread = "".join(f"; {path.name} was left out: {error}" for path, error in left_out.items())
+        unread = "".join(
+            f"; {path.name} was left out: {'it is of no known form' if isinstance(error, UnknownForm) else error}"
+            for path, error in left_out.items()
+        )
         there = ", ".join(families) or "none"
         raise CityError(f"there is no family {name!r} in {folder}; there are: {there}{unread}")
     path, source, layer = families[name]

@@ -1,15 +1,14 @@
-"""The training parts of the cities that a recipe names: never a held-back fold, never the last share of the time."""
+"""The training parts of the cities that a recipe names: never a held-back fold, never the last fifth of the time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from fomo.city import City, CityError
 from fomo.sources import read_family
 from fomo.training.recipe import DataConfig, Recipe
 from fomo.windows.sample import TrainingSet, coarser, family_references
+from fomo.windows.split import train_part, trained_name
 
 
 def training_cities(config: DataConfig, folder: Path) -> list[City]:
@@ -29,23 +28,19 @@ def training_cities(config: DataConfig, folder: Path) -> list[City]:
 
 def training_part(city: City, config: DataConfig) -> list[City]:
     """The part of a city that may be learned from: none of it, all of it, or its first steps."""
-    if "fold" in city.attrs:
-        if config.first_week_only:
-            week = 7 * 24 * 60 // int(city.attrs["step_minutes"])
-            return [city.isel(time=slice(0, week))]
-        return [] if city.attrs["fold"] in config.held_back_folds else [city]
-    steps = int(np.floor(config.first_share * city.sizes["time"]))
-    return [city.isel(time=slice(0, steps))]
+    if "fold" not in city.attrs:
+        return [train_part(city, "last_fifth")]
+    if config.first_week_only:
+        return [train_part(city, "next_week")]
+    return [] if city.attrs["fold"] in config.held_back_folds else [city]
 
 
 def training_set(recipe: Recipe, folder: Path) -> tuple[TrainingSet, dict[str, float], tuple[str, ...]]:
     """What the loop draws from, the references to store with the weights, and the names of the cities seen."""
     cities = training_cities(recipe.data, folder)
     references = family_references(cities)
-    present = {city.attrs["family"] for city in cities}
-    unknown = set(recipe.data.families) - present
+    unknown = set(recipe.data.families) - set(references)
     if unknown:
-        raise CityError(f"the recipe weighs {sorted(unknown)}, which are not among the training data {sorted(present)}")
-    weights = {family: weight for family, weight in recipe.data.families.items() if family in present}
-    data = TrainingSet(cities, references, recipe.augment, weights)
-    return data, references, tuple(sorted({city.attrs["name"] for city in cities}))
+        raise CityError(f"the recipe weighs {sorted(unknown)}, but its training data are {sorted(references)}")
+    data = TrainingSet(cities, references, recipe.augment, recipe.data.families)
+    return data, references, tuple(sorted({trained_name(city) for city in cities}))

@@ -19,7 +19,6 @@ class DataConfig(Config):
     families: dict[str, float] = Field(min_length=1)  # family -> how often it is drawn, relative
     coarser: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # family -> also at these multiples of its step
     held_back_folds: tuple[int, ...] = (0,)  # families with folds: regions that are never seen
-    first_share: float = Field(0.8, gt=0, le=1)  # families without folds: the first share of the time is seen
     first_week_only: bool = False  # families with folds: week one of all regions instead of all weeks of some
 
 

@@ -34,9 +34,15 @@ class Snapshot:
         return cls(step, {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()})
 
     def put(self, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """The reverse of `take`."""
-        network.load_state_dict(self._part("network"))
-        average.load_state_dict(self._part("average"))
+        """The reverse of `take`. Raises `CheckpointError` where the snapshot is of another network."""
+        try:
+            network.load_state_dict(self._part("network"))
+            average.load_state_dict(self._part("average"))
+        except RuntimeError as error:
+            raise CheckpointError(
+                "the snapshot is of another network than the recipe's: continue with the recipe that began the run, "
+                "or delete the snapshot to start afresh"
+            ) from error
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in self._part("optimiser").items():
             index, moment = key.split(".", 1)

@@ -38,7 +38,7 @@ class Observation:
 
 
 #: Simple guesses at every value, all from OBSERVED values: the network weighs them cell by cell.
-GUESSES = ("daily", "yesterday", "trend", "recent", "week")
+GUESSES = ("daily", "yesterday", "day_before", "trend", "recent", "week")
 
 
 def observe(batch: Batch) -> Observation:
@@ -70,10 +70,11 @@ def _guesses(
 ) -> tuple[Float[Tensor, "batch guess time y x"], Bool[Tensor, "batch guess time y x"]]:
     """Shares guessed by simple rules, in the order of GUESSES, and where each rule has something to go by.
 
-    `daily`: mean of the same time on the other days of the window; `yesterday`: one day before; `trend`: `daily` times
-    how much the recent past lay above its own `daily`; `recent`: mean of the last hours; `week`: one week before.
+    `daily`: mean of the same time on the other days of the window; `yesterday`, `day_before`: one and two days before;
+    `trend`: `daily` times how much the recent past lay above its own `daily`; `recent`: mean of the last hours;
+    `week`: one week before.
     """
-    daily, daily_known, yesterday, yesterday_known = _same_time_on_other_days(share, seen, batch.step_hours)
+    daily, daily_known, days_before, days_before_known = _same_time_on_other_days(share, seen, batch.step_hours)
     recent_weight = _recency(seen, batch.step_hours, RECENT_HOURS)
     recent = (recent_weight * share).sum(1) / recent_weight.sum(1).clamp(min=1e-9)
     trend_weight = _recency(seen, batch.step_hours, TREND_HOURS) * daily_known
@@ -82,8 +83,8 @@ def _guesses(
     comparable = below > 0
     ratio = torch.where(comparable, above / below.clamp(min=1e-9), 1.0).clamp(0.25, 4.0)
     recent_known = (seen.sum(1) > 0)[:, None].expand(share.shape)
-    known = [daily, yesterday, daily * ratio[:, None], recent[:, None].expand(share.shape), batch.week]
-    is_known = [daily_known, yesterday_known, daily_known & comparable[:, None], recent_known, batch.week_known]
+    known = [daily, *days_before, daily * ratio[:, None], recent[:, None].expand(share.shape), batch.week]
+    is_known = [daily_known, *days_before_known, daily_known & comparable[:, None], recent_known, batch.week_known]
     return torch.stack(known, 1), torch.stack(is_known, 1)
 
 
@@ -102,9 +103,9 @@ def _same_time_on_other_days(
     seen: Float[Tensor, "batch time y x"],
     step_hours: Float[Tensor, " batch"],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean over the observed steps a whole number of days away; the step one day before; where there are such."""
+    """Mean over the observed steps a whole number of days away; the steps one and two days before; where they are."""
     total, count = torch.zeros_like(share), torch.zeros_like(share)
-    before, before_seen = torch.zeros_like(share), torch.zeros_like(share)
+    before, before_seen = (torch.zeros(2, *share.shape, dtype=share.dtype, device=share.device) for _ in range(2))
     steps = share.shape[1]
     for hours in step_hours.unique().tolist():
         rows = step_hours == hours
@@ -114,7 +115,8 @@ def _same_time_on_other_days(
             count[rows, lag:] += seen[rows, :-lag]
             total[rows, :-lag] += share[rows, lag:]
             count[rows, :-lag] += seen[rows, lag:]
-        if day < steps:
-            before[rows, day:] = share[rows, :-day]
-            before_seen[rows, day:] = seen[rows, :-day]
+        for days in (1, 2):
+            if days * day < steps:
+                before[days - 1, rows, days * day :] = share[rows, : -days * day]
+                before_seen[days - 1, rows, days * day :] = seen[rows, : -days * day]
     return total / count.clamp(min=1), count > 0, before, before_seen > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import load_weights
-from fomo.city import City
+from fomo.city import City, CityError
 from fomo.evaluation.protocol import evaluate as evaluate_forecaster
 from fomo.evaluation.questions import Question, TaskName, family_questions
 from fomo.evaluation.rows import Row, row
@@ -49,11 +49,12 @@ def evaluate(
     """
     if samples < 1:
         raise UsageError(f"--samples {samples}: one member at least")
-    cities = _cities(folder, family)
+    cities = read_family(data_folder(folder), family.split("/")[0])
+    _check_region(cities, family, next_week, fold)
     model = load_weights(weights, device)
 
     def ask(known: ContextMode) -> list[Question]:
-        return family_questions(
+        questions = family_questions(
             cities,
             task,
             context=known,
@@ -62,9 +63,12 @@ def evaluate(
             past_week=past_week,
             reference=model.checkpoint.references.get(str(cities[0].attrs["family"])),
         )
+        return [question for question in questions if "/" not in family or question.region == family]
 
     used = context_used(model, context)
     questions = ask(used)
+    if not questions:
+        raise CityError(f"{family} has no window of the task {task!r}: it is too short or has nothing to ask for")
     rule_questions = questions if context == used else ask(context)
     scores = [evaluate_forecaster(model, questions, samples=samples, seed=seed, progress=progress)]
     for rule in rules_for(context, questions[0].past_week, task):
@@ -77,16 +81,15 @@ def context_used(model: FoMo, asked: ContextMode) -> ContextMode:
     return "none"
 
 
-def _cities(folder: Path | None, name: str) -> list[City]:
-    """The family, or one region of it."""
-    cities = read_family(data_folder(folder), name.split("/")[0])
+def _check_region(cities: Sequence[City], name: str, next_week: bool, fold: int) -> None:
+    """Whether the region `family/region` is there and tested. Raises `UsageError`."""
     if "/" not in name:
-        return cities
-    chosen = [city for city in cities if city.attrs["name"] == name]
-    if not chosen:
-        names = ", ".join(str(city.attrs["name"]) for city in cities)
-        raise UsageError(f"--city {name}: there is no such region; there are {names}")
-    return chosen
+        return
+    folds = {str(city.attrs["name"]): city.attrs.get("fold") for city in cities}
+    if name not in folds:
+        raise UsageError(f"--city {name}: there is no such region; there are {', '.join(folds)}")
+    if not next_week and None not in folds.values() and folds[name] != fold:
+        raise UsageError(f"--city {name} is in fold {folds[name]}, and fold {fold} is tested: add --fold {folds[name]}")
 
 
 def _remarks(questions: Sequence[Question], used: ContextMode, asked: ContextMode) -> list[str]:

@@ -98,7 +98,8 @@ def _answer(city: City, outputs: Outputs, weights: str, device: str, ask: Callab
     model = load_weights(weights, device)
     began = time.perf_counter()
     found = ask(model)
-    return Answer(found, outputs.write(found, city), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Answer(found, outputs.write(found, city), seconds)
 
 
 def _check_samples(samples: int) -> None:

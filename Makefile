@@ -1,0 +1,48 @@
+# `make demo` and `make test` need nothing but python3 and make: they set up .venv themselves, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# One thread a process: the tests run in two processes, and are small.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1
+
+.PHONY: help demo test check docs setup clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY)  ## a virtual environment with everything, in .venv
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON): install Python 3.11 or newer, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old: FoMo needs Python 3.11 or newer; say make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	echo "installing FoMo and what it needs into $(VENV) (some minutes the first time)"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --compile -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -q src
+	touch $@
+
+demo: $(READY)  ## forecast a made-up city with the shipped weights: a figure and a table in output/demo
+	@$(BIN)/fomo demo
+
+test: check  ## everything that CI runs: check, then the tests in two processes
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+check: $(READY)  ## ruff, mypy and the layers
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(READY)  ## run every example of README.md and docs/, and follow their links
+	@$(ONE_THREAD) $(BIN)/python -m pytest tests/test_documents.py
+
+clean:  ## remove what make and the demo made, not .venv
+	@rm -rf output/demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

@@ -1,0 +1,182 @@
+"""Every accuracy table of the README, from weights and data: one table a call, rows and figure written with it.
+
+    python benchmarks/accuracy.py unseen-regions --data DIR
+    python benchmarks/accuracy.py next-week --data DIR          # needs runs/next-week, see TABLES
+    python benchmarks/accuracy.py readme                        # puts results/*.md between the README's markers
+
+Rows go to results/NAME.csv, the README's part to results/NAME.md, the figure to docs/figures/NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fomo.app.service.evaluation import evaluate
+from fomo.evaluation.charts import table_figure
+from fomo.evaluation.figure_style import save_figure
+from fomo.evaluation.questions import TaskName
+from fomo.evaluation.rows import Row
+from fomo.evaluation.tables import markdown_columns, whole_file, write_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+UOMO = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
+FORECASTS: tuple[TaskName, ...] = ("short", "long")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some cells of a table: one family and task with one set of weights. `name` is FoMo's name in the table."""
+
+    family: str
+    task: TaskName
+    weights: str = "fomo-tiny"
+    next_week: bool = False
+    past_week: bool | None = None
+    name: str = "FoMo"
+    rules: bool = True
+
+
+def unseen_regions() -> list[Part]:
+    """Fold 0: regions that training never saw."""
+    return [Part(family, task) for task in FORECASTS for family in UOMO]
+
+
+def generation() -> list[Part]:
+    """Cells without history, from their neighbours."""
+    return [Part(family, "generate") for family in UOMO]
+
+
+def next_week() -> list[Part]:
+    """Week two of the regions whose week one is known; weights of `fomo train recipes/next-week.toml`."""
+    weights = str(ROOT / "runs/next-week/weights")
+    parts = []
+    for task in FORECASTS:
+        for family in UOMO[1:]:
+            parts.append(Part(family, task, weights, True, True, "FoMo, past week known"))
+            parts.append(Part(family, task, weights, True, False, "FoMo, past week not known", rules=False))
+    return parts
+
+
+def cities_in_time() -> list[Part]:
+    """The last fifth of the time of whole cities."""
+    cities = ("mobile_nanjing", "jinan", "milan_20x20", "mobile_shanghai")
+    return [Part(city, task) for task in FORECASTS for city in cities]
+
+
+def never_seen_cities() -> list[Part]:
+    """The same for cities left out of training: weights of `fomo train recipes/without-NAME.toml`."""
+    without = {"mobile_nanjing": "mobile-nanjing", "jinan": "jinan", "milan_20x20": "milan"}
+    parts = []
+    for task in FORECASTS:
+        for city, name in without.items():
+            parts.append(Part(city, task, str(ROOT / f"runs/without-{name}/weights"), name="FoMo, city never seen"))
+            parts.append(Part(city, task, name="FoMo, city seen", rules=False))
+    return parts
+
+
+def parametrisations() -> list[Part]:
+    """The paper's parametrisation and the default: the same network, data, seed and steps."""
+    runs = {"FoMo, default": "compare-default", "FoMo, paper": "compare-paper"}
+    return [
+        Part(family, task, str(ROOT / f"runs/{run}/weights"), name=name, rules=name == "FoMo, default")
+        for task in FORECASTS
+        for family in UOMO
+        for name, run in runs.items()
+    ]
+
+
+TABLES: dict[str, Callable[[], list[Part]]] = {
+    "unseen-regions": unseen_regions,
+    "generation": generation,
+    "next-week": next_week,
+    "cities-in-time": cities_in_time,
+    "never-seen-cities": never_seen_cities,
+    "parametrisations": parametrisations,
+}
+
+
+def make_table(name: str, data: Path | None, samples: int) -> list[Row]:
+    """Score all parts of a table and write rows, Markdown and figure."""
+    rows: list[Row] = []
+    for part in TABLES[name]():
+        found = evaluate(
+            data, part.family, part.task, weights=part.weights, samples=samples,
+            past_week=part.past_week, next_week=part.next_week, device="cpu",
+        )  # fmt: skip
+        first, *rules = found.rows
+        rows += [replace(first, forecaster=part.name), *(rules if part.rules else [])]
+        print(f"{part.family} {part.task}: {part.name} rmse {first.rmse} crps {first.crps}", flush=True)
+    write_rows(rows, ROOT / f"results/{name}.csv")
+    with whole_file(ROOT / f"results/{name}.md") as fresh:
+        fresh.write_text(markdown(rows), encoding="utf-8")
+    save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
+    return rows
+
+
+def markdown(rows: list[Row]) -> str:
+    """RMSE / MAE by column, then what FoMo's members are worth: CRPS and coverage beside the best rule's CRPS."""
+    fomo = [row for row in rows if row.forecaster.startswith("FoMo")]
+    heading = ("forecaster", "column", "CRPS", "95 % of CRPS", "best rule's CRPS", "within 50 %", "within 90 %")
+    lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
+    for row in fomo:
+        rivals = [
+            other.crps
+            for other in rows
+            if (other.city, other.task) == (row.city, row.task) and not other.forecaster.startswith("FoMo")
+        ]
+        best = min((crps for crps in rivals if crps is not None), default=None)
+        interval = f"{score(row.crps_low)} to {score(row.crps_high)}"
+        cells = [row.forecaster, f"{row.city} {row.task}", score(row.crps), interval, score(best)]
+        cells += [share(row.coverage50), share(row.coverage90)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return markdown_columns(rows) + "\n" + "\n".join(lines) + "\n"
+
+
+def score(value: float | None) -> str:
+    """A scaled error."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def share(value: float | None) -> str:
+    """A coverage."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def fill_readme() -> None:
+    """Put results/NAME.md between `<!-- results: NAME -->` and `<!-- /results -->`."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    for name in [*TABLES, "cost"]:
+        part = ROOT / f"results/{name}.md"
+        if part.exists():
+            pattern = rf"(<!-- results: {name} -->\n).*?(<!-- /results -->)"
+            body = part.read_text(encoding="utf-8")
+            text, count = re.subn(pattern, lambda m, body=body: m[1] + body + m[2], text, flags=re.DOTALL)
+            if not count:
+                print(f"README.md has no place for {name}")
+    path.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=[*TABLES, "readme"])
+    parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
+    parser.add_argument("--samples", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.table == "readme":
+        fill_readme()
+    else:
+        make_table(options.table, options.data, options.samples)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`fomo forecast`, `fomo generate`, `fomo fill`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from fomo.app.commands.console import working, wrote
+from fomo.app.commands.options import CityName, Device, Figure, ForecastFolder, Samples, Seed, Table, Weights
+
+if TYPE_CHECKING:
+    from fomo.app.service.forecasting import Answer
+    from fomo.app.service.outputs import Outputs
+    from fomo.city import City
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ask:
+    """What all three ask alike."""
+
+    file: Annotated[
+        Path, Positional, arg(metavar="CITY", help="A *.zarr folder that FoMo wrote, or any file of a known form.")
+    ]
+    city: CityName = None
+    samples: Samples = 20
+    seed: Seed = 0
+    weights: Weights = "fomo-tiny"
+    device: Device = "auto"
+    csv: Table = None
+    figure: Figure = None
+
+    def _open(self, out: Path) -> tuple[City, Outputs]:
+        with working("reading"):
+            from fomo.app.service.cities import choose_city
+            from fomo.app.service.outputs import Outputs
+
+            outputs = Outputs(out, self.csv, self.figure).check()
+            return choose_city(self.file, self.city), outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast(_Ask):
+    """The steps after the end of a city, with their uncertainty."""
+
+    horizon: Annotated[int, arg(metavar="STEPS", help="Steps to forecast.")] = 16
+    history: Annotated[
+        int | None,
+        arg(
+            metavar="STEPS",
+            help="Observed steps to look back on.",
+            help_behavior_hint="(default: what the network's window leaves)",
+        ),
+    ] = None
+    no_past_week: bool = False
+    """Do not look at the same hours one week before."""
+    out: ForecastFolder = Path("forecast.zarr")
+
+    def run(self) -> int:
+        """Forecast and write."""
+        city, outputs = self._open(self.out)
+        with working("forecasting"):
+            from fomo.app.service.forecasting import forecast
+
+            answer = forecast(
+                city,
+                outputs,
+                weights=self.weights,
+                horizon=self.horizon,
+                history=self.history,
+                samples=self.samples,
+                seed=self.seed,
+                past_week=not self.no_past_week,
+                device=self.device,
+            )
+        return _say(answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(_Ask):
+    """Traffic for cells without history, from their neighbours."""
+
+    area: Annotated[
+        str, arg(metavar="Y0:Y1,X0:X1", help="The cells: rows from the south, columns from the west, ends left out.")
+    ]
+    out: ForecastFolder = Path("generated.zarr")
+
+    def run(self) -> int:
+        """Generate and write."""
+        city, outputs = self._open(self.out)
+        with working("generating"):
+            from fomo.app.service.forecasting import generate, parse_area
+
+            answer = generate(
+                city,
+                parse_area(self.area, city),
+                outputs,
+                weights=self.weights,
+                samples=self.samples,
+                seed=self.seed,
+                device=self.device,
+            )
+        return _say(answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill(_Ask):
+    """What was not recorded; recorded values stay as they are."""
+
+    out: ForecastFolder = Path("filled.zarr")
+
+    def run(self) -> int:
+        """Fill and write."""
+        city, outputs = self._open(self.out)
+        with working("filling"):
+            from fomo.app.service.forecasting import fill
+
+            answer = fill(city, outputs, weights=self.weights, samples=self.samples, seed=self.seed, device=self.device)
+        return _say(answer)
+
+
+def _say(answer: Answer) -> int:
+    members, asked = answer.forecast.samples.sizes["sample"], int(answer.forecast.asked.values.sum())
+    attrs = answer.forecast.attrs
+    print(f"{attrs['city']}: {members} members of {asked:,} values [{attrs['unit']}] in {answer.seconds:.1f} s")
+    wrote(answer.written)
+    return 0

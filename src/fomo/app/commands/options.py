@@ -1,0 +1,50 @@
+"""Options that several verbs share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+DataFolder = Annotated[
+    Path | None,
+    arg(metavar="DIR", help="Folder with data files.", help_behavior_hint="(default: the variable FOMO_DATA)"),
+]
+CityName = Annotated[
+    str | None,
+    arg(metavar="NAME", help="Which city, where the file holds several.", help_behavior_hint="(default: the only one)"),
+]
+Weights = Annotated[
+    str, arg(metavar="W", help="Name of shipped weights, or the folder 'weights' of a run of 'fomo train'.")
+]
+Samples = Annotated[int, arg(metavar="N", help="Members of the forecast; 19 or more hold a 90 % interval.")]
+Seed = Annotated[int, arg(metavar="N", help="The same seed gives the same members.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], arg(help="Where to compute; auto takes a GPU if there is one.")]
+Figure = Annotated[
+    Path | None, arg(metavar="FILE", help="Also draw a figure (.png).", help_behavior_hint="(default: none)")
+]
+Table = Annotated[
+    Path | None,
+    arg(
+        metavar="FILE",
+        help="Also write a table: time, row, col, y, x, mean and quantiles (.csv or .parquet).",
+        help_behavior_hint="(default: none)",
+    ),
+]
+ForecastFolder = Annotated[
+    Path,
+    arg(metavar="DIR", help="The forecast: members over (sample, time, y, x), with its provenance; *.zarr."),
+]
+
+__all__ = [
+    "CityName",
+    "DataFolder",
+    "Device",
+    "Figure",
+    "ForecastFolder",
+    "Samples",
+    "Seed",
+    "Table",
+    "Weights",
+]

@@ -1,0 +1,241 @@
+"""Train a recipe into a run folder, resume it by itself, and export the averaged weights.
+
+A run folder holds `recipe.json` and `data.json` (what the run is: another recipe or other data are refused),
+`metrics.jsonl`, `snapshot/` (everything that changes; `kill -9` loses at most the steps since the last one) and, in
+the end, `weights/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fomo
+from fomo.app.errors import UsageError
+from fomo.app.service.forecasting import choose_device
+from fomo.city import CityError, open_city
+from fomo.config import ConfigError
+from fomo.evaluation.tables import whole_file
+from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
+from fomo.model.transformer import parameter_count
+from fomo.sources import data_folder, list_families
+from fomo.sources.archive import file_hash
+from fomo.training.data import training_set
+from fomo.training.loop import Report, Training, run
+from fomo.training.recipe import DataConfig, Recipe, load_recipe
+
+RECIPE, DATA, METRICS, SNAPSHOT, WEIGHTS = "recipe.json", "data.json", "metrics.jsonl", "snapshot", "weights"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Where a run stands. `weights` is None where it was stopped by hand before the end."""
+
+    folder: Path
+    step: int
+    steps: int
+    parameters: int
+    seconds: float
+    weights: Path | None
+    stopped: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recipe's last step was reached."""
+        return self.step >= self.steps
+
+
+class _Stopped(Exception):
+    """The user asked to stop; raised between two steps."""
+
+
+def train(
+    recipe_file: Path,
+    out: Path,
+    folder: Path | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    minutes: float | None = None,
+    compile_network: bool = False,
+    half: bool = False,
+    report: Report | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainingResult:
+    """Train, or continue what is in `out`, and write `out/weights`.
+
+    `report` hears of every step; once `stop` says True the step is finished, a snapshot saved and the run left.
+    Raises `ConfigError`, `CityError`, `CheckpointError`, `UsageError`, `FloatingPointError`.
+    """
+    recipe = load_recipe(recipe_file)
+    where = data_folder(folder)
+    _check_options(threads, minutes)
+    chosen = choose_device(device)
+    hashes = data_hashes(recipe.data, where)
+    _same_run(out, recipe, hashes)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    data, references, trained_on = training_set(recipe, where)
+    _write_json(out / RECIPE, recipe.model_dump(mode="json"))
+    _write_json(out / DATA, hashes)
+    training = Training(recipe, data, chosen, compile_network)
+
+    def heard(step: int, numbers: dict[str, float]) -> None:
+        if report is not None:
+            report(step, numbers)
+        if stop is not None and stop():
+            raise _Stopped
+
+    stopped, weights = False, None
+    try:
+        run(training, out, minutes=minutes, report=heard)
+    except _Stopped:
+        training.snapshot().save(out / SNAPSHOT)
+        stopped = True
+    seconds = trained_seconds(out / METRICS)
+    if not stopped:
+        provenance = {
+            "recipe": recipe.model_dump(mode="json"),
+            "data": hashes,
+            "steps": training.step,
+            "seconds": round(seconds, 1),
+            "device": torch.cuda.get_device_name() if chosen == "cuda" else "cpu",
+            "fomo": fomo.__version__,
+            "torch": torch.__version__,
+        }
+        checkpoint = describe(recipe, references, trained_on, provenance)
+        weights = save_checkpoint(out / WEIGHTS, training.average, checkpoint, half)
+    parameters = parameter_count(training.network)
+    return TrainingResult(out, training.step, recipe.optimiser.steps, parameters, seconds, weights, stopped)
+
+
+def describe(
+    recipe: Recipe, references: dict[str, float], trained_on: tuple[str, ...], provenance: dict[str, Any]
+) -> Checkpoint:
+    """What is stored beside the weights: what recipe and checkpoint both say, and where the weights come from."""
+    both = {name: getattr(recipe, name) for name in Checkpoint.model_fields if name in Recipe.model_fields}
+    return Checkpoint(
+        format_version=FORMAT_VERSION,
+        references=references,
+        trained_on=trained_on,
+        provenance=provenance,
+        **both,
+    )
+
+
+def data_hashes(config: DataConfig, folder: Path) -> dict[str, str]:
+    """family -> SHA-256 of the file that its cities are read from. Raises `CityError` for a family not there."""
+    files = list_families(folder)
+    families = [family for family in config.families if "@" not in family]
+    missing = [family for family in families if family not in files]
+    if missing:
+        raise CityError(
+            f"the recipe trains on {', '.join(missing)}, which {folder} does not have; "
+            f"it has: {', '.join(files) or 'nothing that can be read'}"
+        )
+    return {family: _hash(files[family]) for family in families}
+
+
+def _hash(path: Path) -> str:
+    return file_hash(path) if path.is_file() else str(open_city(path).attrs["sha256"])
+
+
+def _check_options(threads: int | None, minutes: float | None) -> None:
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads {threads}: one thread at least")
+    if minutes is not None and not minutes > 0:
+        raise UsageError(f"--minutes {minutes}: more than none")
+
+
+def _same_run(out: Path, recipe: Recipe, hashes: dict[str, str]) -> None:
+    """Refuse a folder that belongs to another run."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file: name a folder")
+    stored = _read_json(out / RECIPE)
+    if stored is None:
+        if (out / SNAPSHOT).exists():
+            raise ConfigError(f"{out} holds a snapshot but no {RECIPE}, so its recipe is unknown: name another --out")
+        return
+    different = _differences(stored, recipe.model_dump(mode="json"))
+    if different:
+        raise ConfigError(
+            f"{out} was begun with another recipe: {'; '.join(different[:5])}. Name another --out, or give the recipe "
+            f"it was begun with"
+        )
+    before = _read_json(out / DATA) or hashes
+    changed = sorted(family for family in hashes if before.get(family) != hashes[family])
+    if changed:
+        raise CityError(
+            f"{out} was begun with other data: {', '.join(changed)} changed. Name another --out, or give the --data "
+            "it was begun with"
+        )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """'key: value then, value now' for everything that differs."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = list(dict.fromkeys([*before, *now]))
+        return [
+            text
+            for name in names
+            for text in _differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+        ]
+    return [] if before == now else [f"{key} was {before}, is {now}"]
+
+
+def trained_seconds(metrics: Path) -> float:
+    """Seconds of all sittings that the steps in the log took; a sitting begins where its clock starts again."""
+    total = last = 0.0
+    if not metrics.exists():
+        return total
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        try:
+            seconds = float(json.loads(line).get("seconds", last))
+        except json.JSONDecodeError:
+            continue  # the line that was being written when the process died
+        if seconds < last:
+            total += last
+        last = seconds
+    return total + last
+
+
+def tensorboard_report(folder: Path) -> Report:
+    """A report that writes TensorBoard's events into `folder`. Raises `UsageError` where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError(
+            "--tensorboard: the package is not installed; pip install tensorboard, or leave the option out: "
+            f"{METRICS} holds the same numbers"
+        ) from None
+    writer = SummaryWriter(str(folder))
+
+    def report(step: int, numbers: dict[str, float]) -> None:
+        if "seconds" in numbers:  # the steps that the log has
+            for name, value in numbers.items():
+                writer.add_scalar(name, value, step)
+
+    return report
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with whole_file(path) as fresh:
+        fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    """The content, or None where there is no file. Raises `ConfigError` for a damaged one."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): name another --out") from None
+
+
+__all__ = ["TrainingResult", "data_hashes", "describe", "tensorboard_report", "train", "trained_seconds"]

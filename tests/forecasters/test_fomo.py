@@ -1,0 +1,502 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import Tensor
+
+import fomo
+from fomo.city import CityError, make_city, mock_city
+from fomo.forecast import Forecast
+from fomo.forecasters import fomo as room
+from fomo.forecasters.fomo import FoMo, SamplingConfig
+from fomo.forecasters.protocol import Forecaster
+from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
+from fomo.model.transformer import Condition, MaskedDiffusionTransformer
+from fomo.windows.batch import Batch
+from fomo.windows.observation import Observation
+from fomo.windows.task import Task, fill_task, forecast_task, generate_task
+
+Model = Callable[..., FoMo]
+QUICK = {"steps": 3}
+
+
+def described(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoint:
+    return Checkpoint(**({"format_version": FORMAT_VERSION, "name": "small", "model": network.config} | changes))
+
+
+@pytest.fixture
+def model(small_network) -> Model:
+    """A small random network as a forecaster; keywords are those of the sampling and, as `about`, the checkpoint."""
+
+    def make(
+        about: dict[str, Any] | None = None, network: MaskedDiffusionTransformer | None = None, **sampling: Any
+    ) -> FoMo:
+        network = network or small_network(seed=5)
+        return FoMo(network, described(network, **(about or {})), sampling=SamplingConfig(**(QUICK | sampling)))
+
+    return make
+
+
+def close(one: Forecast, other: Forecast) -> None:
+    """The same members within 1e-4 of the largest."""
+    largest = float(np.nanmax(one.samples.values))
+    np.testing.assert_allclose(one.samples.values, other.samples.values, rtol=1e-4, atol=1e-4 * largest)
+
+
+def with_gaps(city: xr.Dataset, share: float = 0.2, seed: int = 0) -> xr.Dataset:
+    """The city with values not recorded here and there, and one cell never covered."""
+    random = np.random.default_rng(seed)
+    traffic = city["traffic"].values.copy()
+    traffic[random.random(traffic.shape) < share] = np.nan
+    covered = np.ones(traffic.shape[1:], bool)
+    traffic[:, -1, -1], covered[-1, -1] = np.nan, False
+    return city.assign(traffic=(("time", "y", "x"), traffic), covered=(("y", "x"), covered))
+
+
+def tasks_of(city: xr.Dataset, reference: float | None = None) -> list[Task]:
+    """Windows of a city with other masks, of two lengths."""
+    area = np.zeros((city.sizes["y"], city.sizes["x"]), bool)
+    area[:2, 1] = True
+    return [
+        forecast_task(city.isel(time=slice(0, 48)), 16, 48, reference=reference),
+        forecast_task(city.isel(time=slice(20, 68)), 16, 48, reference=reference),
+        generate_task(city.isel(time=slice(0, 64)), area, reference=reference),
+        fill_task(with_gaps(city.isel(time=slice(5, 69))), reference=reference),
+        forecast_task(city, 4, 16, reference=reference),
+    ]
+
+
+# ---------------------------------------------------------------- what a forecast is
+
+
+def test_a_forecast_continues_the_city_in_its_unit_and_at_its_step(model):
+    city = mock_city(steps=60, step_minutes=30)
+    forecast = model().forecast(city, horizon=7, samples=5)
+    assert forecast.samples.dims == ("sample", "time", "y", "x")
+    assert forecast.samples.shape == (5, 7, 4, 4)
+    step = np.timedelta64(30, "m")
+    expected = city["time"].values[-1] + step * np.arange(1, 8)
+    np.testing.assert_array_equal(forecast.samples["time"], expected)
+    np.testing.assert_array_equal(forecast.samples["y"], city["y"])
+    assert forecast.samples.attrs["units"] == city.attrs["unit"]
+    assert forecast.asked.values.all()
+    attributes = forecast.attrs
+    assert (attributes["city"], attributes["forecaster"], attributes["context"]) == ("mock", "FoMo", "none")
+    assert (attributes["weights"], attributes["sampler"], attributes["sampling_steps"]) == ("small", "multistep", 3)
+
+
+def test_a_fomo_is_a_forecaster(model):
+    assert isinstance(model(), Forecaster)
+    assert model({"trained_on": ("a", "b[:80]")}).trained_on == ("a", "b[:80]")
+
+
+def test_members_are_finite_never_negative_and_differ(model):
+    samples = model().forecast(mock_city(), samples=6).samples.values
+    assert np.isfinite(samples).all()
+    assert (samples >= 0).all()
+    assert samples.std(0).mean() > 0.01 * samples.mean()
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e9])
+def test_another_unit_gives_the_same_forecast_in_that_unit(model, factor):
+    city = mock_city()
+    other = city.assign(traffic=city["traffic"] * np.float32(factor)).assign_attrs(unit="another")
+    one, two = model().forecast(city, samples=3), model().forecast(other, samples=3)
+    np.testing.assert_allclose(two.samples.values / factor, one.samples.values, rtol=1e-3, atol=1e-4)
+
+
+# ---------------------------------------------------------------- seeds, batches, members
+
+
+@pytest.mark.parametrize(("sampler", "process"), [("multistep", "residual"), ("heun", "residual"), ("ddpm", "paper")])
+def test_the_same_seed_gives_the_same_members_and_another_seed_others(model, sampler, process):
+    forecaster = model({"process": process}, sampler=sampler)
+    city = mock_city()
+    one, two, other = (forecaster.forecast(city, samples=4, seed=seed) for seed in (1, 1, 2))
+    assert one.dataset.identical(two.dataset)
+    assert not np.allclose(one.samples.values, other.samples.values)
+
+
+def test_whatever_else_draws_random_numbers_does_not_matter(model):
+    forecaster, city = model(), mock_city()
+    torch.manual_seed(0)
+    one = forecaster.forecast(city, samples=2)
+    torch.manual_seed(99)
+    assert one.dataset.identical(forecaster.forecast(city, samples=2).dataset)
+
+
+@pytest.mark.parametrize("tile", [(8, 8), (4, 4)])
+@pytest.mark.parametrize("reference", [None, 30.0])
+def test_tasks_are_answered_the_same_alone_and_together(model, tile, reference):
+    tasks = tasks_of(mock_city(steps=80, height=5, width=6), reference)
+    together = model(tile=tile, overlap=2).forecast_tasks(tasks, 3, seed=1)
+    assert len(together) == len(tasks)
+    for task, answer in zip(tasks, together, strict=True):
+        (alone,) = model(tile=tile, overlap=2).forecast_tasks([task], 3, seed=1)
+        close(alone, answer)
+        np.testing.assert_array_equal(answer.asked.values, task.asked)
+
+
+@pytest.mark.parametrize("tile", [(8, 8), (4, 4)])
+@pytest.mark.parametrize("rows", [1, 2, 5, 17])
+def test_the_answer_does_not_depend_on_how_much_passes_the_network_at_once(model, rows, tile):
+    tasks = tasks_of(mock_city(steps=80, height=5, width=6))
+    many = model(rows=256, tile=tile, overlap=2).forecast_tasks(tasks, 3, seed=1)
+    few = model(rows=rows, tile=tile, overlap=2).forecast_tasks(tasks, 3, seed=1)
+    for one, other in zip(many, few, strict=True):
+        close(one, other)
+
+
+def test_members_come_in_pairs_of_opposite_noise(monkeypatch):
+    noise = room._noise((3, 2, 2), 5, seed=4, antithetic=True)
+    assert noise.shape == (5, 3, 2, 2)
+    torch.testing.assert_close(noise[1], -noise[0])
+    torch.testing.assert_close(noise[3], -noise[2])
+    assert not torch.allclose(noise[4].abs(), noise[2].abs())
+    independent = room._noise((3, 2, 2), 5, seed=4, antithetic=False)
+    assert not torch.allclose(independent[1], -independent[0])
+    assert float(room._noise((50, 20, 20), 2, 0, True).std()) == pytest.approx(1, abs=0.02)
+
+
+def test_more_members_begin_with_the_same_ones(model):
+    city = mock_city()
+    few, many = model().forecast(city, samples=4), model().forecast(city, samples=10)
+    largest = float(many.samples.max())
+    np.testing.assert_allclose(many.samples.values[:4], few.samples.values, rtol=1e-4, atol=1e-4 * largest)
+
+
+def test_opposite_noise_makes_the_mean_of_a_linear_network_exact(small_network):
+    """With F linear in the noise, a pair's mean is the encoder's mean: what antithetic members are for."""
+    network = Cellwise(small_network().config)
+    forecaster = FoMo(network, described(network), sampling=SamplingConfig(**QUICK))
+    city = mock_city(steps=60)
+    pairs = forecaster.forecast(city, samples=4).samples.values
+    np.testing.assert_allclose((pairs[0] + pairs[1]) / 2, (pairs[2] + pairs[3]) / 2, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- tiles
+
+
+class Cellwise(MaskedDiffusionTransformer):
+    """A network that treats every cell by itself, so that all tiles agree about it."""
+
+    def encode(self, batch: Batch, observation: Observation) -> Condition:
+        rows, time, height, width = batch.share.shape
+        nothing = torch.zeros(rows, 1, 0, self.config.width)
+        return Condition(
+            mean=0.05 * observation.known.sum(1),
+            log_scale=-3 + 0.1 * observation.spread[:, None].expand(rows, time, height, width),
+            projected=nothing,
+            adapt=(nothing,),
+            hidden=batch.hidden,
+            turn=torch.zeros(2, rows, 0, 4),
+            attend=None,
+            kept=torch.zeros(0, dtype=torch.int64),
+        )
+
+    def denoise(self, noised: Tensor, noise_label: Tensor, condition: Condition) -> Tensor:
+        return 0.3 * noised * torch.exp(condition.log_scale)[:, None] + 0.1 * noise_label * noised
+
+
+@pytest.mark.parametrize("process", ["residual", "paper"])
+@pytest.mark.parametrize(("tile", "overlap"), [((4, 4), 2), ((3, 5), 1), ((4, 4), 0), ((2, 2), 4)])
+def test_where_all_tiles_agree_there_is_no_seam(small_network, process, tile, overlap):
+    network = Cellwise(small_network().config)
+    city = with_gaps(mock_city(steps=60, height=9, width=11))
+
+    def forecast(**sampling: Any) -> Forecast:
+        about = described(network, process=process)
+        forecaster = FoMo(network, about, sampling=SamplingConfig(**QUICK, **sampling))
+        return forecaster.forecast(city, horizon=6, samples=3)
+
+    whole, tiles = forecast(tile=(20, 20), overlap=0), forecast(tile=tile, overlap=overlap)
+    assert float(whole.samples.std()) > 0
+    close(whole, tiles)
+
+
+@pytest.mark.parametrize("overlap", [0, 4])
+def test_a_city_that_fits_in_a_tile_is_forecast_the_same_whatever_the_tile(model, overlap):
+    city = mock_city(steps=60, height=5, width=3)
+    exact = model(tile=(5, 3), overlap=0).forecast(city, samples=2)
+    larger = model(tile=(16, 16), overlap=overlap).forecast(city, samples=2)
+    np.testing.assert_array_equal(exact.samples.values, larger.samples.values)
+
+
+def test_a_city_larger_than_a_tile_is_forecast_whole_with_a_real_network(model):
+    city = with_gaps(mock_city(steps=60, height=13, width=10), share=0.05)
+    samples = model().forecast(city, horizon=5, samples=2).samples
+    assert samples.shape == (2, 5, 13, 10)
+    assert np.isfinite(samples.values[..., city["covered"].values]).all()
+
+
+def test_an_area_in_one_corner_of_a_large_city_leaves_tiles_with_nothing_to_do(model):
+    city = mock_city(steps=40, height=13, width=14)
+    area = np.zeros((13, 14), bool)
+    area[:2, :2] = True
+    forecast = model(tile=(4, 4), overlap=2).generate(city, area, samples=2)
+    assert np.isfinite(forecast.samples.values).all()
+    few = model(tile=(4, 4), overlap=2, rows=1).generate(city, area, samples=2)
+    close(forecast, few)
+
+
+# ---------------------------------------------------------------- fill and generate
+
+
+def test_filling_leaves_recorded_values_untouched_and_fills_the_rest_of_the_covered_cells(model):
+    city = with_gaps(mock_city(steps=100))
+    forecast = model().fill(city, samples=3)
+    traffic = city["traffic"].values
+    recorded = np.isfinite(traffic)
+    samples = forecast.samples.values
+    assert samples.shape == (3, *traffic.shape)
+    for member in samples:
+        np.testing.assert_array_equal(member[recorded], traffic[recorded])
+    gaps = ~recorded & city["covered"].values
+    np.testing.assert_array_equal(forecast.asked.values, gaps)
+    assert np.isfinite(samples[:, gaps]).all()
+    assert (samples[:, gaps] >= 0).all()
+    assert np.isnan(samples[:, ~recorded & ~gaps]).all()  # never covered: not forecast
+
+
+def test_filling_a_city_without_gaps_is_refused(model):
+    with pytest.raises(CityError, match="nothing is missing"):
+        model().fill(mock_city(steps=80))
+
+
+def test_a_gap_that_fills_a_whole_window_is_filled_all_the_same(model):
+    city = mock_city(steps=200)
+    traffic = city["traffic"].values.copy()
+    traffic[60:140] = np.nan
+    city = city.assign(traffic=(("time", "y", "x"), traffic))
+    forecast = model().fill(city, samples=2)
+    assert np.isfinite(forecast.samples.values).all()
+
+
+def test_generating_leaves_the_other_cells_untouched(model):
+    city = mock_city(steps=100, height=5, width=3)
+    area = np.zeros((5, 3), bool)
+    area[1:3, 1:] = True
+    forecast = model().generate(city, area, samples=3)
+    np.testing.assert_array_equal(forecast.asked.values, np.broadcast_to(area, (100, 5, 3)))
+    for member in forecast.samples.values:
+        np.testing.assert_array_equal(member[:, ~area], city["traffic"].values[:, ~area])
+        assert np.isfinite(member).all()
+        assert (member >= 0).all()
+        assert not np.allclose(member[:, area], city["traffic"].values[:, area])
+
+
+def test_generating_does_not_look_at_what_it_generates(model):
+    """The area's own traffic, if the city has it, sets nothing: neither values nor their scale."""
+    city = mock_city(steps=70)
+    area = np.zeros((4, 4), bool)
+    area[:2, :2] = True
+    traffic = city["traffic"].values.copy()
+    traffic[:, area] *= 50
+    other = city.assign(traffic=(("time", "y", "x"), traffic))
+    one, two = model().generate(city, area, samples=2), model().generate(other, area, samples=2)
+    np.testing.assert_array_equal(one.samples.values[:, :, area], two.samples.values[:, :, area])
+
+
+def test_a_forecast_does_not_look_at_what_it_forecasts(model):
+    """The same history in two cities whose futures differ."""
+    city = mock_city(steps=120)
+    model_ = model({"references": {"mock": 40.0}})
+    shorter = city.isel(time=slice(0, 100))
+    task = forecast_task(shorter, 16, 48, reference=40.0)
+    (answer,) = model_.forecast_tasks([task], 2, seed=0)
+    direct = model_.forecast(shorter, horizon=16, history=48, samples=2)
+    np.testing.assert_array_equal(answer.samples.values[:, 48:], direct.samples.values)
+    assert np.isnan(task.window["traffic"].values[48:]).all()
+
+
+@pytest.mark.parametrize("area", [np.zeros((4, 4), bool), np.ones((3, 4), bool)])
+def test_an_area_that_is_empty_or_not_on_the_grid_is_refused(model, area):
+    with pytest.raises(CityError, match="area"):
+        model().generate(mock_city(), area)
+
+
+# ---------------------------------------------------------------- any city, any horizon
+
+
+@pytest.mark.parametrize("minutes", [15, 30, 60])
+@pytest.mark.parametrize("size", [(5, 3), (1, 1), (9, 2)])
+def test_any_step_and_any_size_of_city_works(model, minutes, size):
+    city = mock_city(steps=70, height=size[0], width=size[1], step_minutes=minutes)
+    forecast = model().forecast(city, horizon=5, samples=2)
+    assert forecast.samples.shape == (2, 5, *size)
+    assert np.isfinite(forecast.samples.values).all()
+
+
+@pytest.mark.parametrize("horizon", [1, 48, 49, 100])
+def test_any_horizon_works_and_a_long_one_goes_on_from_each_member(model, horizon):
+    city = with_gaps(mock_city(steps=90, height=2, width=3), share=0.05)
+    forecast = model().forecast(city, horizon=horizon, samples=3)
+    covered = city["covered"].values
+    assert forecast.samples.shape == (3, horizon, 2, 3)
+    assert np.isfinite(forecast.samples.values[..., covered]).all()
+    assert np.isnan(forecast.samples.values[..., ~covered]).all()
+    assert (forecast.samples.values[..., covered] >= 0).all()
+    expected = city["time"].values[-1] + np.timedelta64(60, "m") * np.arange(1, horizon + 1)
+    np.testing.assert_array_equal(forecast.samples["time"], expected)
+    np.testing.assert_array_equal(forecast.asked.values, np.broadcast_to(covered, (horizon, 2, 3)))
+    assert forecast.dataset.identical(model().forecast(city, horizon=horizon, samples=3).dataset)
+
+
+def test_a_long_horizon_begins_with_the_forecast_of_its_first_block(model):
+    city = mock_city(steps=90, height=2, width=2)
+    long, short = model().forecast(city, 60, samples=2), model().forecast(city, 48, samples=2)
+    np.testing.assert_array_equal(long.samples.values[:, :48], short.samples.values)
+
+
+def test_the_second_block_follows_each_members_own_first_block(model, monkeypatch):
+    """Each member is asked again with its own path as history."""
+    city, forecaster = mock_city(steps=90, height=2, width=2), model()
+    asked: list[Task] = []
+    answer = forecaster.forecast_tasks
+    monkeypatch.setattr(forecaster, "forecast_tasks", lambda tasks, *rest: asked.extend(tasks) or answer(tasks, *rest))
+    forecast = forecaster.forecast(city, horizon=60, samples=3)
+    assert len(asked) == 1 + 3
+    for member, task in enumerate(asked[1:]):
+        seen = task.window["traffic"].values[:16]
+        np.testing.assert_array_equal(seen, forecast.samples.values[member, 32:48])
+
+
+@pytest.mark.parametrize("history", [20, 100])
+@pytest.mark.parametrize("horizon", [10, 60])
+def test_a_history_longer_than_the_city_is_what_the_city_has(model, history, horizon):
+    city = mock_city(steps=20, height=2, width=2)
+    forecast = model().forecast(city, horizon=horizon, history=history, samples=2)
+    assert forecast.samples.shape == (2, horizon, 2, 2)
+    assert np.isfinite(forecast.samples.values).all()
+
+
+def test_a_city_of_one_step_is_enough_of_a_history(model):
+    assert np.isfinite(model().forecast(mock_city(steps=1), horizon=3, samples=2).samples.values).all()
+
+
+@pytest.mark.parametrize("horizon", [0, -3])
+def test_a_horizon_below_one_step_is_refused(model, horizon):
+    with pytest.raises(CityError, match=f"horizon is {horizon} steps; it must be at least 1"):
+        model().forecast(mock_city(), horizon=horizon)
+
+
+def test_a_history_of_nothing_recorded_is_refused_with_a_remedy(model):
+    city = mock_city(steps=80)
+    late = city["traffic"].values.copy()
+    late[30:] = np.nan
+    with pytest.raises(CityError, match=r"last 48 steps of 'mock' hold no recorded traffic.*longer"):
+        model().forecast(city.assign(traffic=(("time", "y", "x"), late)), horizon=16)
+
+
+def test_a_city_of_nothing_recorded_or_of_zeros_is_refused(model):
+    for traffic, fault in ((np.full((60, 2, 2), np.nan), "no traffic is recorded"), (np.zeros((60, 2, 2)), "zero")):
+        city = make_city(traffic, name="empty", start="2024-01-01", step_minutes=60, covered=np.ones((2, 2), bool))
+        with pytest.raises(CityError, match=fault):
+            model().forecast(city)
+
+
+def test_what_is_no_city_is_refused(model):
+    with pytest.raises(CityError):
+        model().forecast(mock_city().drop_attrs())
+
+
+# ---------------------------------------------------------------- scale, week, temperature
+
+
+def test_the_reference_of_a_known_family_is_the_stored_one_and_of_another_its_own(model):
+    city = mock_city()
+    known = model({"references": {"mock": 123.0}})
+    assert known.reference(city) == 123.0
+    assert known.forecast(city, samples=2).attrs["reference"] == 123.0
+    stranger = city.assign_attrs(family="stranger")
+    assert known.reference(stranger) == pytest.approx(np.percentile(city["traffic"].values, 99.99))
+    one, other = known.forecast(city, samples=2), known.forecast(stranger, samples=2)
+    assert not np.allclose(one.samples.values, other.samples.values)
+
+
+def test_last_week_is_told_where_the_city_has_it_and_can_be_withheld(model):
+    city = mock_city(steps=200)
+    told, withheld = (model().forecast(city, samples=2, past_week=past_week) for past_week in (True, False))
+    assert not np.allclose(told.samples.values, withheld.samples.values)
+    short = city.isel(time=slice(100, None))
+    one, other = (model().forecast(short, samples=2, past_week=past_week) for past_week in (True, False))
+    np.testing.assert_array_equal(one.samples.values, other.samples.values)
+
+
+def test_a_higher_temperature_spreads_the_members_around_the_same_middle(model):
+    city = mock_city()
+    cool, hot = (model({"temperature": t}).forecast(city, samples=40).samples.values for t in (0.05, 0.1))
+    free = (hot > 0).all(0)  # no member stands at zero, so nothing is cut off
+    assert free.mean() > 0.2
+    cool, hot = cool[:, free], hot[:, free]
+    np.testing.assert_allclose(hot.std(0), 2 * cool.std(0), rtol=1e-3)
+    middle = 2 * cool - hot  # the same for every member
+    np.testing.assert_allclose(middle, np.broadcast_to(middle[:1], middle.shape), rtol=1e-3, atol=1e-4)
+
+
+def test_a_cell_that_never_carried_anything_is_forecast_as_zero_or_real_traffic(model):
+    city = mock_city()
+    traffic = city["traffic"].values.copy()
+    traffic[:, 0, 0] = 0
+    forecaster = model({"references": {"mock": 1000.0}})
+    samples = forecaster.forecast(city.assign(traffic=(("time", "y", "x"), traffic)), samples=8).samples.values
+    silent = samples[:, :, 0, 0]
+    assert (silent == 0).any()
+    assert (silent[silent > 0] >= 0.001 * 1000 * (1 - 1e-5)).all()
+
+
+# ---------------------------------------------------------------- loading
+
+
+def test_a_saved_model_forecasts_what_it_forecast_before(model, tmp_path):
+    city, forecaster = mock_city(), model()
+    folder = save_checkpoint(tmp_path / "mine", forecaster.network, forecaster.checkpoint)
+    loaded = fomo.load(folder, sampling=forecaster.sampling)
+    one, other = forecaster.forecast(city, samples=2), loaded.forecast(city, samples=2)
+    np.testing.assert_array_equal(one.samples.values, other.samples.values)
+    assert other.attrs["weights_sha256"] == weights_hash(folder)
+
+
+def test_weights_that_are_neither_a_folder_nor_shipped_are_refused_with_those_there_are(monkeypatch, tmp_path):
+    monkeypatch.setattr(room, "__file__", str(tmp_path / "forecasters" / "fomo.py"))
+    with pytest.raises(CheckpointError, match=r"fomo-huge is neither .* shipped are: none"):
+        fomo.load("fomo-huge")
+    for name in ("fomo-tiny", "fomo-5m"):
+        (tmp_path / "weights" / name).mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"fomo-huge is neither .* shipped are: fomo-5m, fomo-tiny"):
+        fomo.load("fomo-huge")
+
+
+def test_shipped_weights_are_loaded_by_name(monkeypatch, tmp_path, model):
+    forecaster = model()
+    save_checkpoint(tmp_path / "weights" / "fomo-mine", forecaster.network, forecaster.checkpoint)
+    monkeypatch.setattr(room, "__file__", str(tmp_path / "forecasters" / "fomo.py"))
+    assert fomo.load("fomo-mine").checkpoint == forecaster.checkpoint
+
+
+def test_weights_whose_writer_died_between_the_renames_are_recovered(tmp_path, model):
+    forecaster = model()
+    folder = save_checkpoint(tmp_path / "mine", forecaster.network, forecaster.checkpoint)
+    folder.rename(tmp_path / ".mine.old")
+    assert fomo.load(folder).checkpoint == forecaster.checkpoint
+
+
+def test_the_ddpm_sampler_is_refused_for_weights_of_the_residual_process(model):
+    with pytest.raises(CheckpointError, match="heun or multistep"):
+        model(sampler="ddpm")
+
+
+def test_every_shipped_model_can_be_loaded_and_forecasts():
+    shipped = Path(room.__file__).parent.parent / "weights"
+    names = sorted(path.name for path in shipped.iterdir() if path.is_dir()) if shipped.exists() else []
+    assert names or not shipped.exists()
+    for name in names:
+        samples = fomo.load(name).forecast(mock_city(steps=60), horizon=4, samples=2).samples.values
+        assert np.isfinite(samples).all()
+        assert sum(path.stat().st_size for path in (shipped / name).iterdir()) < 11e6

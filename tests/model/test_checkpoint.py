@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fomo.model import checkpoint as room
+from fomo.model.checkpoint import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    WEIGHTS,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+    weights_hash,
+)
+from fomo.model.transformer import MaskedDiffusionTransformer
+
+
+def describe(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoint:
+    return Checkpoint(
+        **{
+            "format_version": FORMAT_VERSION,
+            "name": "small",
+            "model": network.config,
+            "references": {"uomo_nanjing": 123.5},
+            "temperature": 1.25,
+            "trained_on": ("uomo_nanjing/01",),
+            "provenance": {"recipe": "tiny", "steps": 3},
+        }
+        | changes
+    )
+
+
+@pytest.fixture
+def network(small_network) -> MaskedDiffusionTransformer:
+    return small_network(seed=1)
+
+
+@pytest.fixture
+def saved(tmp_path, network) -> Path:
+    return save_checkpoint(tmp_path / "weights", network, describe(network))
+
+
+def holds(folder: Path, network: MaskedDiffusionTransformer) -> bool:
+    found, _ = load_checkpoint(folder)
+    return all(torch.equal(value, network.state_dict()[key]) for key, value in found.state_dict().items())
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    raw = json.loads((folder / DESCRIPTION).read_text())
+    (folder / DESCRIPTION).write_text(json.dumps({**raw, **changes}))
+
+
+def test_weights_and_description_come_back_exactly(saved, network):
+    found, description = load_checkpoint(saved)
+    assert holds(saved, network)
+    assert description == describe(network)
+    assert not found.training
+    assert sorted(path.name for path in saved.iterdir()) == [DESCRIPTION, WEIGHTS]
+    assert [path.name for path in saved.parent.iterdir()] == ["weights"]  # nothing is left beside
+
+
+def test_half_precision_is_half_as_large_and_nearly_the_same(tmp_path, saved, network):
+    half = save_checkpoint(tmp_path / "half", network, describe(network), half=True)
+    assert (half / WEIGHTS).stat().st_size < 0.55 * (saved / WEIGHTS).stat().st_size
+    found, _ = load_checkpoint(half)
+    for key, value in found.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, network.state_dict()[key], rtol=1e-3, atol=1e-6)
+
+
+def test_the_hash_of_the_weights_changes_with_the_weights_only(tmp_path, saved, small_network, network):
+    other = save_checkpoint(tmp_path / "other", small_network(seed=2), describe(network))
+    renamed = save_checkpoint(tmp_path / "renamed", network, describe(network, name="renamed"))
+    assert len(weights_hash(saved)) == 16
+    assert weights_hash(saved) == weights_hash(renamed) != weights_hash(other)
+
+
+def test_saving_again_replaces_the_weights(saved, small_network):
+    other = small_network(seed=2)
+    save_checkpoint(saved, other, describe(other, name="second"))
+    assert holds(saved, other)
+    assert load_checkpoint(saved)[1].name == "second"
+    assert [path.name for path in saved.parent.iterdir()] == ["weights"]
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.5, 0.999])
+def test_truncated_weights_are_refused(saved, kept):
+    whole = (saved / WEIGHTS).read_bytes()
+    (saved / WEIGHTS).write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated.*fetch or train"):
+        load_checkpoint(saved)
+
+
+def test_a_truncated_description_is_refused(saved):
+    text = (saved / DESCRIPTION).read_text()
+    (saved / DESCRIPTION).write_text(text[: len(text) // 2])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json is not readable.*fetch or train"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, None, "1"])
+def test_another_version_is_refused_with_a_remedy(saved, version):
+    rewrite(saved, format_version=version)
+    with pytest.raises(CheckpointError, match=rf"version {version};.*reads version {FORMAT_VERSION}.*train again"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("raw", ["[]", "3", '"text"', "null"])
+def test_a_description_that_is_no_table_is_refused(saved, raw):
+    (saved / DESCRIPTION).write_text(raw)
+    with pytest.raises(CheckpointError, match="version None"):
+        load_checkpoint(saved)
+
+
+def test_a_misspelt_key_is_refused_by_name(saved):
+    rewrite(saved, temperatur=1.0)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json.*temperatur: no such key \(misspelt\?\)"):
+        load_checkpoint(saved)
+
+
+def test_a_misspelt_key_of_the_network_is_refused_by_name(saved, network):
+    rewrite(saved, model={**network.config.model_dump(), "widht": 32})
+    with pytest.raises(CheckpointError, match=r"model\.widht: no such key"):
+        load_checkpoint(saved)
+
+
+def test_weights_of_another_size_are_refused(saved, network):
+    rewrite(saved, model={**network.config.model_dump(), "width": 64})
+    with pytest.raises(CheckpointError, match="does not fit its description"):
+        load_checkpoint(saved)
+
+
+def test_weights_with_a_tensor_missing_or_too_many_are_refused(saved, network):
+    tensors = dict(network.state_dict())
+    removed = tensors.pop("decoder.bias")
+    save_file(tensors, saved / WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"decoder\.bias"):
+        load_checkpoint(saved)
+    save_file({**tensors, "decoder.bias": removed, "stowaway": torch.zeros(1)}, saved / WEIGHTS)
+    with pytest.raises(CheckpointError, match="stowaway"):
+        load_checkpoint(saved)
+
+
+class Bomb:
+    """An object whose pickle runs code when it is loaded."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.trace,))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_a_pickle_under_the_name_of_weights_is_refused_and_not_executed(saved, tmp_path, how):
+    trace = tmp_path / "executed"
+    if how == "pickle":
+        (saved / WEIGHTS).write_bytes(pickle.dumps(Bomb(trace)))
+    else:
+        torch.save({"network": Bomb(trace)}, saved / WEIGHTS)
+    with pytest.raises(CheckpointError, match="not safetensors"):
+        load_checkpoint(saved)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Bomb(trace)))  # it would have gone off
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("missing", [WEIGHTS, DESCRIPTION, "both"])
+def test_a_folder_without_both_files_holds_no_weights(saved, missing):
+    for name in (WEIGHTS, DESCRIPTION):
+        if missing in (name, "both"):
+            (saved / name).unlink()
+    with pytest.raises(CheckpointError, match=r"holds no weights.*fomo train"):
+        load_checkpoint(saved)
+
+
+def test_a_folder_that_is_not_there_holds_no_weights(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_a_full_disk_keeps_the_previous_weights_and_says_so(saved, network, small_network, monkeypatch):
+    def full(tensors: Any, path: Path) -> None:
+        Path(path).write_bytes(b"the first part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device; what was there is kept"):
+        save_checkpoint(saved, small_network(seed=2), describe(network))
+    assert holds(saved, network)
+    assert [path.name for path in saved.parent.iterdir()] == ["weights"]  # no half-written folder remains
+
+
+def test_a_full_disk_before_the_first_weights_leaves_nothing(tmp_path, network, monkeypatch):
+    monkeypatch.setattr(room, "save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(CheckpointError, match="could not be written"):
+        save_checkpoint(tmp_path / "weights", network, describe(network))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in the library may catch it."""
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_death_at_any_rename_leaves_the_old_weights_or_the_new(saved, network, small_network, monkeypatch, renames):
+    rename, done = Path.rename, []
+
+    def deadly(self: Path, target: Path) -> Path:
+        if len(done) == renames:
+            raise Killed
+        done.append(target)
+        return rename(self, target)
+
+    other = small_network(seed=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", deadly)
+        patch.setattr(room.shutil, "rmtree", lambda *_args, **_kwargs: None)  # a dead process tidies nothing
+        if renames < 2:
+            with pytest.raises(Killed):
+                save_checkpoint(saved, other, describe(other))
+        else:
+            save_checkpoint(saved, other, describe(other))
+    assert holds(saved, network if renames < 2 else other)
+    save_checkpoint(saved, other, describe(other))  # and the next write works
+    assert holds(saved, other)

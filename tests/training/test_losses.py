@@ -1,0 +1,130 @@
+"""The losses of the whole network: what may and what must not move them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from fomo.diffusion.process import PROCESSES
+from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.training import loop
+from fomo.training.loop import level_weight, losses
+from fomo.training.recipe import LossConfig
+from fomo.windows.batch import Batch, CellState
+from fomo.windows.observation import observe
+
+BOTH = pytest.mark.parametrize("process", ["residual", "paper"])
+
+
+@pytest.fixture
+def batch(random_batch) -> Batch:
+    return random_batch(seed=1, batch=3, time=16, missing=0.2)
+
+
+def losses_and_gradients(
+    network: MaskedDiffusionTransformer, process: str, batch: Batch, config: LossConfig | None = None
+) -> dict[str, Tensor]:
+    """All losses, and the gradient of the total by every weight."""
+    random = torch.Generator().manual_seed(4)
+    noise, uniform = torch.randn(batch.share.shape, generator=random), torch.rand(len(batch.share), generator=random)
+    network.train().zero_grad()
+    found = losses(network, PROCESSES[process](), config or LossConfig(), batch, noise, uniform)
+    found.total.backward()
+    gradients = {name: w.grad.clone() for name, w in network.named_parameters() if w.grad is not None}
+    return {name: value.detach() for name, value in vars(found).items()} | gradients
+
+
+@BOTH
+@pytest.mark.parametrize("state", [CellState.MISSING, CellState.PADDING])
+def test_what_is_stored_where_nothing_was_measured_moves_no_loss_and_no_gradient(
+    batch, small_network: Callable[..., MaskedDiffusionTransformer], process, state
+):
+    network = small_network()
+    changed = torch.where(batch.state == state, 1e4, batch.share)
+    assert not torch.equal(changed, batch.share)
+    one = losses_and_gradients(network, process, batch)
+    other = losses_and_gradients(network, process, replace(batch, share=changed))
+    assert any(float(value.abs().max()) > 0 for value in one.values())
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+@BOTH
+def test_the_gradient_of_never_measured_cells_is_zero_and_that_of_hidden_ones_is_not(
+    batch, small_network, process, monkeypatch
+):
+    """As targets; that they do not enter as conditions either is the test above."""
+    monkeypatch.setattr(loop, "observe", lambda b: observe(replace(b, share=b.share.detach())))
+    share = batch.share.clone().requires_grad_()
+    noise, uniform = torch.randn(batch.share.shape), torch.rand(3)
+    found = losses(small_network(), PROCESSES[process](), LossConfig(), replace(batch, share=share), noise, uniform)
+    found.total.backward()
+    assert (share.grad[~batch.hidden] == 0).all()
+    assert (share.grad[batch.hidden] != 0).all()
+
+
+@BOTH
+def test_hidden_values_are_what_is_learned(batch, small_network, process):
+    network = small_network()
+    changed = torch.where(batch.hidden, batch.share * 1.3, batch.share)
+    one = losses_and_gradients(network, process, batch)
+    other = losses_and_gradients(network, process, replace(batch, share=changed))
+    assert float(one["total"]) != float(other["total"])
+
+
+def test_the_total_is_the_weighted_sum_of_its_parts(batch, small_network):
+    config = LossConfig(denoising=0.7, mean=3.0, scale=0.1)
+    found = losses_and_gradients(small_network(), "residual", batch, config)
+    expected = 0.7 * found["denoising"] + 3.0 * found["mean"] + 0.1 * found["scale"]
+    assert float(found["total"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_papers_process_trains_no_heads(batch, small_network):
+    found = losses_and_gradients(small_network(), "paper", batch)
+    assert float(found["mean"]) == float(found["scale"]) == 0
+    assert float(found["total"]) == pytest.approx(float(found["denoising"]))
+    assert (found["head.weight"] == 0).all()
+
+
+def test_every_weight_of_the_network_learns(batch, small_network):
+    network = small_network()
+    found = losses_and_gradients(network, "residual", batch)
+    assert [name for name, _ in network.named_parameters() if not found.get(name, torch.zeros(1)).any()] == []
+
+
+def test_the_denoising_loss_does_not_train_the_mean_and_scale(batch, small_network):
+    found = losses_and_gradients(small_network(), "residual", batch, LossConfig(mean=0.0, scale=0.0))
+    assert not found["head.weight"].any()
+    assert found["decoder.weight"].any()
+
+
+@BOTH
+def test_a_batch_with_nothing_hidden_has_no_loss_and_finite_gradients(batch, small_network, process):
+    nothing = replace(batch, state=torch.where(batch.hidden, int(CellState.MISSING), batch.state.long()).to(torch.int8))
+    found = losses_and_gradients(small_network(), process, nothing)
+    assert float(found["total"]) == 0
+    assert all(torch.isfinite(value).all() for value in found.values())
+
+
+@BOTH
+def test_one_window_with_nothing_hidden_leaves_the_losses_of_the_others(batch, small_network, process):
+    state = batch.state.clone()
+    state[0] = torch.where(state[0] == CellState.HIDDEN, int(CellState.OBSERVED), state[0].long()).to(torch.int8)
+    batch = replace(batch, state=state)
+    found = losses_and_gradients(small_network(), process, batch)
+    assert float(found["total"]) > 0
+    assert all(torch.isfinite(value).all() for value in found.values())
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_cells_weigh_by_their_level_and_only_where_hidden(batch, power):
+    observation = observe(batch)
+    weight = level_weight(batch, observation, power)
+    assert ((weight > 0) == batch.hidden).all()
+    assert float(weight.sum() / batch.hidden.sum()) == pytest.approx(1, rel=1e-4)
+    relative = (weight / observation.unit[:, None].pow(2 * power))[batch.hidden]
+    torch.testing.assert_close(relative, relative[:1].expand(len(relative)), rtol=1e-4, atol=1e-5)
