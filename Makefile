@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 # One thread a process: the tests run in two processes, and are small.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-.PHONY: help demo test check docs setup clean
+.PHONY: help demo figures test check docs setup clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## forecast a made-up city with the shipped weights: a figure and a table in output/demo
 	@$(BIN)/fomo demo
+
+figures: demo  ## the demo's figure into docs/, with fewer colours so that it is small
+	@mkdir -p docs/figures
+	$(BIN)/python -c 'from PIL import Image; Image.open("output/demo/forecast.png").convert("RGB").quantize(128).save("docs/figures/demo.png", optimize=True)'
 
 test: check  ## everything that CI runs: check, then the tests in two processes
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2

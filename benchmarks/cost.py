@@ -117,7 +117,8 @@ def main() -> None:
         f"{r['times the floor']:.1f} |"
         for r in table.iter_rows(named=True)
     ]
-    note = f"\n{table['threads'][0]} threads; matrix product measured in the same run: {table['matrix gflop/s'][0]:.0f} GFLOP/s.\n"
+    rate = f"{table['matrix gflop/s'][0]:.0f} GFLOP/s"
+    note = f"\n{table['threads'][0]} threads; matrix product measured in the same run: {rate}.\n"
     (ROOT / "results/cost.md").write_text("\n".join(lines) + "\n" + note, encoding="utf-8")
 
 

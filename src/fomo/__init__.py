@@ -26,6 +26,7 @@ _WHERE = {
     "mock_city": "fomo.city",
     "Forecast": "fomo.forecast",
     "read_cities": "fomo.sources",
+    "read_table": "fomo.sources",
     "synthetic_city": "fomo.sources.synthetic",
     "load": "fomo.forecasters.fomo",
 }

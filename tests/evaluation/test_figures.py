@@ -115,6 +115,21 @@ def test_a_list_of_cells_is_drawn_against_the_truth_and_not_as_a_map():
     assert any("truth [GB]" in text.get_text() for text in texts(figure)) and overlaps(figure) == []
 
 
+def test_a_list_of_cells_with_gaps_is_compared_over_recorded_steps():
+    """Every station of a file once had a gap in the asked period: the panel was empty, with a warning of numpy."""
+    grid = mock_city(steps=160, height=1, width=20)
+    city = make_city(grid["traffic"].values, name="list", start="2024-01-01", step_minutes=60, layout="list")
+    truth = city["traffic"].values[-64:].copy()
+    forecast = asked(city.isel(time=slice(-64, None)))
+    truth[np.arange(20) % 16 + 48, 0, np.arange(20)] = np.nan
+    truth[48:, 0, 3] = np.nan
+    gaps = city.isel(time=slice(-64, None)).assign(traffic=(("time", "y", "x"), truth))
+    figure = forecast_figure(gaps, forecast)
+    dots = next(axes for axes in figure.axes if axes.get_xlabel().startswith("truth")).lines[0]
+    came = np.nanmean(np.delete(truth[48:, 0], 3, axis=1), axis=0)
+    np.testing.assert_allclose(np.sort(dots.get_xdata()), np.sort(came), rtol=1e-5)
+
+
 def test_a_rule_that_is_not_defined_is_not_in_the_legend():
     city = mock_city(800, step_minutes=15)
     figure = forecast_figure(city, asked(city, rule=HistoryMean()), asked(city, rule=SeasonalAverage()))

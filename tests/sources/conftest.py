@@ -89,9 +89,7 @@ def arrays_of(form: str) -> dict[str, Any]:
         hours = np.r_[np.arange(30), np.arange(40, 100)]
         amounts = amount(90, 4)
         amounts[50, 1] = 1e9
-        time = [
-            (datetime(2012, 8, 20, 22) + timedelta(hours=int(hour))).isoformat(" ")[:16] for hour in hours
-        ]
+        time = [(datetime(2012, 8, 20, 22) + timedelta(hours=int(hour))).isoformat(" ")[:16] for hour in hours]
         return {"bytes": amounts, "packets": amounts, "users": amount(90, 4), "time": np.array(time)}
     if form == "german":
         return {
@@ -103,9 +101,7 @@ def arrays_of(form: str) -> dict[str, Any]:
         minutes = np.arange(0, 240, 2)
         rows = {
             "site": ["Gracia"] * 120 + ["Sants"] * 120,
-            "time": [
-                datetime(2018, 2, 5, 23, 40) + timedelta(minutes=int(m)) for m in np.r_[minutes, minutes]
-            ],
+            "time": [datetime(2018, 2, 5, 23, 40) + timedelta(minutes=int(m)) for m in np.r_[minutes, minutes]],
             "down": [800.0] * 240,
             "rnti_count": [30] * 240,
         }

@@ -41,9 +41,7 @@ def test_a_flipped_byte_inside_an_array_is_noticed(write_form):
 
 def test_an_unknown_form_says_what_it_found_and_what_is_known(tmp_path):
     np.savez(tmp_path / "strange.npz", temperature=np.zeros(3))
-    with pytest.raises(
-        CityError, match=r"(?s)strange.npz holds \['temperature'\].*uomo: traffic.*table with"
-    ):
+    with pytest.raises(CityError, match=r"(?s)strange.npz holds \['temperature'\].*uomo: traffic.*table with"):
         read_cities(tmp_path / "strange.npz")
 
 

@@ -280,6 +280,14 @@ def test_a_snapshot_holds_weights_average_and_moments(tiny_training, tmp_path):
     assert not torch.equal(found.tensors["network.head.weight"], found.tensors["average.head.weight"])
 
 
+def test_a_run_that_continues_clears_what_the_killed_one_left_half_written(tiny_training, tmp_path):
+    run(tiny_training(steps=2), tmp_path)
+    (tmp_path / ".snapshot.0123abcd.part").mkdir()
+    (tmp_path / ".snapshot.0123abcd.part" / FILE).write_bytes(b"the first part")
+    run(tiny_training(steps=3), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "snapshot"]
+
+
 def test_where_there_is_no_snapshot_there_is_none(tmp_path):
     assert Snapshot.load(tmp_path / "snapshot") is None
 

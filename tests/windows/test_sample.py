@@ -231,6 +231,16 @@ def test_mixing_keeps_not_recorded_not_recorded():
     assert missing[blended].all()
 
 
+@pytest.mark.parametrize("how", ["mix", "shuffle"])
+def test_cities_of_other_granularity_are_never_mixed(how):
+    """Step k of both is not the same hour, although both begin on the same Monday."""
+    hourly = numbered_city(traffic=np.full((60, 3, 3), 1.0), name="f/60", family="f")
+    half = numbered_city(traffic=np.full((60, 3, 3), 10.0), name="f/30", family="f", step_minutes=30)
+    batch = drawn([hourly, half], (8, 2, 2), count=60, **{how: 1.0})
+    for share, step in zip(batch.share.numpy(), batch.step_hours.tolist(), strict=True):
+        np.testing.assert_allclose(share, {1.0: 1.0, 0.5: 10.0}[step], rtol=1e-6)
+
+
 def test_a_shuffled_region_holds_cells_of_the_whole_family_at_the_same_hours():
     one, two = (numbered_city(steps=40, name=f"f/{i}", family="f") for i in (1, 2))
     two["traffic"] = two["traffic"] + 100_000

@@ -57,9 +57,11 @@ class ResidualProcess:
     standardise: bool = True
     log_sigma_mean: float = -0.4
     log_sigma_std: float = 1.2
-    sigma_min: float = 0.02
-    sigma_max: float = 20.0
-    rho: float = 7.0
+    # Few steps must not widen the members: with a perfect denoiser of unit residuals, 8 steps of `multistep` are
+    # within 1.4 % of the right spread on this schedule, and 9 % too wide on Karras' (0.02 to 20, rho 7).
+    sigma_min: float = 0.1
+    sigma_max: float = 10.0
+    rho: float = 15.0
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Karras et al., Table 1, last column, sigma_data = 1."""

@@ -172,12 +172,19 @@ def _bar(bar: Colorbar, label: str) -> None:
 def _scatter(axes: Axes, truth: np.ndarray, forecast: Forecast, known: bool) -> None:
     """Cells without a map: forecast of the period's mean with its 90 % interval, against truth or by rank."""
     area, period = _asked(forecast)
-    members = forecast.samples.values[:, period].mean(1)[:, area]
-    order = np.argsort(members.mean(0))
-    across = truth[period].mean(0)[area] if known else np.empty(area.sum())
-    if not known:
-        across[order] = np.arange(1, len(order) + 1)
-    middle = members.mean(0)
+    members = forecast.samples.values[:, period][:, :, area]  # sample time cell
+    if known:  # both as means over the steps that were recorded
+        came = truth[period][:, area]
+        recorded = np.isfinite(came)
+        recorded, came, members = (part[..., recorded.any(0)] for part in (recorded, came, members))
+        across = np.where(recorded, came, 0).sum(0) / recorded.sum(0)
+        members = np.where(recorded, members, 0).sum(1) / recorded.sum(0)
+        middle = members.mean(0)
+    else:
+        members = members.mean(1)
+        middle = members.mean(0)
+        across = np.empty(len(middle))
+        across[np.argsort(middle)] = np.arange(1, len(middle) + 1)
     if enough_members(0.9, len(members)):
         low, high = np.quantile(members, [0.05, 0.95], axis=0, method="weibull")
         axes.vlines(across, low, high, color=BLUE, alpha=0.35, linewidth=1)

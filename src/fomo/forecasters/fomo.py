@@ -69,7 +69,7 @@ class FoMo:
         """`weights`: hash of the weights, for the forecast's provenance."""
         self.network = network.to(device).eval()
         self.checkpoint, self.weights, self.device = checkpoint, weights, device
-        self.sampling = sampling or SamplingConfig()
+        self.sampling = sampling or default_sampling(checkpoint)
         self.process: Process = PROCESSES[checkpoint.process]()
         if self.sampling.sampler == "ddpm" and not isinstance(self.process, PaperProcess):
             raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use heun or multistep")
@@ -294,6 +294,11 @@ class FoMo:
             "sampler": self.sampling.sampler,
             "sampling_steps": self.sampling.steps,
         }
+
+
+def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:
+    """Few second-order steps; for the `paper` process ancestral sampling as written there, on 50 of its K steps."""
+    return SamplingConfig(sampler="ddpm", steps=50) if checkpoint.process == "paper" else SamplingConfig()
 
 
 def load(

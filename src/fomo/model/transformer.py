@@ -64,7 +64,7 @@ class ModelConfig(Config):
 
 
 PRESETS: dict[str, dict[str, int]] = {
-    "tiny": {"width": 128, "encoder_layers": 4, "denoiser_layers": 3, "heads": 4},
+    "tiny": {"width": 128, "encoder_layers": 4, "denoiser_layers": 2, "heads": 4},
     "5m": {"width": 192, "encoder_layers": 6, "denoiser_layers": 3, "heads": 6},
     "35m": {"width": 416, "encoder_layers": 8, "denoiser_layers": 4, "heads": 13},
     "100m": {"width": 672, "encoder_layers": 10, "denoiser_layers": 4, "heads": 12},

@@ -55,9 +55,7 @@ def data_folder(explicit: str | Path | None = None) -> Path:
         raise CityError("no data folder: pass --data DIR or set the environment variable FOMO_DATA")
     folder = Path(named)
     if not folder.is_dir():
-        raise CityError(
-            f"there is no folder {folder}: pass --data DIR or set the environment variable FOMO_DATA"
-        )
+        raise CityError(f"there is no folder {folder}: pass --data DIR or set the environment variable FOMO_DATA")
     return folder
 
 

@@ -110,9 +110,7 @@ class Archive:
         An axis that is a number must have that size. Raises `CityError` naming file, array and remedy.
         """
         if name not in self.names:
-            raise CityError(
-                f"{self.path} lacks the array {name!r} ({axes}); it holds {sorted(self.names)}: add it"
-            )
+            raise CityError(f"{self.path} lacks the array {name!r} ({axes}); it holds {sorted(self.names)}: add it")
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 array: np.ndarray = file[name]
@@ -133,9 +131,7 @@ class Archive:
         for axis, size in zip(names, array.shape, strict=True):
             if axis.isdigit():
                 if size != int(axis):
-                    raise CityError(
-                        f"array {name!r} of {self.path} has shape {array.shape}; it needs ({axes})"
-                    )
+                    raise CityError(f"array {name!r} of {self.path} has shape {array.shape}; it needs ({axes})")
                 continue
             known, where = self._sizes.setdefault(axis, (size, name))
             if size != known:
@@ -161,9 +157,7 @@ class Archive:
             with zipfile.ZipFile(self.path) as file, file.open(f"{name}.npy") as member:
                 version = np.lib.format.read_magic(member)
                 header = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
                 return header(member)[0]
         except DAMAGED as error:

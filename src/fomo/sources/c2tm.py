@@ -72,14 +72,10 @@ def _hours(archive: Archive) -> np.ndarray:
     try:
         time = text.astype("datetime64[m]")
     except ValueError as error:
-        raise CityError(
-            f"array 'time' of {archive.path}: {error}: write times like 2012-08-16 10:00"
-        ) from None
+        raise CityError(f"array 'time' of {archive.path}: {error}: write times like 2012-08-16 10:00") from None
     hour = time.astype("datetime64[h]")
     if not len(time) or np.isnat(time).any() or (hour != time).any():
-        raise CityError(
-            f"array 'time' of {archive.path} is empty or not on full hours: write 2012-08-16 10:00"
-        )
+        raise CityError(f"array 'time' of {archive.path} is empty or not on full hours: write 2012-08-16 10:00")
     wrong = np.flatnonzero(np.diff(hour) <= np.timedelta64(0, "h"))
     if wrong.size:
         raise CityError(

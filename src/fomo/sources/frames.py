@@ -55,9 +55,7 @@ def _convert(column: polars.Series, kind: str, path: Path) -> polars.Series:
     else:
         empty = column.is_null().arg_max()
         if column.null_count() and empty is not None:
-            raise CityError(
-                f"column {column.name!r} of {path} is empty at row {empty}: fill or drop that row"
-            )
+            raise CityError(f"column {column.name!r} of {path} is empty at row {empty}: fill or drop that row")
         converted = column.cast(polars.String) if kind == "text" else _as_time(column, path)
     lost = (converted.is_null() & column.is_not_null()).arg_max()
     if converted.null_count() > column.null_count() and lost is not None:
@@ -82,8 +80,7 @@ def _as_time(column: polars.Series, path: Path) -> polars.Series:
         )
     if not column.dtype.is_temporal():
         raise CityError(
-            f"column {column.name!r} of {path} is {column.dtype}: write local wall-clock time "
-            "like 2024-01-31T23:45"
+            f"column {column.name!r} of {path} is {column.dtype}: write local wall-clock time like 2024-01-31T23:45"
         )
     if isinstance(column.dtype, polars.Datetime) and column.dtype.time_zone:
         column = column.dt.replace_time_zone(None)

@@ -38,9 +38,7 @@ def read(path: Path, layer: str) -> list[City]:
             context = {"context": "poi on the grid of the traffic"}
             context["poi"] = archive.take(f"{layer}_poi", "category y x")
         else:
-            context = {
-                "context": f"poi left out: its grid {grid} is not that of the traffic {traffic.shape[1:]}"
-            }
+            context = {"context": f"poi left out: its grid {grid} is not that of the traffic {traffic.shape[1:]}"}
     return [
         make_city(
             traffic,

@@ -35,9 +35,7 @@ def read(path: Path, layer: str = "") -> list[City]:
     repeated = frame.filter(polars.struct("BS", "Time").is_duplicated())
     if repeated.height:
         first = repeated.sort("BS", "Time").row(0, named=True)
-        raise CityError(
-            f"{path} has more than one load of {first['BS']} at {first['Time']}: drop the duplicates"
-        )
+        raise CityError(f"{path} has more than one load of {first['BS']} at {first['Time']}: drop the duplicates")
     stations = best.select("BS", polars.col("BS").str.extract(r"(\d+)$").cast(polars.Int64).alias("number"))
     stations = stations.sort("number", "BS").select("BS").with_row_index("station")
     frame = frame.join(stations, on="BS")

@@ -83,9 +83,7 @@ def _dates(archive: Archive) -> np.ndarray:
     try:
         dates = text.astype("datetime64[D]")
     except ValueError:
-        raise CityError(
-            f"array 'date' of {archive.path} holds {text.tolist()}: write dates like 2013-11-08"
-        ) from None
+        raise CityError(f"array 'date' of {archive.path} holds {text.tolist()}: write dates like 2013-11-08") from None
     if not len(dates) or np.isnat(dates).any() or (np.diff(dates) <= np.timedelta64(0, "D")).any():
         raise CityError(f"array 'date' of {archive.path} is empty, repeats or is not sorted: {text.tolist()}")
     return dates

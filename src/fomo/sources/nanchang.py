@@ -79,10 +79,7 @@ def _tile_centres(origin: np.ndarray, height: int, width: int) -> tuple[np.ndarr
 def _unique(names: np.ndarray) -> list[str]:
     """Category names, those the release leaves as '?' or repeats told apart by their number."""
     told = [str(name) if name != "?" else "unnamed" for name in names]
-    return [
-        f"{name} {index}" if name == "unnamed" or told.count(name) > 1 else name
-        for index, name in enumerate(told)
-    ]
+    return [f"{name} {index}" if name == "unnamed" or told.count(name) > 1 else name for index, name in enumerate(told)]
 
 
 SOURCE = Source(

@@ -114,9 +114,7 @@ def _snapped(frame: polars.DataFrame, path: Path, cell_km: float | None) -> Grid
 def _grid(frame: polars.DataFrame, row: np.ndarray, column: np.ndarray) -> Grid:
     import polars
 
-    cells = polars.DataFrame(
-        {"cell": frame["cell"], "row": row.astype(np.int64), "col": column.astype(np.int64)}
-    )
+    cells = polars.DataFrame({"cell": frame["cell"], "row": row.astype(np.int64), "col": column.astype(np.int64)})
     away = np.abs(row - np.median(row)) + np.abs(column - np.median(column))
     farthest = str(frame["cell"][int(np.argmax(away))])
     return Grid(cells, int(row.max()) + 1, int(column.max()) + 1, farthest)

@@ -16,9 +16,7 @@ def read(path: Path, layer: str = "") -> list[City]:
     except CityError:
         raise
     except Exception as error:  # zarr and its codecs raise errors of many kinds for a damaged store
-        raise CityError(
-            f"{path} is a damaged city ({type(error).__name__}: {error}): save it again"
-        ) from error
+        raise CityError(f"{path} is a damaged city ({type(error).__name__}: {error}): save it again") from error
 
 
 SOURCE = Source(

@@ -102,18 +102,14 @@ def synthetic_truth(
     return synthetic_world(height, width, days, step_minutes, seed).expected.astype(np.float32)
 
 
-def synthetic_world(
-    height: int = 8, width: int = 8, days: int = 14, step_minutes: int = 60, seed: int = 0
-) -> World:
+def synthetic_world(height: int = 8, width: int = 8, days: int = 14, step_minutes: int = 60, seed: int = 0) -> World:
     """All that is true behind `synthetic_city` with the same arguments. Raises `CityError`."""
     return _world(height, width, days, step_minutes, seed)[0]
 
 
 def _world(height: int, width: int, days: int, step: int, seed: int) -> tuple[World, np.random.Generator]:
     if min(height, width, days) < 1:
-        raise CityError(
-            f"a city of {height} x {width} cells and {days} days is empty: give one of each at least"
-        )
+        raise CityError(f"a city of {height} x {width} cells and {days} days is empty: give one of each at least")
     if step < 1 or MINUTES_PER_DAY % step:
         raise CityError(f"a step of {step} minutes does not divide a day: take 5, 10, 15, 30 or 60")
     random = np.random.default_rng(seed)

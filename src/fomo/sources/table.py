@@ -50,9 +50,7 @@ def read_table(
     renamed = dict(columns or {})
     unknown = [name for name in renamed if name not in COLUMNS]
     if unknown:
-        raise CityError(
-            f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file"
-        )
+        raise CityError(f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file")
     frame = _read_amounts(path, renamed)
     grid = grid_of(where, renamed, cell_km)
     time, step = _time_axis(frame, path, step_minutes)
@@ -110,9 +108,7 @@ def _read_amounts(path: Path, renamed: Mapping[str, str]) -> polars.DataFrame:
     repeated = frame.group_by("cell", "time").len().filter(polars.col("len") > 1)
     if repeated.height:
         cell, time, count = repeated.sort("time", "cell").row(0)
-        raise CityError(
-            f"{path} has {count} rows of cell {cell!r} at {time:%Y-%m-%dT%H:%M}: sum or drop them"
-        )
+        raise CityError(f"{path} has {count} rows of cell {cell!r} at {time:%Y-%m-%dT%H:%M}: sum or drop them")
     return frame
 
 

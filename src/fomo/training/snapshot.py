@@ -71,6 +71,8 @@ class Snapshot:
     def load(cls, folder: Path) -> Snapshot | None:
         """The snapshot in a folder, or None where there is none. Raises `CheckpointError` for a damaged one."""
         recover(folder)
+        for unfinished in folder.parent.glob(f".{folder.name}.*.part"):  # of a run that was killed while it wrote
+            shutil.rmtree(unfinished, ignore_errors=True)
         path = folder / FILE
         if not path.exists():
             return None

@@ -46,7 +46,7 @@ class Series:
 
 
 def coarser(city: City, factor: int) -> City:
-    """The same city at `factor` times the granularity period: traffic and users summed, NaN where any part is.
+    """The same city at `factor` times the granularity period: traffic summed, NaN where any part is; no users.
 
     Whole periods from the first step that starts one. Raises `CityError` where the step would not divide a day.
     """
@@ -137,7 +137,7 @@ class TrainingSet:
 
         if random.random() < self.augment.mix and not series.scattered:
             other = self.series[random.choice(self.families[series.family])]
-            if other.traffic.shape[0] >= start + steps and other.start_hour == series.start_hour:
+            if other.traffic.shape[0] >= start + steps and _same_hours(other, series):
                 part, turn = random.uniform(0.0, 0.6), self._cells(other, height, width, random)
                 added = turn(other.traffic[start : start + steps] / other.reference)
                 traffic = (1 - part) * traffic + part * added  # NaN in either is NaN in the blend
@@ -169,7 +169,7 @@ class TrainingSet:
         pool = [
             other
             for other in (self.series[i] for i in self.families[series.family])
-            if other.start_hour == series.start_hour and other.traffic.shape[0] >= start + steps
+            if other.traffic.shape[0] >= start + steps and _same_hours(other, series)
         ]
         end = start + steps
         columns = []
@@ -243,6 +243,11 @@ def _series(city: City, reference: float) -> Series:
         cell_km=city.attrs["cell_km"],
         scattered=city.attrs["layout"] == "list",
     )
+
+
+def _same_hours(one: Series, other: Series) -> bool:
+    """Whether step k of both is the same hour of the week."""
+    return one.start_hour == other.start_hour and one.step_hours == other.step_hours
 
 
 def _lose_some(traffic: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -163,12 +163,10 @@ class _Bar(_Pace):
     def __init__(self, bar: Progress, steps: int) -> None:
         super().__init__(steps)
         self.bar = bar
-        self.job = bar.add_task("", total=steps, loss=0.0, speed=0.0, rate=0.0, start=False)
 
     def __call__(self, step: int, numbers: dict[str, float]) -> None:
-        if self.begun is None:  # a resumed run begins here, not at 0
-            self.bar.update(self.job, completed=step)
-            self.bar.start_task(self.job)
+        if self.begun is None:  # a resumed run begins where it was, not at 0
+            self.job = self.bar.add_task("", total=self.steps, completed=step, loss=0.0, speed=0.0, rate=0.0)
         self.hear(step, numbers)
         self.bar.update(self.job, completed=step, loss=self.loss, speed=self.speed, rate=numbers["rate"])
 

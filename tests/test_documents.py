@@ -1,0 +1,105 @@
+"""README.md and docs/ say nothing that does not run: their examples are executed, their links followed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import fomo
+from fomo.app.cli import VERBS, main
+from fomo.app.service.outputs import forecast_frame
+from fomo.city import SCHEMA_ATTRIBUTES
+from fomo.forecast import make_forecast
+from fomo.sources import SOURCES
+from small import save_random_weights, write_regions
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def names(documents: list[Path]) -> list[str]:
+    return [str(document.relative_to(ROOT)) for document in documents]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the examples speak of: made data, and small random weights in place of the shipped ones."""
+    save_random_weights(tmp_path / "fomo-tiny")
+    (tmp_path / "data").mkdir()
+    write_regions(tmp_path / "data" / "uomo_shandong.npz", folds=[0, 1])
+    city = fomo.synthetic_city(height=3, width=4, days=5)
+    traffic = city["traffic"].values
+    rows = forecast_frame(make_forecast(traffic[None], traffic > -1, city, forecaster="itself"))
+    cell = (4 * rows["row"] + rows["col"]).alias("cell")
+    counters = rows.select(cell, "time", traffic="mean")
+    counters.write_csv(tmp_path / "counters.csv", datetime_format="%Y-%m-%dT%H:%M")
+    sites = rows.select(cell, lon=9 + 0.0145 * rows["col"], lat=45 + 0.0095 * rows["row"]).unique()
+    sites.write_csv(tmp_path / "sites.csv")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_example_runs(document: Path, workshop: Path) -> None:
+    namespace: dict[str, object] = {}
+    for kind, text in BLOCK.findall(document.read_text(encoding="utf-8")):
+        if kind == "python":
+            exec(compile(text, str(document), "exec"), namespace)
+        elif kind == "toml":
+            (workshop / text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
+        elif kind == "sh":
+            for line in text.splitlines():
+                run_command(line.split("  #")[0])
+        else:
+            assert kind == "text", f"{document.name}: a block of {kind!r} is not checked by anything"
+
+
+def run_command(line: str) -> None:
+    """`fomo` runs; of `make` the target, of `python` the script must be there."""
+    words = shlex.split(line)
+    if words[0] == "fomo":
+        assert main(words[1:]) == 0, line
+    elif words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), line
+    else:
+        assert words[0] == "python" and (ROOT / words[1]).exists(), line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
+        if target.startswith("#"):
+            heading = re.sub(r"[^\w\- ]", "", target[1:]).replace("-", " ")
+            assert re.search(rf"^#+ {heading}$", document.read_text(encoding="utf-8"), re.MULTILINE | re.IGNORECASE)
+        elif not target.startswith("https://"):
+            assert (document.parent / target).exists(), f"{document.name} leads to {target}, which is not there"
+
+
+def test_the_readme_lists_every_verb() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for verb in VERBS:
+        assert f"`fomo {verb.__name__.lower()}" in readme
+
+
+def test_the_data_page_names_every_attribute_and_every_form() -> None:
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    for attribute in SCHEMA_ATTRIBUTES:
+        assert f"`{attribute}`" in page
+    for source in SOURCES:
+        assert source.name in page, source.name
+
+
+def test_the_readme_names_every_room() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for room in (ROOT / "src/fomo").iterdir():
+        if room.is_dir() and (room / "__init__.py").exists():
+            assert f"\n  {room.name}/" in readme, room.name
+
+
+def test_the_demo_figure_is_small() -> None:
+    assert (ROOT / "docs/figures/demo.png").stat().st_size < 200_000, "make figures"
