@@ -76,7 +76,8 @@ def never_seen_cities() -> list[Part]:
     for task in FORECASTS:
         for city, name in without.items():
             parts.append(Part(city, task, str(ROOT / f"runs/without-{name}/weights"), name="FoMo, city never seen"))
-            parts.append(Part(city, task, name="FoMo, city seen", rules=False))
+            seen = str(ROOT / "runs/compare-default/weights")  # as many steps, on all cities
+            parts.append(Part(city, task, seen, name="FoMo, city seen", rules=False))
     return parts
 
 
@@ -128,7 +129,9 @@ def markdown(rows: list[Row]) -> str:
         rivals = [
             other.crps
             for other in rows
-            if (other.city, other.task) == (row.city, row.task) and not other.forecaster.startswith("FoMo")
+            if (other.city, other.task) == (row.city, row.task)
+            and other.past_week == row.past_week
+            and not other.forecaster.startswith("FoMo")
         ]
         best = min((crps for crps in rivals if crps is not None), default=None)
         interval = f"{score(row.crps_low)} to {score(row.crps_high)}"

@@ -18,6 +18,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -140,15 +141,24 @@ def validate(city: City) -> City:
     if missing:
         raise CityError(f"the city lacks the attributes {missing}: build it with fomo.make_city")
     name = city.attrs["name"]
+    if city.attrs["schema_version"] != SCHEMA_VERSION:
+        raise CityError(
+            f"city {name!r} has schema_version {city.attrs['schema_version']!r}, this FoMo reads {SCHEMA_VERSION}: "
+            "use the FoMo that wrote it, or build it again with fomo.make_city"
+        )
     if "traffic" not in city:
         raise CityError(f"city {name!r} has no variable 'traffic' (time, y, x)")
     _check_axes(city, name)
     _check_time(city, name)
+    _check_covered(city, name)
     for variable in ("traffic", "users", "poi", "residents"):
         if variable in city:
             _check_amount(city, variable, name)
     if city.attrs["layout"] not in ("grid", "list"):
         raise CityError(f"city {name!r} has layout {city.attrs['layout']!r}: it is 'grid' or 'list'")
+    edge = city.attrs["cell_km"]
+    if not (isinstance(edge, Real) and 0 <= float(edge) < np.inf):
+        raise CityError(f"city {name!r} has cell_km {edge!r}: it is the edge of a cell in kilometres, 0 if unknown")
     return city
 
 
@@ -199,6 +209,19 @@ def _check_time(city: City, name: str) -> None:
         )
 
 
+def _check_covered(city: City, name: str) -> None:
+    covered = city["covered"].values
+    if covered.dtype != bool:
+        raise CityError(f"covered of {name!r} is {covered.dtype}: write True and False")
+    stray = np.isfinite(city["traffic"].values[:, ~covered]).any(0)
+    if stray.any():
+        y, x = np.argwhere(~covered)[int(np.argmax(stray))]
+        raise CityError(
+            f"covered of {name!r} is False at y={y}, x={x} where traffic is recorded; {int(stray.sum())} such cells: "
+            "correct covered, or write NaN into traffic there"
+        )
+
+
 def _check_amount(city: City, variable: str, name: str) -> None:
     values = city[variable].values
     bad = np.isinf(values) | (values < 0)
@@ -214,9 +237,16 @@ def _check_amount(city: City, variable: str, name: str) -> None:
 
 
 def save_city(city: City, path: str | Path) -> Path:
-    """Write the city as Zarr v3, atomically: a failed write leaves what was there before. Returns the path."""
+    """Write the city as Zarr v3 and return the path. Raises `CityError` where something else than a city is there.
+
+    The new city is written beside `path` and takes the place of an older one when it is complete, so a failed
+    write leaves the old one untouched. That exchange is two renames: killed between them, the old city is left as
+    the hidden folder `.NAME.*.old` and the new one as `.NAME.*.part`.
+    """
     validate(city)
     path = Path(path)
+    if path.exists() and not (path / "covered" / "zarr.json").exists():
+        raise CityError(f"{path} exists and is no city: name another path or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:

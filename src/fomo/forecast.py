@@ -71,8 +71,13 @@ class Forecast:
         return dict(self.dataset.attrs)
 
     def save(self, path: str | Path) -> Path:
-        """Write as Zarr v3, atomically. Returns the path."""
+        """Write as Zarr v3; a failed write leaves what was there. Returns the path.
+
+        Raises `ForecastError` where the path holds something that is no forecast.
+        """
         path = Path(path)
+        if path.exists() and not (path / "asked" / "zarr.json").exists():
+            raise ForecastError(f"{path} exists and is no forecast: name another path or remove it")
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:

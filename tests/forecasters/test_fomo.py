@@ -269,13 +269,13 @@ def test_filling_a_city_without_gaps_is_refused(model):
         model().fill(mock_city(steps=80))
 
 
-def test_a_gap_that_fills_a_whole_window_is_filled_all_the_same(model):
+def test_a_window_in_which_nothing_is_recorded_is_refused_rather_than_invented(model):
     city = mock_city(steps=200)
     traffic = city["traffic"].values.copy()
     traffic[60:140] = np.nan
     city = city.assign(traffic=(("time", "y", "x"), traffic))
-    forecast = model().fill(city, samples=2)
-    assert np.isfinite(forecast.samples.values).all()
+    with pytest.raises(CityError, match=r"nothing is recorded in 'mock' from 2024-01-03T16:00 .*cut the city there"):
+        model().fill(city, samples=2)
 
 
 def test_generating_leaves_the_other_cells_untouched(model):
@@ -500,3 +500,9 @@ def test_every_shipped_model_can_be_loaded_and_forecasts():
         samples = fomo.load(name).forecast(mock_city(steps=60), horizon=4, samples=2).samples.values
         assert np.isfinite(samples).all()
         assert sum(path.stat().st_size for path in (shipped / name).iterdir()) < 11e6
+
+
+@pytest.mark.parametrize(("arguments", "message"), [({"history": 0}, "history is 0"), ({"samples": 0}, "0 samples")])
+def test_a_history_or_an_ensemble_of_nothing_is_refused(model, arguments, message):
+    with pytest.raises(CityError, match=message):
+        model().forecast(mock_city(steps=80), **arguments)

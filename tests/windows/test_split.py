@@ -142,3 +142,13 @@ def test_a_part_without_traffic_gives_no_scale(values):
 def test_no_training_city_gives_no_scale():
     with pytest.raises(CityError, match="stored with the weights"):
         family_reference([])
+
+
+def test_a_city_of_another_file_is_another_city_even_under_the_same_name():
+    city = mock_city()
+    city.attrs["sha256"] = "0123456789abcdef" * 4
+    seen = [trained_name(city)]
+    assert seen == ["mock#0123456789abcdef"]
+    assert leaks(seen, "mock", 0, city.attrs["sha256"])
+    assert not leaks(seen, "mock", 0, "f" * 64)
+    assert leaks(seen, "mock", 0)  # where the hash is not known, the name decides

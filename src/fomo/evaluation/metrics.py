@@ -20,12 +20,13 @@ JSD_BINS = 100
 PIT_BINS = 20
 
 
-def crps(members: np.ndarray, truth: np.ndarray, fair: bool = True) -> np.ndarray:
+def crps(members: np.ndarray, truth: np.ndarray, fair: bool = True, antithetic: bool = False) -> np.ndarray:
     """Continuous ranked probability score of every value, shape of `truth`, in its unit; lower is better.
 
     E|X - y| - E|X - X'| / 2. Fair (Ferro 2014): the second expectation is over pairs of different members.
     Not fair: over all pairs, the CRPS of the ensemble itself (scoringrules' `qd`). One member gives the
-    absolute error.
+    absolute error. Where members 2i and 2i + 1 come from opposite noise (`antithetic`), they lie further apart
+    than independent ones, and the fair expectation leaves these pairs out; it needs three members.
     """
     count = len(members)
     error = np.abs(members - truth).mean(0)
@@ -35,6 +36,10 @@ def crps(members: np.ndarray, truth: np.ndarray, fair: bool = True) -> np.ndarra
     # - 1 - i
     weight = 2.0 * np.arange(count) - (count - 1)
     pairs = np.tensordot(weight, np.sort(members, axis=0), axes=1)
+    if fair and antithetic and count > 2:
+        even = count - count % 2
+        opposite = np.abs(members[0:even:2] - members[1:even:2]).sum(0)
+        return np.asarray(error - (pairs - opposite) / (count * (count - 1) - even))
     return np.asarray(error - pairs / (count * (count - 1) if fair else count * count))
 
 
@@ -198,7 +203,7 @@ class ErrorSums:
         }
 
 
-def error_sums(members: np.ndarray, truth: np.ndarray, reference: float) -> ErrorSums:
+def error_sums(members: np.ndarray, truth: np.ndarray, reference: float, antithetic: bool = False) -> ErrorSums:
     """The sums of one window: finite `members` (N, n), `truth` (n) in the city's unit; `reference` is 1."""
     members, truth = members.astype(np.float64), truth.astype(np.float64)
     point = members.mean(0)
@@ -212,7 +217,7 @@ def error_sums(members: np.ndarray, truth: np.ndarray, reference: float) -> Erro
         absolute=float(np.abs(scaled).sum()),
         squared_physical=float((physical**2).sum()),
         absolute_physical=float(np.abs(physical).sum()),
-        crps=float(crps(ensemble, target).sum()),
+        crps=float(crps(ensemble, target, antithetic=antithetic).sum()),
         crps_plain=float(crps(ensemble, target, fair=False).sum()),
         closed50=float(closed_coverage(ensemble, target, 0.5).sum()),
         closed90=float(closed_coverage(ensemble, target, 0.9).sum()),

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fomo.evaluation.metrics import ErrorSums, error_sums
 from fomo.evaluation.questions import Question
+from fomo.forecast import Forecast
 from fomo.forecasters.protocol import Forecaster
 from fomo.windows.split import leaks
 
@@ -85,7 +86,7 @@ def evaluate(
             if len(forecasts) != len(part):
                 raise EvaluationError(f"{forecaster.name} answered {len(part)} tasks with {len(forecasts)} forecasts")
             for question, forecast in zip(part, forecasts, strict=True):
-                windows.append(score_window(question, forecast.samples.values))
+                windows.append(score_window(question, forecast))
             bar.advance(job, len(part))
     defined = all(window.sums is not None for window in windows)
     missing = getattr(forecaster, "undefined", "the forecast has missing values")
@@ -102,21 +103,29 @@ def evaluate(
         samples=samples,
         seconds=seconds,
         leakage=any(
-            leaks(forecaster.trained_on, window.region, 0 if first.split == "fold" else window.first_step)
+            leaks(
+                forecaster.trained_on,
+                window.region,
+                0 if first.split == "fold" else window.first_step,
+                str(first.task.window.attrs["sha256"]),
+            )
             for window in windows
         ),
         note="" if defined else f"not defined: {missing}",
     )
 
 
-def score_window(question: Question, members: np.ndarray) -> WindowScore:
-    """The errors of one forecast, `members` (sample, time, y, x) in the city's unit, at the scored values."""
+def score_window(question: Question, forecast: Forecast) -> WindowScore:
+    """The errors of one forecast at the scored values."""
+    members = forecast.samples.values
     if members.shape[1:] != question.scored.shape:
         raise EvaluationError(f"a forecast {members.shape} does not lie on its window {question.scored.shape}")
     scored = members[:, question.scored]
     sums = None
     if np.isfinite(scored).all():
-        sums = error_sums(scored, question.truth[question.scored], question.reference)
+        sums = error_sums(
+            scored, question.truth[question.scored], question.reference, bool(forecast.attrs.get("antithetic"))
+        )
     return WindowScore(question.region, question.day, question.first_step, sums)
 
 

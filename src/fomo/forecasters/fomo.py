@@ -94,7 +94,9 @@ class FoMo:
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
         block = min(horizon, LONGEST_BLOCK)
-        history = history or max(WINDOW - block, 16)
+        if history is not None and history < 1:
+            raise CityError(f"the history is {history} steps; it must be at least 1")
+        history = max(WINDOW - block, 16) if history is None else history
         reference = self.reference(city)
         task = forecast_task(city, block, history, reference=reference, past_week=past_week)
         first = self.forecast_tasks([task], samples, seed)[0]
@@ -129,7 +131,9 @@ class FoMo:
         return stored if stored is not None else reference_of(city["traffic"].values)
 
     def forecast_tasks(self, tasks: Sequence[Task], samples: int, seed: int) -> list[Forecast]:
-        """One forecast per task; tasks of one shape share the network's batches."""
+        """One forecast per task; tasks of one shape share the network's batches. Raises `CityError`: samples < 1."""
+        if samples < 1:
+            raise CityError(f"{samples} samples are asked for; at least 1 is needed")
         answers: list[Forecast | None] = [None] * len(tasks)
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, task in enumerate(tasks):
@@ -147,7 +151,9 @@ class FoMo:
 
     @torch.inference_mode()
     def _answer(self, tasks: Sequence[Task], tiling: Tiling, samples: int, seed: int) -> list[Forecast]:
-        references = [task.reference or reference_of(task.window["traffic"].values) for task in tasks]
+        references = [
+            reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
+        ]
         batch = collate([self._window(task, ref) for task, ref in zip(tasks, references, strict=True)])
         shares = self._sample(batch.to(self.device), tiling, samples, seed).cpu().numpy()
         answers = []
@@ -279,6 +285,12 @@ class FoMo:
         for start, task in zip(starts, tasks, strict=True):
             if not task.asked.any():
                 continue
+            if not np.isfinite(task.window["traffic"].values).any():
+                first, last = (np.datetime_as_string(task.window["time"].values[at], unit="m") for at in (0, -1))
+                raise CityError(
+                    f"nothing is recorded in {city.attrs['name']!r} from {first} to {last}, "
+                    "so there is nothing to go by: cut the city there"
+                )
             answer = self.forecast_tasks([task], samples, seed + start)[0]
             members[:, start : start + WINDOW] = answer.samples.values
             asked[start : start + WINDOW] = task.asked
@@ -293,11 +305,12 @@ class FoMo:
             "reference": reference,
             "sampler": self.sampling.sampler,
             "sampling_steps": self.sampling.steps,
+            "antithetic": int(self.sampling.antithetic),
         }
 
 
 def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:
-    """Few second-order steps; for the `paper` process ancestral sampling as written there, on 25 of its K steps."""
+    """Few second-order steps; for the `paper` process ancestral sampling on 25 of its K steps, to bound the cost."""
     return SamplingConfig(sampler="ddpm", steps=25) if checkpoint.process == "paper" else SamplingConfig()
 
 

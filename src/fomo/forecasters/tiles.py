@@ -34,7 +34,8 @@ class Tiling:
             return tiles[0]
         height, width = self.tile
         total = tiles.new_zeros(*tiles.shape[1:-2], *self.grid)
-        for tile, weight, (y, x) in zip(tiles, self.weights, self.corners, strict=True):
+        weights = self.weights.to(tiles.device, tiles.dtype)
+        for tile, weight, (y, x) in zip(tiles, weights, self.corners, strict=True):
             total[..., y : y + height, x : x + width] += tile * weight
         return total
 

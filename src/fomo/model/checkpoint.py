@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -37,8 +37,8 @@ class Checkpoint(Config):
     name: str
     model: ModelConfig
     process: Literal["residual", "paper"] = "residual"
-    references: dict[str, float] = Field(default_factory=dict)  # family -> traffic that counts as full
-    temperature: float = Field(1.0, gt=0)  # widens the members' residuals; fitted on a validation part
+    references: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> traffic that counts as full
+    temperature: float = Field(1.0, gt=0)  # widens the members' residuals; 1: as trained
     trained_on: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
 

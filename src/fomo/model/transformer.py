@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int64
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from fomo.config import Config
@@ -40,7 +40,7 @@ class ModelConfig(Config):
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     gate: float = 1.0  # where alpha of (10) starts; DiT: 0
-    token: tuple[int, int, int] = (4, 2, 2)  # t0 steps, h0 rows, v0 columns
+    token: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 2, 2)  # t0 steps, h0 rows, v0 columns
     smallest_log_scale: float = -4.0
     largest_log_scale: float = 1.5
 

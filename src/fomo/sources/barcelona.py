@@ -20,6 +20,7 @@ from fomo.sources.source import Source, family_name
 
 STEP_MINUTES = 15
 RECORD_MINUTES = 2
+TIME_ZONE = "Europe/Madrid"
 LEAST_RECORDS = 6
 BITS_PER_BYTE = 8
 
@@ -32,7 +33,8 @@ def read(path: Path, layer: str = "") -> list[City]:
     import polars
 
     family = family_name(path, layer)
-    frame = read_columns(path, {"site": "text", "time": "time", "down": "number", "rnti_count": "number"})
+    kinds = {"site": "text", "time": "time", "down": "number", "rnti_count": "number"}
+    frame = read_columns(path, kinds, TIME_ZONE)
     heard = (polars.col("down") > 0) | (polars.col("rnti_count") > 0)
     period = polars.col("time").dt.truncate(f"{STEP_MINUTES}m")
     sha256 = file_hash(path)
@@ -60,7 +62,7 @@ def read(path: Path, layer: str = "") -> list[City]:
                 family=family,
                 start=start,
                 step_minutes=STEP_MINUTES,
-                time_zone="Europe/Madrid",
+                time_zone=TIME_ZONE,
                 unit="bytes per period",
                 source="https://github.com/vperifan/Federated-Time-Series-Forecasting",
                 sha256=sha256,

@@ -26,11 +26,11 @@ TIME_FORMATS = (
 )
 
 
-def read_columns(path: Path, columns: Mapping[str, str]) -> polars.DataFrame:
+def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") -> polars.DataFrame:
     """Columns name -> kind ('text', 'number', 'time') of a CSV, TSV or Parquet file, in that order.
 
     Numbers become Float64 with null for an empty field; times become Datetime without a zone, taken as local
-    wall clock. Raises `CityError` naming file, column and the first value that does not fit.
+    wall clock; a column with a zone is converted to the wall clock of `time_zone`. Raises `CityError` naming file, column and the first value that does not fit.
     """
     import polars
 
@@ -44,10 +44,10 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> polars.DataFrame:
         raise CityError(f"{path} is damaged or is no table ({first_line(error)}): fetch it again") from None
     if not frame.height:
         raise CityError(f"{path} has no rows: export it again")
-    return frame.with_columns(_convert(frame[name], kind, path) for name, kind in columns.items())
+    return frame.with_columns(_convert(frame[name], kind, path, time_zone) for name, kind in columns.items())
 
 
-def _convert(column: polars.Series, kind: str, path: Path) -> polars.Series:
+def _convert(column: polars.Series, kind: str, path: Path, time_zone: str) -> polars.Series:
     import polars
 
     if kind == "number":
@@ -56,7 +56,7 @@ def _convert(column: polars.Series, kind: str, path: Path) -> polars.Series:
         empty = column.is_null().arg_max()
         if column.null_count() and empty is not None:
             raise CityError(f"column {column.name!r} of {path} is empty at row {empty}: fill or drop that row")
-        converted = column.cast(polars.String) if kind == "text" else _as_time(column, path)
+        converted = column.cast(polars.String) if kind == "text" else _as_time(column, path, time_zone)
     lost = (converted.is_null() & column.is_not_null()).arg_max()
     if converted.null_count() > column.null_count() and lost is not None:
         raise CityError(
@@ -67,7 +67,7 @@ def _convert(column: polars.Series, kind: str, path: Path) -> polars.Series:
     return converted
 
 
-def _as_time(column: polars.Series, path: Path) -> polars.Series:
+def _as_time(column: polars.Series, path: Path, time_zone: str) -> polars.Series:
     import polars
 
     if column.dtype == polars.String:
@@ -83,5 +83,13 @@ def _as_time(column: polars.Series, path: Path) -> polars.Series:
             f"column {column.name!r} of {path} is {column.dtype}: write local wall-clock time like 2024-01-31T23:45"
         )
     if isinstance(column.dtype, polars.Datetime) and column.dtype.time_zone:
-        column = column.dt.replace_time_zone(None)
+        if not time_zone:
+            raise CityError(
+                f"column {column.name!r} of {path}: times are in {column.dtype.time_zone}: "
+                "pass the city's time zone (time_zone=), or write local wall clock"
+            )
+        try:
+            column = column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
+        except polars.exceptions.PolarsError as error:
+            raise CityError(f"time_zone {time_zone!r} is unknown ({first_line(error)}): write Europe/Rome") from None
     return column.cast(polars.Datetime("us"))

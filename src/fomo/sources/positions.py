@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars
 
 MOST = 100_000  # rows or columns
+MOST_GRID_CELLS = 100_000_000
 KM_PER_DEGREE = 40_030.0 / 360  # of latitude, on the mean sphere
 
 
@@ -79,7 +80,9 @@ def _given(frame: polars.DataFrame, path: Path) -> Grid:
             f"cell {cell[at]!r} of {path} lies outside the grid at row {row[at]:g}, col {column[at]:g}: "
             f"rows and columns are whole numbers from 0 to {MOST - 1}"
         )
-    return _grid(frame, row, column)
+    grid = _grid(frame, row, column)
+    _check_span(grid, path)
+    return grid
 
 
 def _snapped(frame: polars.DataFrame, path: Path, cell_km: float | None) -> Grid:
@@ -99,16 +102,21 @@ def _snapped(frame: polars.DataFrame, path: Path, cell_km: float | None) -> Grid
     row = np.floor((lat - south) / north_step + 1e-9)
     column = np.floor((lon - west) / east_step + 1e-9)
     plain = _grid(frame, row, column)
-    if plain.height * plain.width > 100_000_000:
-        raise CityError(
-            f"the cells of {path} span {plain.height} x {plain.width} grid cells of {cell_km:g} km: "
-            f"cell {plain.farthest!r} lies outside of any city; correct it or pass a larger cell_km="
-        )
+    _check_span(plain, path, f" of {cell_km:g} km", " or pass a larger cell_km=")
     centre_lon, centre_lat = np.meshgrid(
         west + (np.arange(plain.width) + 0.5) * east_step,
         south + (np.arange(plain.height) + 0.5) * north_step,
     )
     return Grid(plain.cells, plain.height, plain.width, plain.farthest, centre_lon, centre_lat)
+
+
+def _check_span(grid: Grid, path: Path, size: str = "", remedy: str = "") -> None:
+    """Refuse a grid that is nearly empty: one misplaced cell makes it so."""
+    if grid.height * grid.width > min(MOST_GRID_CELLS, 10_000 + 1_000 * grid.cells.height):
+        raise CityError(
+            f"the {grid.cells.height} cells of {path} span {grid.height} x {grid.width} grid cells{size}: "
+            f"cell {grid.farthest!r} lies outside of any city; correct it{remedy}"
+        )
 
 
 def _grid(frame: polars.DataFrame, row: np.ndarray, column: np.ndarray) -> Grid:

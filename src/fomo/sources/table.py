@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import polars
 
 COLUMNS = ("cell", "time", "traffic", "users", "row", "col", "lon", "lat")
+MOST_EMPTY = 1_000  # empty periods for each recorded one
 LARGEST = 2_000_000_000  # values of a dense (time, y, x) array; more is a misplaced cell or a misread date
 
 
@@ -42,8 +43,9 @@ def read_table(
     """A city (time, y, x) from a long table; `columns` maps names used here to those of the file.
 
     Rows may come in any order. Cells at one grid position are summed. A period without a row, and an empty
-    field, is NaN. `step_minutes` is found from the times if not given. Raises `CityError` for duplicate rows,
-    uneven times, cells without a position or outside the grid, negative amounts; it names the first.
+    field, is NaN. `step_minutes` is found from the times if not given. Times are local wall clock; those of a
+    Parquet column with a zone are converted to `time_zone`. Raises `CityError` for duplicate rows, uneven or
+    misread times, cells without a position or outside the grid, negative amounts; it names the first.
     """
     path = Path(path)
     where = Path(positions) if positions is not None else path
@@ -51,7 +53,7 @@ def read_table(
     unknown = [name for name in renamed if name not in COLUMNS]
     if unknown:
         raise CityError(f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file")
-    frame = _read_amounts(path, renamed)
+    frame = _read_amounts(path, renamed, time_zone)
     grid = grid_of(where, renamed, cell_km)
     time, step = _time_axis(frame, path, step_minutes)
     if len(time) * grid.height * grid.width > LARGEST:
@@ -88,13 +90,13 @@ def read_table(
     )
 
 
-def _read_amounts(path: Path, renamed: Mapping[str, str]) -> polars.DataFrame:
+def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> polars.DataFrame:
     import polars
 
     kinds = {"cell": "text", "time": "time", "traffic": "number"}
     if renamed.get("users", "users") in table_columns(path) or "users" in renamed:
         kinds["users"] = "number"
-    frame = read_columns(path, {renamed.get(name, name): kind for name, kind in kinds.items()})
+    frame = read_columns(path, {renamed.get(name, name): kind for name, kind in kinds.items()}, time_zone)
     frame.columns = list(kinds)
     for name in list(kinds)[2:]:
         amount = polars.col(name)
@@ -133,7 +135,23 @@ def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) ->
             f"time of {path} is uneven: {before} is followed by {after} but the step is {step_minutes} min: "
             "correct that row, or aggregate to the step"
         )
+    _check_dates(time, offset, path)
     return time[0] + np.arange(int(offset[-1]) + 1) * np.timedelta64(step_minutes, "m"), step_minutes
+
+
+def _check_dates(time: np.ndarray, offset: np.ndarray, path: Path) -> None:
+    """Refuse an axis that is nearly empty: one misread date makes it so. `offset` is in periods."""
+    gaps = np.diff(offset)
+    at = int(np.argmax(gaps)) if gaps.size else 0
+    pause = gaps.size and gaps[at] > max(MOST_EMPTY, 10 * (offset[-1] - gaps[at]))
+    if pause or offset[-1] > 10 * MOST_EMPTY + MOST_EMPTY * len(time):
+        first, last, before, after = (
+            np.datetime_as_string(moment, unit="m") for moment in (time[0], time[-1], time[at], time[at + 1])
+        )
+        raise CityError(
+            f"times of {path} run from {first} to {last}, {int(offset[-1]) + 1} periods of which {len(time)} are "
+            f"recorded and none between {before} and {after}: a date is misread; correct it, or import the parts apart"
+        )
 
 
 def _sum_at(index: np.ndarray, amount: polars.Series, places: tuple[int, int, int]) -> np.ndarray:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fomo.city import City, make_city
+import numpy as np
+
+from fomo.city import City, CityError, make_city
 from fomo.sources.archive import Archive
 from fomo.sources.source import Source, family_name
 from fomo.sources.weekdays import minute_of_week, pseudo_date, recorded_steps
@@ -24,8 +26,7 @@ def read(path: Path, layer: str = "") -> list[City]:
     traffic = archive.take("traffic", "region time y x")
     users = archive.take("users", "region time y x")
     poi = archive.take("poi", "region category y x")
-    fold = archive.take("fold", "region")
-    weeks = archive.take("weeks", "region")
+    fold, weeks = (_whole_numbers(archive, name) for name in ("fold", "weeks"))
     weekday, slot = archive.take("start_weekday_slot", "2")
     step = archive.whole_number("step_minutes")
     start = pseudo_date(int(minute_of_week(weekday, slot, step, f"start_weekday_slot of {path}")))
@@ -53,6 +54,17 @@ def read(path: Path, layer: str = "") -> list[City]:
             )
         )
     return cities
+
+
+def _whole_numbers(archive: Archive, name: str) -> np.ndarray:
+    values = archive.take(name, "region").astype(np.float64)
+    wrong = ~(np.isfinite(values) & (values == np.floor(values)))
+    if wrong.any():
+        region = int(np.argmax(wrong))
+        raise CityError(
+            f"array {name!r} of {archive.path} is {values[region]:g} at region {region}: write whole numbers"
+        )
+    return values.astype(np.int64)
 
 
 SOURCE = Source(

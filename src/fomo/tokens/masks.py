@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Bool
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from fomo.config import Config
@@ -47,7 +47,16 @@ class MaskConfig(Config):
     generation: float = Field(0.15, ge=0)
     random: float = Field(0.15, ge=0)
     exact: float = Field(0.5, ge=0, le=1)  # share of short and long masks at the paper's 1/4 and 3/4
-    random_ratio: tuple[float, float] = (0.15, 0.85)
+    random_ratio: tuple[float, float] = (0.15, 0.85)  # least and most hidden by a random mask
+
+    @model_validator(mode="after")
+    def _something_can_be_drawn(self) -> MaskConfig:
+        if not self.short + self.long + self.generation + self.random > 0:
+            raise ValueError("short, long, generation and random are all 0: one of them needs to be above 0")
+        low, high = self.random_ratio
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"random_ratio is ({low:g}, {high:g}): it rises from at least 0 to at most 1")
+        return self
 
 
 def draw_mask(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from fomo.config import Config, ConfigError, load_toml
 from fomo.model.transformer import ModelConfig
@@ -13,13 +13,25 @@ from fomo.tokens.masks import MaskConfig
 from fomo.windows.sample import AugmentConfig
 
 
+Factor = Annotated[int, Field(ge=2)]
+
+
 class DataConfig(Config):
     """Which cities are trained on, and which parts of them never are."""
 
-    families: dict[str, float] = Field(min_length=1)  # family -> how often it is drawn, relative
-    coarser: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # family -> also at these multiples of its step
+    families: dict[str, PositiveFloat] = Field(min_length=1)  # family -> how often it is drawn, relative
+    coarser: dict[str, tuple[Factor, ...]] = Field(
+        default_factory=dict
+    )  # family -> also at these multiples of its step
     held_back_folds: tuple[int, ...] = (0,)  # families with folds: regions that are never seen
     first_week_only: bool = False  # families with folds: week one of all regions instead of all weeks of some
+
+    @model_validator(mode="after")
+    def _coarser_families_are_drawn(self) -> DataConfig:
+        unknown = sorted(set(self.coarser) - set(self.families))
+        if unknown:
+            raise ValueError(f"coarser names {unknown}, which are not in families: add them there or remove them")
+        return self
 
 
 class OptimiserConfig(Config):
@@ -51,7 +63,7 @@ class Recipe(Config):
     """A training run."""
 
     name: str
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     data: DataConfig
     model: ModelConfig
     process: Literal["residual", "paper"] = "residual"
@@ -59,7 +71,9 @@ class Recipe(Config):
     loss: LossConfig = LossConfig()
     masks: MaskConfig = MaskConfig()
     augment: AugmentConfig = AugmentConfig()
-    windows: dict[str, float] = Field(default_factory=lambda: {"64x4x4": 1.0})  # time x y x x -> how often
+    windows: dict[str, PositiveFloat] = Field(
+        default_factory=lambda: {"64x4x4": 1.0}, min_length=1
+    )  # time x y x x -> how often, relative
 
     @model_validator(mode="before")
     @classmethod

@@ -145,6 +145,7 @@ class TrainingSet:
                 if start >= week_steps:
                     before = slice(start - week_steps, start - week_steps + steps)
                     week = (1 - part) * week + part * turn(other.traffic[before] / other.reference)
+        week = np.concatenate([week[:week_steps], np.full_like(week[week_steps:], np.nan)])
         factor = np.exp(self.augment.level * random.standard_normal())
         if self.augment.cell_level:
             factor = factor * np.exp(self.augment.cell_level * random.standard_normal((height, width)))

@@ -20,6 +20,9 @@ import numpy as np
 
 from fomo.city import City, CityError, steps_per_day
 
+HASH_DIGITS = 16
+_TRAINED_NAME = re.compile(r"(.*?)(?:\[:(\d+)\])?(?:#([0-9a-f]{16}))?", re.DOTALL)
+
 Split = Literal["fold", "last_fifth", "next_week"]
 
 #: The traffic that counts as "full": this percentile of all finite traffic of the training part.
@@ -68,16 +71,21 @@ def training_parts(cities: Sequence[City], split: Split, fold: int = 0) -> list[
 
 
 def trained_name(city: City) -> str:
-    """How `trained_on` names a city: 'name', or 'name[:N]' where only the first N steps were seen."""
+    """How `trained_on` names a city: "name[:N]#hash", N only where no more than the first N steps were seen."""
     until = city.attrs.get("trained_until")
-    return str(city.attrs["name"]) if until is None else f"{city.attrs['name']}[:{until}]"
+    digest = str(city.attrs["sha256"])[:HASH_DIGITS]
+    return str(city.attrs["name"]) + ("" if until is None else f"[:{until}]") + (f"#{digest}" if digest else "")
 
 
-def leaks(trained_on: Iterable[str], name: str, first_test_step: int) -> bool:
-    """Whether training saw a step of the city `name` at or after `first_test_step`."""
+def leaks(trained_on: Iterable[str], name: str, first_test_step: int, sha256: str = "") -> bool:
+    """Whether training saw a step of the city `name` at or after `first_test_step`.
+
+    Regions are named by their place in a file, so a city of another file is another city, where both hashes are known.
+    """
     for entry in trained_on:
-        trained, until = re.fullmatch(r"(.*?)(?:\[:(\d+)\])?", entry, re.DOTALL).groups()  # type: ignore[union-attr]
-        if trained == name and (until is None or int(until) > first_test_step):
+        trained, until, digest = _TRAINED_NAME.fullmatch(entry).groups()  # type: ignore[union-attr]
+        another_file = bool(digest and sha256) and digest != sha256[:HASH_DIGITS]
+        if trained == name and not another_file and (until is None or int(until) > first_test_step):
             return True
     return False
 

@@ -44,6 +44,8 @@ class Task:
             raise CityError(f"asked {self.asked.shape} does not lie on the window {traffic.shape}")
         if np.isfinite(traffic[self.asked]).any():
             raise CityError("a task must not contain the traffic it asks for: build it with forecast_task & co.")
+        if self.reference is not None and not (np.isfinite(self.reference) and self.reference > 0):
+            raise CityError(f"the reference of a task is {self.reference}; it must be above 0")
         if self.last_week is not None and self.last_week.shape != traffic.shape:
             raise CityError(f"last week {self.last_week.shape} does not lie on the window {traffic.shape}")
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import load_weights
 from fomo.city import City, CityError
@@ -13,7 +15,8 @@ from fomo.evaluation.protocol import evaluate as evaluate_forecaster
 from fomo.evaluation.questions import Question, TaskName, family_questions
 from fomo.evaluation.rows import Row, row
 from fomo.forecasters.fomo import FoMo
-from fomo.forecasters.rules import rules_for
+from fomo.forecasters.rules import SeasonalAverage, rules_for
+from fomo.forecasters.trained_spread import TrainedSpread
 from fomo.sources import data_folder, read_family
 from fomo.windows.task import ContextMode
 
@@ -73,7 +76,28 @@ def evaluate(
     scores = [evaluate_forecaster(model, questions, samples=samples, seed=seed, progress=progress)]
     for rule in rules_for(context, questions[0].past_week, task):
         scores.append(evaluate_forecaster(rule, rule_questions, samples=samples, seed=seed, progress=progress))
+    spread = _seasonal_with_trained_spread(cities, task, questions[0], fold)
+    if spread is not None:
+        scores.append(evaluate_forecaster(spread, questions, samples=samples, seed=seed, progress=progress))
     return Evaluation([row(score) for score in scores], _remarks(questions, used, context))
+
+
+def _seasonal_with_trained_spread(
+    cities: Sequence[City], task: TaskName, question: Question, fold: int
+) -> TrainedSpread | None:
+    """The seasonal rule with its residuals on the other folds: what a forecast's CRPS is to be held against.
+
+    None where there are no other folds, or where the rule is not defined (a history under a day).
+    """
+    if question.split != "fold" or task != "short":
+        return None
+    others = sorted({int(city.attrs["fold"]) for city in cities} - {fold})
+    asked = [other for k in others for other in family_questions(cities, task, fold=k, past_week=question.past_week)]
+    rule = SeasonalAverage()
+    examples = [(other.task, other.truth) for other in asked[::4]]
+    if not examples or not np.isfinite(rule.point(examples[0][0])[examples[0][0].asked]).any():
+        return None
+    return TrainedSpread(rule, examples, sorted({other.region for other in asked}))
 
 
 def context_used(model: FoMo, asked: ContextMode) -> ContextMode:
