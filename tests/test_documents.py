@@ -14,6 +14,7 @@ from fomo.app.service.outputs import forecast_frame
 from fomo.city import SCHEMA_ATTRIBUTES
 from fomo.forecast import make_forecast
 from fomo.sources import SOURCES
+from fomo.training.recipe import load_recipe
 from small import save_random_weights, write_regions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,9 +61,11 @@ def test_every_example_runs(document: Path, workshop: Path) -> None:
 
 
 def run_command(line: str) -> None:
-    """`fomo` runs; of `make` the target, of `python` the script must be there."""
+    """`fomo` runs; of `make` the target, of `python` the script, of a long training the recipe must be there."""
     words = shlex.split(line)
-    if words[0] == "fomo":
+    if words[:2] == ["fomo", "train"] and words[2].startswith("recipes/"):
+        assert load_recipe(ROOT / words[2]).name == Path(words[2]).stem, line
+    elif words[0] == "fomo":
         assert main(words[1:]) == 0, line
     elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), line

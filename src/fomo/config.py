@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Config(BaseModel):
-    """A frozen record. A key that it does not know is an error, so a misspelling cannot pass."""
+    """A frozen record of finite numbers. A key that it does not know is an error, so a misspelling cannot pass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ConfigError(ValueError):

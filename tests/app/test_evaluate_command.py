@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from small import REFERENCE, Run, write_regions
 
 WANTED = {
@@ -41,7 +42,8 @@ def rows(run: Run, data: Path, weights: Path, tmp_path: Path) -> Any:
 
 def test_one_row_per_forecaster_with_the_wanted_columns(rows: Any) -> None:
     found = rows("--city", "regions", "--task", "short", "--context", "none", samples=20)
-    assert [row["forecaster"] for row in found] == ["FoMo", "persistence", "history mean", "seasonal average"]
+    names = ["FoMo", "persistence", "history mean", "seasonal average", "seasonal average, trained spread"]
+    assert [row["forecaster"] for row in found] == names
     for row in found:
         for name, kind in WANTED.items():
             assert isinstance(row[name], kind), (name, row[name])
@@ -88,6 +90,7 @@ def test_fomo_does_not_claim_users_that_it_did_not_read(
         "history mean": "full",
         "seasonal average": "full",
         "traffic per user": "full",
+        "seasonal average, trained spread": "full",
     }
     fomo_alone = rows("--city", "regions")[0]
     assert found[0]["rmse"] == fomo_alone["rmse"]

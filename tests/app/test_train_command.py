@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import RECIPE, Run, write_regions
 
 import fomo
 from fomo.app.service.training import train, trained_seconds
+from small import RECIPE, Run, write_regions
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -39,7 +39,9 @@ def test_train_writes_weights_that_say_where_they_come_from(
     assert "step 12 of 12" in said.out
     description = json.loads((out / "weights" / "checkpoint.json").read_text(encoding="utf-8"))
     assert set(description["references"]) == {"regions", "town"}
-    assert description["trained_on"] == ["regions/01", "regions/03", "town[:230]"]
+    digest = fomo.read_cities(data / "regions.npz")[0].attrs["sha256"][:16]
+    assert description["trained_on"][:2] == [f"regions/01#{digest}", f"regions/03#{digest}"]
+    assert description["trained_on"][2].split("#")[0] == "town[:230]"
     provenance = description["provenance"]
     assert provenance["steps"] == 12 and provenance["fomo"] == fomo.__version__ and provenance["seconds"] > 0
     assert provenance["recipe"]["optimiser"]["batch"] == 2

@@ -43,6 +43,8 @@ def test_a_missing_array_is_named(write_form, array):
     ("array", "value", "message"),
     [
         ("fold", np.zeros(2, np.int8), "'fold' .* has 2 along 'region' where 'traffic' has 3"),
+        ("fold", np.array([0, np.nan, 1]), "'fold' .* is nan at region 1"),
+        ("weeks", np.array([np.inf, 1, 1]), "'weeks' .* is inf at region 0"),
         ("users", np.zeros((3, 60, 5, 2), np.float32), "'users' .* along 'y' where 'traffic' has 2"),
         ("traffic", np.zeros((60, 2, 5), np.float32), r"'traffic' .* needs the axes \(region, time, y, x\)"),
         ("traffic", np.full((3, 60, 2, 5), "a"), "'traffic' .*write numbers"),

@@ -113,6 +113,11 @@ def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
             {"cell": list("abc") * 2, "row": [0, 0, 99_999] * 2, "col": [0, 1, 99_999] * 2},
             "cell 'c' lies outside",
         ),
+        ({"cell": list("abc") * 2, "row": [0, 0, 3_000] * 2, "col": [0, 1, 3_000] * 2}, "cell 'c' lies outside"),
+        (
+            {"time": [datetime(1970, 3, 1, 22), *[START + timedelta(hours=hour) for hour in (0, 1, 1, 2, 2)]]},
+            "run from 1970-03-01T22:00 to 2024-03-02T00:00, .*: a date is misread",
+        ),
         ({"row": [0, 1, 0, 1, 0, 7]}, "cell 'b' has two positions"),
         ({"row": [0, None] * 3}, "cell 'b' has no position"),
         ({"time": ["noon"] * 6}, "begins with 'noon': write local wall-clock"),
@@ -125,6 +130,31 @@ def test_what_is_wrong_is_named(write, changed, message):
     name = "numbers.parquet" if changed.get("time", [""])[0] == 1 else "counters.csv"
     with pytest.raises(CityError, match=f"(?s){message}"):
         read_table(write(rows(**changed), name))
+
+
+def test_a_cell_at_longitude_and_latitude_zero_beside_a_city_is_named(write):
+    frame = rows(cell=list("abc") * 2, time=[START] * 3 + [START + timedelta(hours=1)] * 3).drop("row", "col")
+    frame = frame.with_columns(lon=polars.Series([24.90, 24.95, 0] * 2), lat=polars.Series([60.17, 60.20, 0] * 2))
+    with pytest.raises(CityError, match="cell 'c' lies outside of any city"):
+        read_table(write(frame), cell_km=1.0)
+
+
+def test_one_misread_date_beside_many_is_named(write):
+    times = [datetime(1970, 1, 1), *[START + timedelta(hours=hour) for hour in range(1_000)]]
+    frame = polars.DataFrame({"cell": "a", "time": times, "traffic": 1.0, "row": 0, "col": 0})
+    with pytest.raises(CityError, match="none between 1970-01-01T00:00 and 2024-03-01T22:00"):
+        read_table(write(frame))
+    paused = frame[1:].filter(~polars.col("time").is_between(datetime(2024, 3, 3), datetime(2024, 4, 10)))
+    assert read_table(write(paused)).sizes["time"] == 1_000
+
+
+def test_times_with_a_zone_become_the_local_wall_clock(write):
+    path = write(rows().with_columns(polars.col("time").dt.replace_time_zone("UTC")), "counters.parquet")
+    assert read_table(path, time_zone="Europe/Helsinki").time.values[0] == np.datetime64("2024-03-02T00:00")
+    with pytest.raises(CityError, match="times are in UTC: pass the city's time zone"):
+        read_table(path)
+    with pytest.raises(CityError, match="time_zone 'Mars/Olympus' is unknown"):
+        read_table(path, time_zone="Mars/Olympus")
 
 
 def test_uneven_times_are_refused_and_name_the_place(write):

@@ -53,6 +53,18 @@ def test_a_preset_may_stand_alone(tmp_path):
         ('preset = "tiny"', 'preset = "huge"', "no preset 'huge'"),
         ("{uomo_nanjing = 1.0}", "{}", "data.families"),
         ("[data]", "[data", "is not TOML"),
+        ("steps = 10", "steps = 10\nlearning_rate = nan", "optimiser.learning_rate"),
+        ("dropout = 0.2", "token = [4, 0, 2]", "model.token.1"),
+        ("uomo_nanjing = 1.0", "uomo_nanjing = 0.0", "data.families.uomo_nanjing"),
+        ("uomo_nanjing = 1.0", "uomo_nanjing = inf", "data.families.uomo_nanjing"),
+        ("[data]", "[data]\ncoarser = {uomo_nanjing = [1]}", "data.coarser.uomo_nanjing.0"),
+        ("[data]", "[data]\ncoarser = {jinan = [2]}", "coarser names ['jinan']"),
+        ('{"64x4x4" = 1.0, "48x8x8" = 0.5}', "{}", "windows"),
+        ('"48x8x8" = 0.5', '"48x8x8" = -0.5', "windows.48x8x8"),
+        ('name = "tiny"', 'name = "tiny"\nseed = -1', "seed"),
+        ("[data]", "[masks]\nshort = 0\nlong = 0\ngeneration = 0\nrandom = 0\n[data]", "one of them needs"),
+        ("[data]", "[masks]\nrandom_ratio = [0.8, 0.2]\n[data]", "random_ratio is (0.8, 0.2)"),
+        ("[data]", "[masks]\nrandom_ratio = [0.5, 1.5]\n[data]", "random_ratio is (0.5, 1.5)"),
     ],
 )
 def test_a_recipe_with_a_fault_is_refused_by_file_and_key(tmp_path, right, wrong, named):

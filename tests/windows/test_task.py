@@ -61,6 +61,7 @@ def test_a_forecast_task_asks_the_steps_after_the_end():
 def test_a_forecast_task_does_not_ask_for_cells_that_are_never_covered():
     city = mock_city(60)
     city["covered"][1, 2] = False
+    city["traffic"][:, 1, 2] = np.nan
     asked = forecast_task(city, 4).asked
     assert not asked[:, 1, 2].any() and asked[-4:].sum() == 4 * 15
 

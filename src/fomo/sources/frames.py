@@ -30,7 +30,8 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
     """Columns name -> kind ('text', 'number', 'time') of a CSV, TSV or Parquet file, in that order.
 
     Numbers become Float64 with null for an empty field; times become Datetime without a zone, taken as local
-    wall clock; a column with a zone is converted to the wall clock of `time_zone`. Raises `CityError` naming file, column and the first value that does not fit.
+    wall clock; a column with a zone is converted to the wall clock of `time_zone`. Raises `CityError` naming file,
+    column and the first value that does not fit.
     """
     import polars
 

@@ -12,7 +12,6 @@ from fomo.model.transformer import ModelConfig
 from fomo.tokens.masks import MaskConfig
 from fomo.windows.sample import AugmentConfig
 
-
 Factor = Annotated[int, Field(ge=2)]
 
 

@@ -78,7 +78,7 @@ def evaluate(
         scores.append(evaluate_forecaster(rule, rule_questions, samples=samples, seed=seed, progress=progress))
     spread = _seasonal_with_trained_spread(cities, task, questions[0], fold)
     if spread is not None:
-        scores.append(evaluate_forecaster(spread, questions, samples=samples, seed=seed, progress=progress))
+        scores.append(evaluate_forecaster(spread, rule_questions, samples=samples, seed=seed, progress=progress))
     return Evaluation([row(score) for score in scores], _remarks(questions, used, context))
 
 
