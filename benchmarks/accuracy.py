@@ -102,10 +102,10 @@ TABLES: dict[str, Callable[[], list[Part]]] = {
 }
 
 
-def make_table(name: str, data: Path | None, samples: int) -> list[Row]:
+def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> list[Row]:
     """Score all parts of a table and write rows, Markdown and figure."""
     rows: list[Row] = []
-    for part in TABLES[name]():
+    for part in (part for part in TABLES[name]() if part.task in tasks):
         found = evaluate(
             data, part.family, part.task, weights=part.weights, samples=samples,
             past_week=part.past_week, next_week=part.next_week, device="cpu",
@@ -172,13 +172,14 @@ def main() -> None:
     parser.add_argument("table", choices=[*TABLES, "readme"])
     parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
     parser.add_argument("--samples", type=int, default=24)
+    parser.add_argument("--tasks", nargs="+", default=["short", "long", "generate"], help="only these tasks")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.table == "readme":
         fill_readme()
     else:
-        make_table(options.table, options.data, options.samples)
+        make_table(options.table, options.data, options.samples, options.tasks)
 
 
 if __name__ == "__main__":
