@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small import RECIPE, Ran, Run, save_random_weights, write_regions
 
 import fomo
 from fomo.app.cli import main
+from small import RECIPE, Ran, Run, save_random_weights, write_regions
 
 
 @pytest.fixture

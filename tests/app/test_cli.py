@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import Run, save_random_weights
 
 import fomo
 from fomo.app import cli
 from fomo.app.commands.data import List
 from fomo.app.errors import FOR_THE_USER, is_for_the_user, one_line
 from fomo.model.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError
+from small import Run, save_random_weights
 
 VERBS = ("demo", "data", "train", "forecast", "generate", "fill", "evaluate")
 

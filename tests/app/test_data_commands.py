@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import Run
 
 import fomo
 from fomo.app.service.cities import list_data
 from fomo.app.service.outputs import forecast_frame
+from small import Run
 
 
 def test_list_says_what_each_family_holds(run: Run, data: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from small import Run
 
 import fomo
 from fomo.app.service.demo import demo_city, family_city, last_question
 from fomo.forecast import Forecast
+from small import Run
 
 
 def test_the_demo_ends_with_figures_and_a_table(run: Run, weights: Path, tmp_path: Path) -> None:

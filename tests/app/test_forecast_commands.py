@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from small import Run
 
 import fomo
 from fomo.app.service.outputs import Outputs, with_history
 from fomo.forecast import Forecast, mock_forecast
+from small import Run
 
 
 def test_forecast_writes_members_table_and_figure(run: Run, city_folder: Path, weights: Path, tmp_path: Path) -> None:

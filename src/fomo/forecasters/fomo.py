@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,7 @@ class FoMo:
         steps = self.sampling.steps
         if self.sampling.sampler == "ddpm":
             assert isinstance(self.process, PaperProcess)
-            draws = iter(range(10**9))
+            draws = count()
 
             def noise() -> Tensor:
                 shape = tuple(start.shape[2:])
@@ -275,8 +276,8 @@ class FoMo:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour."""
         validate(city)
         steps = city.sizes["time"]
-        count = math.ceil(steps / WINDOW)
-        starts = [min(i * WINDOW, max(steps - WINDOW, 0)) for i in range(count)]
+        windows = math.ceil(steps / WINDOW)
+        starts = [min(i * WINDOW, max(steps - WINDOW, 0)) for i in range(windows)]
         tasks = [ask(city.isel(time=slice(start, start + WINDOW))) for start in starts]
         if not any(task.asked.any() for task in tasks):
             raise CityError(f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells")

@@ -77,7 +77,7 @@ class EncoderBlock(nn.Module):
 
 
 class AdaptiveBlock(nn.Module):
-    """Equation (10): e <- e + alpha A(beta e + gamma), with alpha, beta, gamma = F(o, k).
+    """Equation (10): e <- e + alpha A((1 + beta) norm(e) + gamma), with alpha, beta, gamma = F(o, k); then as an MLP.
 
     F is linear in the observation o of the token and in the embedded noise level k. The two parts are kept apart, so
     that the observation's part is computed once per window and shared by all sampling steps and members.

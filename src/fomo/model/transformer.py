@@ -57,7 +57,7 @@ class ModelConfig(Config):
 
     @classmethod
     def preset(cls, name: str) -> ModelConfig:
-        """`tiny` (1.8 M parameters), or the paper's sizes `5m`, `35m`, `100m`, `150m`, `200m`."""
+        """`tiny` (1.7 M parameters), or the paper's sizes `5m`, `35m`, `100m`, `150m`, `200m`."""
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
         return cls.model_validate(PRESETS[name])

@@ -19,14 +19,12 @@ from typing import Literal
 import numpy as np
 
 from fomo.city import City, CityError, steps_per_day
+from fomo.windows.scale import PERCENTILE
 
 HASH_DIGITS = 16
 _TRAINED_NAME = re.compile(r"(.*?)(?:\[:(\d+)\])?(?:#([0-9a-f]{16}))?", re.DOTALL)
 
 Split = Literal["fold", "last_fifth", "next_week"]
-
-#: The traffic that counts as "full": this percentile of all finite traffic of the training part.
-REFERENCE_PERCENTILE = 99.99
 
 
 def fold_split(cities: Sequence[City], fold: int) -> tuple[list[City], list[City]]:
@@ -99,7 +97,7 @@ def city_reference(values: np.ndarray) -> float:
     finite = finite[np.isfinite(finite)]
     if finite.size == 0:
         raise CityError("no scale: the training part holds no recorded value")
-    reference = float(np.percentile(finite, REFERENCE_PERCENTILE))
+    reference = float(np.percentile(finite, PERCENTILE))
     if reference <= 0:
         raise CityError("no scale: the 99.99th percentile of the training part is 0, it carries no traffic")
     return reference
@@ -113,7 +111,6 @@ def family_reference(train: Sequence[City], variable: str = "traffic") -> float:
 
 
 __all__ = [
-    "REFERENCE_PERCENTILE",
     "Split",
     "city_reference",
     "family_reference",
