@@ -74,7 +74,7 @@ def family_questions(
     """All questions of one task to the cities of one family.
 
     `split` is `fold` where all cities have a fold, `last_fifth` elsewhere. `past_week` gives the same hours
-    one week earlier; by default not with `fold` (NOTES.md's table has none) and never for cells to generate.
+    one week earlier and all that was recorded before the window; by default not with `fold` (NOTES.md's table has none) and never for cells to generate.
     `reference` is the scale that a model's weights store for this family, used where the test fold has no
     other fold beside it. Known users are clipped at their own 99.99th percentile of the training part, as
     traffic is. Raises `CityError` where nothing can be asked.
@@ -202,10 +202,11 @@ def _question(
     if week is not None:
         lag = 7 * steps_per_day(city)
         week[history + lag :] = np.nan  # a week before these steps is itself asked
+    earlier = city["traffic"].values[:start] if past_week else None
     reference = scale.reference if scale.known else None
     step = int(np.argmax(scored.any(axis=(1, 2))))
     return Question(
-        make_task(window, asked, last_week=week, reference=reference, context=context),
+        make_task(window, asked, last_week=week, earlier=earlier, reference=reference, context=context),
         truth,
         scored,
         name,

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from fomo.config import Config, ConfigError, parse
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 
 
@@ -38,6 +38,7 @@ class Checkpoint(Config):
     model: ModelConfig
     process: Literal["residual", "paper"] = "residual"
     references: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> traffic that counts as full
+    rhythms: dict[str, tuple[PositiveFloat, ...]] = Field(default_factory=dict)  # family -> hours of the week, mean 1
     temperature: float = Field(1.0, gt=0)  # widens the members' residuals; 1: as trained
     trained_on: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)

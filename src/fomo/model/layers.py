@@ -55,6 +55,28 @@ class MLP(nn.Module):
         return self.down(torch.nn.functional.gelu(self.up(tokens), approximate="tanh"))
 
 
+class CellHead(nn.Module):
+    """What the encoder says of every single value: an MLP of the value's own channels and of a few numbers from its token.
+
+    A token sums up many cells; the weight of yesterday's value in this very cell is better found from the cell itself.
+    """
+
+    def __init__(self, width: int, cells: int, channels: int, context: int, hidden: int, outputs: int) -> None:
+        """`width` of a token of `cells` values, `context` numbers per value from it; `outputs` start at 0."""
+        super().__init__()
+        self.context = nn.Linear(width, context * cells)
+        self.first, self.second = nn.Linear(channels + context, hidden), nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, outputs)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, channels: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch output"]:
+        """Each value by itself."""
+        hidden = torch.nn.functional.silu(self.first(channels))
+        hidden = hidden + torch.nn.functional.silu(self.second(hidden))
+        return self.last(hidden)
+
+
 class EncoderBlock(nn.Module):
     """Pre-norm transformer block over observed and asked tokens."""
 

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from fomo.config import Config
 from fomo.model.embeddings import CalendarEmbedding, NoiseEmbedding, rotary_turn, token_positions
-from fomo.model.layers import AdaptiveBlock, EncoderBlock
+from fomo.model.layers import AdaptiveBlock, CellHead, EncoderBlock
 from fomo.tokens.patch import TokenShape, from_tokens, pad_to_tokens, to_tokens
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import GUESSES, Observation
 from fomo.windows.scale import compress
 
 #: Channels per cell that the encoder reads (see `_channels`), and numbers per cell that its head gives.
-CHANNELS = 7 + 2 * len(GUESSES)
+CHANNELS = 8 + 2 * len(GUESSES)
 HEADS = 2 + len(GUESSES)
 
 
@@ -40,6 +40,8 @@ class ModelConfig(Config):
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     gate: float = 1.0  # where alpha of (10) starts; DiT: 0
+    head_width: int = Field(96, ge=8)  # features of a cell in the head
+    head_context: int = Field(16, ge=1)  # numbers per cell that the head gets from its token
     token: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 2, 2)  # t0 steps, h0 rows, v0 columns
     smallest_log_scale: float = -4.0
     largest_log_scale: float = 1.5
@@ -64,7 +66,7 @@ class ModelConfig(Config):
 
 
 PRESETS: dict[str, dict[str, int]] = {
-    "tiny": {"width": 128, "encoder_layers": 4, "denoiser_layers": 2, "heads": 4},
+    "tiny": {"width": 96, "encoder_layers": 3, "denoiser_layers": 2, "heads": 4},
     "5m": {"width": 192, "encoder_layers": 6, "denoiser_layers": 3, "heads": 6},
     "35m": {"width": 416, "encoder_layers": 8, "denoiser_layers": 4, "heads": 13},
     "100m": {"width": 672, "encoder_layers": 10, "denoiser_layers": 4, "heads": 12},
@@ -104,7 +106,7 @@ class MaskedDiffusionTransformer(nn.Module):
             EncoderBlock(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
         )
         self.norm_observation = nn.LayerNorm(width)
-        self.head = nn.Linear(width, HEADS * cells)  # offset, log scale, weight of every guess
+        self.head = CellHead(width, cells, CHANNELS, config.head_context, config.head_width, HEADS)
         self.embed_noised = nn.Linear(2 * cells, width)
         self.project_observation = nn.Linear(width, width)
         self.noise = NoiseEmbedding(width)
@@ -114,12 +116,15 @@ class MaskedDiffusionTransformer(nn.Module):
         self.norm_decoder = nn.LayerNorm(width, elementwise_affine=False)
         self.adapt_decoder = nn.Linear(width, 2 * width)
         self.decoder = nn.Linear(width, cells)
-        for layer in (self.head, self.adapt_decoder, self.decoder):
+        for layer in (self.adapt_decoder, self.decoder):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def encode(self, batch: Batch, observation: Observation) -> Condition:
-        """Everything that can be said before noise enters."""
+    def encode(self, batch: Batch, observation: Observation, denoised: slice = slice(None)) -> Condition:
+        """Everything that can be said before noise enters; `denoised`: the windows that the denoiser will be asked of.
+
+        Mean and scale are given for all windows.
+        """
         shape = self.config.token_shape
         size = batch.state.shape[1:]
         state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
@@ -132,27 +137,31 @@ class MaskedDiffusionTransformer(nn.Module):
         turn = rotary_turn(position, self.config.width // self.config.heads)
         hours = batch.start_hour[:, None] + position[..., 0]
 
-        tokens = self.embed_observation(self._channels(batch, observation))  # batch token width
+        layers = self._channels(batch, observation)
+        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, 0.0)
+        channels = rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=CHANNELS)
+        tokens = self.embed_observation(channels)  # batch token width
         tokens = tokens + self.calendar(hours % 168, batch.step_hours)  # batch token width
         for block in self.encoder:
             tokens = block(tokens[:, None], turn, attend)[:, 0]  # batch token width
         tokens = self.norm_observation(tokens)
 
-        offset, log_scale, *weights = (
-            from_tokens(part, shape, *size) for part in self.head(tokens).chunk(HEADS, -1)
-        )  # each batch time y x
-        mean = offset + (torch.stack(weights, 1) * observation.known).sum(1)
+        context = rearrange(self.head.context(tokens), "b n (c k) -> (b c) n k", k=shape.cells)
+        context = rearrange(from_tokens(context, shape, *size), "(b c) t y x -> b t y x c", b=len(tokens))
+        found = self.head(torch.cat([rearrange(layers, "b c t y x -> b t y x c"), context], -1))
+        offset, log_scale, weights = found[..., 0], found[..., 1], rearrange(found[..., 2:], "b t y x g -> b g t y x")
+        mean = offset + (weights * observation.known).sum(1)
         low, high = self.config.smallest_log_scale, self.config.largest_log_scale
         # The denoiser looks only at tokens with something hidden; in forecasting the others are left out for good.
         kept = slice(None) if self.training else asked.any(0).nonzero()[:, 0]
-        asked, tokens = asked[:, kept], tokens[:, None, kept]
+        asked, tokens = asked[denoised, kept], tokens[denoised, None, kept]
         return Condition(
             mean=mean,
             log_scale=(log_scale - 1.0).clamp(low, high),
             projected=self.project_observation(tokens),
             adapt=(*(adapt(tokens) for adapt in self.adapt_observation()), self.adapt_decoder(tokens)),
-            hidden=batch.hidden,
-            turn=turn[:, :, kept],
+            hidden=batch.hidden[denoised],
+            turn=turn[:, denoised, kept],
             attend=None if not self.training and bool(asked.all()) else asked,
             kept=kept,
         )
@@ -193,15 +202,15 @@ class MaskedDiffusionTransformer(nn.Module):
         flat = pad_to_tokens(rearrange(window, "b s t y x -> (b s) t y x"), self.config.token_shape, 0.0)
         return rearrange(to_tokens(flat, self.config.token_shape), "(b s) n k -> b s n k", s=window.shape[1])
 
-    def _channels(self, batch: Batch, observation: Observation) -> Float[Tensor, "batch token channel"]:
-        """What the encoder reads of every cell, as tokens."""
+    def _channels(self, batch: Batch, observation: Observation) -> Float[Tensor, "batch channel time y x"]:
+        """What the encoder reads of every cell."""
         time = batch.share.shape[1]
         floats = batch.share.dtype
 
         def still(layer: Tensor) -> Tensor:
             return repeat(layer.to(floats), "b y x -> b t y x", t=time)
 
-        layers = torch.cat(
+        return torch.cat(
             [
                 torch.stack(
                     [
@@ -212,6 +221,7 @@ class MaskedDiffusionTransformer(nn.Module):
                         still(compress(observation.unit) - 1.0),
                         still(observation.unit_known),
                         still(observation.spread),
+                        batch.rhythm.log(),
                     ],
                     1,
                 ),
@@ -220,9 +230,6 @@ class MaskedDiffusionTransformer(nn.Module):
             ],
             1,
         )
-        shape = self.config.token_shape
-        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, 0.0)
-        return rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=CHANNELS)
 
 
 def parameter_count(module: nn.Module, trainable_only: bool = False) -> int:

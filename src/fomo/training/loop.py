@@ -54,13 +54,15 @@ def losses(
 ) -> Losses:
     """All losses on the HIDDEN cells of a batch that still holds their values. Noise is injected."""
     observation = observe(batch)
-    condition = network.encode(batch, observation)
+    denoised = slice(0, math.ceil(config.denoised_share * len(batch.share)))
+    condition = network.encode(batch, observation, denoised)
     weight = level_weight(batch, observation, config.level_power)
     truth = (batch.share / observation.unit[:, None] - 1) * batch.hidden
     zero = condition.mean.sum() * 0.0
     if process.standardise:
         clean = standardised(truth, condition.mean, condition.log_scale) * batch.hidden
-        heads = head_losses(truth, condition.mean, condition.log_scale, weight)
+        balanced = weight * window_balance(condition.log_scale, weight, config.balance)
+        heads = head_losses(truth, condition.mean, condition.log_scale, balanced)
     else:
         clean = (2 * batch.share - 1) * batch.hidden
         heads = HeadLosses(zero, zero)
@@ -70,10 +72,10 @@ def losses(
         denoising = denoising_loss(
             lambda noised, label: network.denoise(noised[:, None], label, condition)[:, 0],
             process,
-            clean,
-            weight,
-            noise,
-            uniform,
+            clean[denoised],
+            weight[denoised],
+            noise[denoised],
+            uniform[denoised],
         )
     total = config.denoising * denoising + config.mean * heads.mean + config.scale * heads.scale
     return Losses(total, denoising.detach(), heads.mean.detach(), heads.scale.detach())
@@ -87,6 +89,19 @@ def level_weight(batch: Batch, observation: Observation, power: float) -> Float[
     hidden = batch.hidden.to(batch.share.dtype)
     weight = observation.unit.pow(2 * power)[:, None] * hidden
     return weight / (weight.sum() / hidden.sum().clamp(min=1)).clamp(min=1e-12)
+
+
+def window_balance(
+    log_scale: Float[Tensor, "batch time y x"], weight: Float[Tensor, "batch time y x"], power: float
+) -> Float[Tensor, "batch 1 1 1"]:
+    """What the errors of a window's mean are multiplied by: its expected squared error to the power -`power`.
+
+    A cell without history errs by a hundred times the squared error of one with two days of it. Unbalanced, such windows
+    own the gradient and the short horizon is never learned well. The expectation is the encoder's own scale, held fixed.
+    """
+    total = weight.sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    expected = (torch.exp(2 * log_scale.detach()) * weight).sum((1, 2, 3), keepdim=True) / total
+    return expected.clamp(min=1e-4).pow(-power)
 
 
 def learning_rate(config: OptimiserConfig, step: int) -> float:

@@ -34,6 +34,7 @@ class Batch:
     start_hour: Float[Tensor, " batch"]  # hours since Monday 00:00 of the first step
     step_hours: Float[Tensor, " batch"]
     cell_km: Float[Tensor, " batch"]
+    rhythm: Float[Tensor, "batch time y x"]  # what is usual at this hour, as a multiple of the week's mean
 
     @property
     def observed(self) -> Bool[Tensor, "batch time y x"]:
@@ -68,12 +69,13 @@ def hours_since_monday(time: np.ndarray) -> np.ndarray:
 def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
     """Stack windows given as arrays (NaN = not known) into a batch.
 
-    Each has `share` and `week` (time, y, x), `state` (time, y, x), and the numbers `start_hour`, `step_hours`,
+    Each has `share`, `week` and `rhythm` (time, y, x), `state` (time, y, x), and the numbers `start_hour`, `step_hours`,
     `cell_km`.
     """
     share = torch.from_numpy(np.stack([w["share"] for w in windows]).astype(np.float32))
     week = torch.from_numpy(np.stack([w["week"] for w in windows]).astype(np.float32))
     state = torch.from_numpy(np.stack([w["state"] for w in windows]).astype(np.int8))
+    rhythm = torch.from_numpy(np.stack([w["rhythm"] for w in windows]).astype(np.float32))
     week_known = torch.isfinite(week)
     numbers = {key: torch.tensor([float(w[key]) for w in windows]) for key in ("start_hour", "step_hours", "cell_km")}
     return Batch(
@@ -81,6 +83,7 @@ def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
         state=state,
         week=torch.where(week_known, week, 0.0),
         week_known=week_known,
+        rhythm=rhythm,
         **numbers,
     )
 

@@ -2,7 +2,8 @@
 
 All of it comes from OBSERVED values alone; hidden values never enter (a test changes them and sees no change).
 Everything is relative to the cell's level, so a quiet cell and a busy one look alike: a value is share / unit - 1,
-where the unit is the mean observed share of the cell (plus a little, so that a silent cell has a unit too).
+where the unit is the cell's mean over a week as its observed values suggest it: their sum over what the rhythm says of
+their hours (plus a little, so that a silent cell has a unit too).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fomo.windows.batch import Batch
+from fomo.windows.rhythm import SMALLEST_RHYTHM
 from fomo.windows.scale import compress
 
 #: Added to every cell's level: the share below which differences do not matter.
@@ -28,7 +30,7 @@ LARGEST_RELATIVE = 8.0
 class Observation:
     """Observed values and simple statistics of them. Relative values are share / unit - 1, and 0 where not known."""
 
-    unit: Float[Tensor, "batch y x"]  # mean observed share of the cell + SMALLEST_UNIT; of the window where unknown
+    unit: Float[Tensor, "batch y x"]  # the cell's level + SMALLEST_UNIT; the window's level where unknown
     unit_known: Bool[Tensor, "batch y x"]
     relative: Float[Tensor, "batch time y x"]  # observed values
     compressed: Float[Tensor, "batch time y x"]  # observed values as log(1 + GAIN share) minus their cell's mean
@@ -38,7 +40,18 @@ class Observation:
 
 
 #: Simple guesses at every value, all from OBSERVED values: the network weighs them cell by cell.
-GUESSES = ("daily", "yesterday", "day_before", "trend", "recent", "week")
+GUESSES = (
+    "daily",
+    "yesterday",
+    "day_before",
+    "trend",
+    "trend_around",
+    "recent",
+    "rhythm",
+    "rhythm_recent",
+    "daily_rhythm",
+    "week",
+)
 
 
 def observe(batch: Batch) -> Observation:
@@ -46,14 +59,15 @@ def observe(batch: Batch) -> Observation:
     seen = batch.observed.to(batch.share.dtype)
     share = batch.share * seen
     count = seen.sum(1)  # (batch, y, x)
-    whole = share.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp(min=1)
+    usual = batch.rhythm * seen
+    whole = share.sum((1, 2, 3)) / usual.sum((1, 2, 3)).clamp(min=SMALLEST_RHYTHM)
     unit_known = count > 0
-    level = torch.where(unit_known, share.sum(1) / count.clamp(min=1), whole[:, None, None])
+    level = torch.where(unit_known, share.sum(1) / usual.sum(1).clamp(min=SMALLEST_RHYTHM), whole[:, None, None])
     unit = level + SMALLEST_UNIT
 
     logs = compress(batch.share) * seen
     compressed = (logs - (logs.sum(1) / count.clamp(min=1))[:, None]) * seen
-    known, is_known = _guesses(batch, share, seen)
+    known, is_known = _guesses(batch, share, seen, level)
     return Observation(
         unit=unit,
         unit_known=unit_known,
@@ -66,26 +80,61 @@ def observe(batch: Batch) -> Observation:
 
 
 def _guesses(
-    batch: Batch, share: Float[Tensor, "batch time y x"], seen: Float[Tensor, "batch time y x"]
+    batch: Batch,
+    share: Float[Tensor, "batch time y x"],
+    seen: Float[Tensor, "batch time y x"],
+    level: Float[Tensor, "batch y x"],
 ) -> tuple[Float[Tensor, "batch guess time y x"], Bool[Tensor, "batch guess time y x"]]:
     """Shares guessed by simple rules, in the order of GUESSES, and where each rule has something to go by.
 
     `daily`: mean of the same time on the other days of the window; `yesterday`, `day_before`: one and two days before;
-    `trend`: `daily` times how much the recent past lay above its own `daily`; `recent`: mean of the last hours;
-    `week`: one week before.
+    `trend`: `daily` times how much the recent past lay above its own `daily`, in the cell, and `trend_around` in all
+    cells together; `recent`: mean of the last hours; `rhythm`: the cell's level times the rhythm; `rhythm_recent`: the
+    same with the level of the last hours; `daily_rhythm`: `daily` times how the rhythm of this step differs from that
+    of the days averaged; `week`: one week before.
     """
-    daily, daily_known, days_before, days_before_known = _same_time_on_other_days(share, seen, batch.step_hours)
+    days = _same_time_on_other_days(share, seen, batch.rhythm, batch.step_hours)
     recent_weight = _recency(seen, batch.step_hours, RECENT_HOURS)
     recent = (recent_weight * share).sum(1) / recent_weight.sum(1).clamp(min=1e-9)
-    trend_weight = _recency(seen, batch.step_hours, TREND_HOURS) * daily_known
-    above = (trend_weight * share).sum(1) + SMALLEST_UNIT * trend_weight.sum(1)
-    below = (trend_weight * daily).sum(1) + SMALLEST_UNIT * trend_weight.sum(1)
-    comparable = below > 0
-    ratio = torch.where(comparable, above / below.clamp(min=1e-9), 1.0).clamp(0.25, 4.0)
-    recent_known = (seen.sum(1) > 0)[:, None].expand(share.shape)
-    known = [daily, *days_before, daily * ratio[:, None], recent[:, None].expand(share.shape), batch.week]
-    is_known = [daily_known, *days_before_known, daily_known & comparable[:, None], recent_known, batch.week_known]
+    memory = _recency(seen, batch.step_hours, TREND_HOURS)
+    level_now = (memory * share).sum(1) / (memory * batch.rhythm).sum(1).clamp(min=1e-9)
+
+    comparable = memory * days.known
+    above = (comparable * share).sum(1) + SMALLEST_UNIT * comparable.sum(1)
+    below = (comparable * days.mean).sum(1) + SMALLEST_UNIT * comparable.sum(1)
+    trend_known, around_known = below > 0, below.sum((1, 2)) > 0
+    trend = _ratio(above, below)
+    around = _ratio(above.sum((1, 2)), below.sum((1, 2)))[:, None, None]
+
+    anything = (seen.sum(1) > 0)[:, None].expand(share.shape)
+    known = [
+        days.mean,
+        *days.before,
+        days.mean * trend[:, None],
+        days.mean * around[:, None],
+        recent[:, None].expand(share.shape),
+        level[:, None] * batch.rhythm,
+        level_now[:, None] * batch.rhythm,
+        days.mean * _ratio(batch.rhythm, days.rhythm),
+        batch.week,
+    ]
+    is_known = [
+        days.known,
+        *days.before_known,
+        days.known & trend_known[:, None],
+        days.known & around_known[:, None, None, None],
+        anything,
+        torch.ones_like(anything),
+        anything,
+        days.known,
+        batch.week_known,
+    ]
     return torch.stack(known, 1), torch.stack(is_known, 1)
+
+
+def _ratio(above: Float[Tensor, "*axes"], below: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """above / below within a factor of four; 1 where there is nothing below."""
+    return torch.where(below > 0, above / below.clamp(min=1e-9), 1.0).clamp(0.25, 4.0)
 
 
 def _recency(
@@ -98,25 +147,36 @@ def _recency(
     return torch.exp(-age / memory) * seen
 
 
+@dataclass(frozen=True)
+class _Days:
+    """Averages over the observed steps a whole number of days away, and the steps one and two days before."""
+
+    mean: Float[Tensor, "batch time y x"]
+    rhythm: Float[Tensor, "batch time y x"]  # of the steps averaged
+    known: Bool[Tensor, "batch time y x"]
+    before: Float[Tensor, "2 batch time y x"]
+    before_known: Bool[Tensor, "2 batch time y x"]
+
+
 def _same_time_on_other_days(
     share: Float[Tensor, "batch time y x"],
     seen: Float[Tensor, "batch time y x"],
+    rhythm: Float[Tensor, "batch time y x"],
     step_hours: Float[Tensor, " batch"],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean over the observed steps a whole number of days away; the steps one and two days before; where they are."""
-    total, count = torch.zeros_like(share), torch.zeros_like(share)
-    before, before_seen = (torch.zeros(2, *share.shape, dtype=share.dtype, device=share.device) for _ in range(2))
+) -> _Days:
+    """What was observed at the same time of other days, by shifting the window by whole days."""
+    values = torch.stack([share, seen, rhythm * seen])
+    total = torch.zeros_like(values)
+    before = torch.zeros(2, 2, *share.shape, dtype=share.dtype, device=share.device)  # share and seen, days before
     steps = share.shape[1]
     for hours in step_hours.unique().tolist():
         rows = step_hours == hours
         day = round(24 / hours)
         for lag in range(day, steps, day):
-            total[rows, lag:] += share[rows, :-lag]
-            count[rows, lag:] += seen[rows, :-lag]
-            total[rows, :-lag] += share[rows, lag:]
-            count[rows, :-lag] += seen[rows, lag:]
+            total[:, rows, lag:] += values[:, rows, :-lag]
+            total[:, rows, :-lag] += values[:, rows, lag:]
         for days in (1, 2):
             if days * day < steps:
-                before[days - 1, rows, days * day :] = share[rows, : -days * day]
-                before_seen[days - 1, rows, days * day :] = seen[rows, : -days * day]
-    return total / count.clamp(min=1), count > 0, before, before_seen > 0
+                before[:, days - 1, rows, days * day :] = values[:2, rows, : -days * day]
+    count = total[1].clamp(min=1)
+    return _Days(total[0] / count, total[2] / count, total[1] > 0, before[0], before[1] > 0)

@@ -15,6 +15,7 @@ from pydantic import Field
 from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
 from fomo.config import Config
 from fomo.windows.batch import Batch, CellState, collate, hours_since_monday
+from fomo.windows.rhythm import GENERAL, LOOK_BACK_DAYS, RhythmSums, general_rhythm, own_rhythm, rhythm_at, rhythm_sums, weekly_rhythm
 from fomo.windows.scale import reference_of
 
 
@@ -27,7 +28,8 @@ class AugmentConfig(Config):
     level: float = Field(0.3, ge=0)  # log-normal spread of the whole window's level
     cell_level: float = Field(0.0, ge=0)  # log-normal spread of each cell's level
     missing: float = Field(0.1, ge=0, le=1)  # probability that a window loses some values
-    forget_week: float = Field(0.5, ge=0, le=1)  # probability that last week is not known
+    forget_week: float = Field(0.7, ge=0, le=1)  # probability that nothing before the window is known
+    forget_rhythm: float = Field(0.2, ge=0, le=1)  # probability that only the rhythm of other families is known
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Series:
     step_hours: float
     cell_km: float
     scattered: bool  # layout 'list': cells are drawn at random, they have no neighbours
+    rhythm: np.ndarray  # of the other cities of the family, of other families where there is none
+    general: np.ndarray  # of other families
 
 
 def coarser(city: City, factor: int) -> City:
@@ -92,7 +96,9 @@ class TrainingSet:
         if not cities:
             raise CityError("there is no city to train on")
         self.augment = augment
-        self.series = [_series(city, references[city.attrs["family"]]) for city in cities]
+        rhythms = family_rhythms(cities, references)
+        self.series = [_series(city, references[city.attrs["family"]], rhythms) for city in cities]
+        self.rhythms = {name: tuple(np.round(curve, 4).tolist()) for name, curve in rhythms.curves.items()}
         self.families: dict[str, list[int]] = {}
         for index, series in enumerate(self.series):
             self.families.setdefault(series.family, []).append(index)
@@ -132,7 +138,11 @@ class TrainingSet:
         traffic = cells(series.traffic[start : start + steps] / series.reference)
         covered = cells(series.covered[None])[0] == 1
         week = np.full_like(traffic, np.nan)
-        if random.random() >= self.augment.forget_week and start >= week_steps:
+        remembers = random.random() >= self.augment.forget_week
+        past = slice(max(0, start - LOOK_BACK_DAYS * week_steps // 7), start)
+        long_past = remembers and start * 7 >= week_steps  # a day at least
+        earlier = cells(series.traffic[past] / series.reference) if long_past else None
+        if remembers and start >= week_steps:
             week = cells(series.traffic[start - week_steps : start - week_steps + steps] / series.reference)
 
         if random.random() < self.augment.mix and not series.scattered:
@@ -142,6 +152,8 @@ class TrainingSet:
                 added = turn(other.traffic[start : start + steps] / other.reference)
                 traffic = (1 - part) * traffic + part * added  # NaN in either is NaN in the blend
                 covered = covered & (turn(other.covered[None])[0] == 1)
+                if earlier is not None:
+                    earlier = (1 - part) * earlier + part * turn(other.traffic[past] / other.reference)
                 if start >= week_steps:
                     before = slice(start - week_steps, start - week_steps + steps)
                     week = (1 - part) * week + part * turn(other.traffic[before] / other.reference)
@@ -153,6 +165,12 @@ class TrainingSet:
             traffic = _lose_some(traffic, random)
 
         share = np.asarray(traffic * factor, np.float32)
+        start_hour = (series.start_hour + start * series.step_hours) % 168
+        curve = series.general if random.random() < self.augment.forget_rhythm else series.rhythm
+        if earlier is None:
+            usual = np.broadcast_to(rhythm_at(curve, start_hour, series.step_hours, steps)[:, None, None], shape)
+        else:
+            usual = own_rhythm(earlier, curve, start_hour, series.step_hours, steps)
         state = np.full(shape, int(CellState.MISSING), np.int8)
         state[np.isfinite(share)] = CellState.OBSERVED
         state[np.broadcast_to(~covered, shape)] = CellState.PADDING
@@ -160,9 +178,10 @@ class TrainingSet:
             "share": share,
             "state": state,
             "week": np.asarray(week * factor, np.float32),
-            "start_hour": (series.start_hour + start * series.step_hours) % 168,
+            "start_hour": start_hour,
             "step_hours": series.step_hours,
             "cell_km": series.cell_km,
+            "rhythm": usual,
         }
 
     def _shuffled(self, series: Series, start: int, steps: int, cells: int, random: np.random.Generator) -> Series:
@@ -232,7 +251,38 @@ class Crop:
         return cut[:, :, ::-1] if self.mirror else cut
 
 
-def _series(city: City, reference: float) -> Series:
+@dataclass(frozen=True)
+class FamilyRhythms:
+    """Curves to be stored with the weights, and the sums that they are made of."""
+
+    curves: dict[str, np.ndarray]  # family -> curve, and GENERAL
+    sums: dict[str, RhythmSums]  # family -> sums over its cities
+
+    def without(self, family: str, own: RhythmSums) -> np.ndarray | None:
+        """The curve of a family without one of its cities; None where nothing is left."""
+        return weekly_rhythm(self.sums[family] - own)
+
+
+def family_rhythms(cities: Sequence[City], references: Mapping[str, float]) -> FamilyRhythms:
+    """The rhythm of every family from its training parts, and the one over all families."""
+    sums: dict[str, RhythmSums] = {}
+    for city in cities:
+        family, own = city.attrs["family"], _city_sums(city, references[city.attrs["family"]])
+        sums[family] = sums[family] + own if family in sums else own
+    found = {family: weekly_rhythm(both) for family, both in sums.items()}
+    curves = {family: curve for family, curve in found.items() if curve is not None}
+    return FamilyRhythms({**curves, GENERAL: general_rhythm(curves)}, sums)
+
+
+def _city_sums(city: City, reference: float) -> RhythmSums:
+    start = float(hours_since_monday(city["time"].values[:1])[0])
+    return rhythm_sums(city["traffic"].values / reference, start, city.attrs["step_minutes"] / 60)
+
+
+def _series(city: City, reference: float, rhythms: FamilyRhythms) -> Series:
+    family = city.attrs["family"]
+    general = general_rhythm(rhythms.curves, without=family)
+    others = rhythms.without(family, _city_sums(city, reference))  # a window must not find itself in its rhythm
     return Series(
         name=city.attrs["name"],
         family=city.attrs["family"],
@@ -243,6 +293,8 @@ def _series(city: City, reference: float) -> Series:
         step_hours=city.attrs["step_minutes"] / 60,
         cell_km=city.attrs["cell_km"],
         scattered=city.attrs["layout"] == "list",
+        rhythm=general if others is None else others,
+        general=general,
     )
 
 

@@ -26,6 +26,7 @@ class Task:
     `window`: City over (time, y, x); its traffic is NaN where asked or never recorded.
     `asked`: bool (time, y, x), True where a value is wanted.
     `last_week`: float32 (time, y, x), traffic of the same hours one week earlier, NaN where not recorded; or None.
+    `earlier`: float32 (before, y, x), the traffic just before the window, NaN where not recorded; or None.
     `reference`: the traffic that counts as "full" in this city (99.99th percentile), or None to let the forecaster
     take it from the window.
     `context`: which users are known: `none`, `past` (up to the first asked step) or `full`.
@@ -36,6 +37,7 @@ class Task:
     last_week: np.ndarray | None = None
     reference: float | None = None
     context: ContextMode = "none"
+    earlier: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check that nothing asked can be seen. Raises `CityError`."""
@@ -48,6 +50,8 @@ class Task:
             raise CityError(f"the reference of a task is {self.reference}; it must be above 0")
         if self.last_week is not None and self.last_week.shape != traffic.shape:
             raise CityError(f"last week {self.last_week.shape} does not lie on the window {traffic.shape}")
+        if self.earlier is not None and self.earlier.shape[1:] != traffic.shape[1:]:
+            raise CityError(f"the time before the window has cells {self.earlier.shape[1:]}, not {traffic.shape[1:]}")
 
 
 def make_task(
@@ -55,6 +59,7 @@ def make_task(
     asked: np.ndarray,
     *,
     last_week: np.ndarray | None = None,
+    earlier: np.ndarray | None = None,
     reference: float | None = None,
     context: ContextMode = "none",
 ) -> Task:
@@ -68,7 +73,7 @@ def make_task(
             first = int(np.argmax(asked.any(axis=(1, 2))))
             known = np.arange(window.sizes["time"]) < first
             hidden["users"] = hidden["users"].where(known[:, None, None])
-    return Task(hidden, asked, last_week, reference, context)
+    return Task(hidden, asked, last_week, reference, context, earlier)
 
 
 def forecast_task(
@@ -82,8 +87,8 @@ def forecast_task(
 ) -> Task:
     """The steps after the end of a city: the last `history` steps are observed, `horizon` steps are asked.
 
-    `history` defaults to 48, or to what the city has. With `past_week`, the same hours one week before each step
-    are given where the city recorded them. Raises `CityError` for a horizon below 1 or a history without a
+    `history` defaults to 48, or to what the city has. With `past_week`, what the city recorded before that is given
+    too, and the same hours one week before each step. Raises `CityError` for a horizon below 1 or a history without a
     single value.
     """
     if horizon < 1:
@@ -99,7 +104,8 @@ def forecast_task(
         )
     asked &= city["covered"].values[None]
     week = last_week(city, city.sizes["time"] - history, history + horizon) if past_week else None
-    return make_task(window, asked, last_week=week, reference=reference, context=context)
+    earlier = city["traffic"].values[: city.sizes["time"] - history] if past_week else None
+    return make_task(window, asked, last_week=week, earlier=earlier, reference=reference, context=context)
 
 
 def generate_task(city: City, area: np.ndarray, *, reference: float | None = None) -> Task:

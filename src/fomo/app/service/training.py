@@ -108,20 +108,25 @@ def train(
             "fomo": fomo.__version__,
             "torch": torch.__version__,
         }
-        checkpoint = describe(recipe, references, trained_on, provenance)
+        checkpoint = describe(recipe, references, data.rhythms, trained_on, provenance)
         weights = save_checkpoint(out / WEIGHTS, training.average, checkpoint, half)
     parameters = parameter_count(training.network)
     return TrainingResult(out, training.step, recipe.optimiser.steps, parameters, seconds, weights, stopped)
 
 
 def describe(
-    recipe: Recipe, references: dict[str, float], trained_on: tuple[str, ...], provenance: dict[str, Any]
+    recipe: Recipe,
+    references: dict[str, float],
+    rhythms: dict[str, tuple[float, ...]],
+    trained_on: tuple[str, ...],
+    provenance: dict[str, Any],
 ) -> Checkpoint:
     """What is stored beside the weights: what recipe and checkpoint both say, and where the weights come from."""
     both = {name: getattr(recipe, name) for name in Checkpoint.model_fields if name in Recipe.model_fields}
     return Checkpoint(
         format_version=FORMAT_VERSION,
         references=references,
+        rhythms=rhythms,
         trained_on=trained_on,
         provenance=provenance,
         **both,
