@@ -67,6 +67,7 @@ def random_batch() -> Callable[..., Batch]:
             start_hour=torch.tensor(random.uniform(0, 168, batch), dtype=torch.float32),
             step_hours=torch.tensor(random.choice([1.0, 2.0, 4.0], batch), dtype=torch.float32),
             cell_km=torch.tensor(random.choice([0.0, 0.25, 1.0], batch), dtype=torch.float32),
+            rhythm=torch.tensor(random.lognormal(0.0, 0.5, shape), dtype=torch.float32),
         )
 
     return make

@@ -141,7 +141,8 @@ def test_next_week_hides_the_second_week_and_knows_the_first():
 
 
 def test_the_past_week_is_unknown_by_default_with_folds_and_known_in_time():
-    assert not any(q.past_week or q.task.last_week is not None for q in family_questions(family(), "short"))
+    blind = family_questions(family(), "short")
+    assert not any(q.past_week or q.task.last_week is not None or q.task.earlier is not None for q in blind)
     assert any(q.task.last_week is not None for q in family_questions([mock_city(408)], "short"))
     assert not any(q.task.last_week is not None for q in family_questions([mock_city(408)], "generate"))
 

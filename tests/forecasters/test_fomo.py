@@ -20,6 +20,7 @@ from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, s
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
 from fomo.windows.batch import Batch
 from fomo.windows.observation import Observation
+from fomo.windows.rhythm import GENERAL
 from fomo.windows.task import Task, fill_task, forecast_task, generate_task
 
 Model = Callable[..., FoMo]
@@ -424,7 +425,7 @@ def test_last_week_is_told_where_the_city_has_it_and_can_be_withheld(model):
     city = mock_city(steps=200)
     told, withheld = (model().forecast(city, samples=2, past_week=past_week) for past_week in (True, False))
     assert not np.allclose(told.samples.values, withheld.samples.values)
-    short = city.isel(time=slice(100, None))
+    short = city.isel(time=slice(152, None))
     one, other = (model().forecast(short, samples=2, past_week=past_week) for past_week in (True, False))
     np.testing.assert_array_equal(one.samples.values, other.samples.values)
 
@@ -506,3 +507,31 @@ def test_every_shipped_model_can_be_loaded_and_forecasts():
 def test_a_history_or_an_ensemble_of_nothing_is_refused(model, arguments, message):
     with pytest.raises(CityError, match=message):
         model().forecast(mock_city(steps=80), **arguments)
+
+
+# ---------------------------------------------------------------- the rhythm
+
+
+def test_the_rhythm_is_the_cells_own_where_its_past_is_known_else_its_familys_else_that_of_all(model):
+    day = np.linspace(0.1, 1.9, 24)
+    about = {"rhythms": {"mock": tuple(np.tile(day, 7)), GENERAL: tuple(np.tile(day[::-1], 7))}}
+    city = mock_city(steps=64)  # from midnight; the window begins at 16:00
+    blind = forecast_task(city, 16, 48, past_week=False)
+    usual = model(about)._rhythm(blind, 1.0)
+    np.testing.assert_allclose(usual[:, 1, 2], np.tile(day, 5)[16 : 16 + 64], rtol=1e-6)
+    other = city.assign_attrs(family="elsewhere")
+    np.testing.assert_allclose(model(about)._rhythm(forecast_task(other, 16, 48, past_week=False), 1.0), 2 - usual)
+    own = model(about)._rhythm(forecast_task(city, 16, 24), 1.0)
+    assert np.ptp(own, axis=(1, 2)).max() > 0  # every cell has its own
+    assert (model()._rhythm(blind, 1.0) == 1).all()  # weights that store none
+
+
+def test_what_happened_before_the_window_moves_the_forecast(model):
+    city = mock_city(steps=120)
+    changed = city.copy()
+    changed["traffic"] = city["traffic"].copy()
+    changed["traffic"][:24] = city["traffic"][:24][::-1].values
+    one, other = (model().forecast(c, 16, samples=2) for c in (city, changed))
+    assert not np.allclose(one.samples.values, other.samples.values)
+    one, other = (model().forecast(c, 16, samples=2, past_week=False) for c in (city, changed))
+    close(one, other)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fomo.model.embeddings import rotary_turn, rotate
-from fomo.model.layers import AdaptiveBlock, Attention, EncoderBlock
+from fomo.model.layers import AdaptiveBlock, Attention, CellHead, EncoderBlock
 
 BATCH, MEMBERS, TOKENS, WIDTH, HEADS = 2, 3, 7, 32, 2
 
@@ -130,3 +130,16 @@ def test_a_window_without_a_token_to_attend_to_stays_finite_and_so_do_its_gradie
     assert torch.isfinite(found).all()
     assert torch.isfinite(tokens.grad).all()
     assert all(torch.isfinite(weight.grad).all() for weight in block.parameters() if weight.grad is not None)
+
+
+def test_the_head_says_nothing_at_first_and_reads_each_value_by_itself():
+    torch.manual_seed(0)
+    head = CellHead(WIDTH, cells=4, channels=5, context=3, hidden=8, outputs=2)
+    values = torch.randn(6, 8)
+    assert not head(values).any()
+    torch.nn.init.normal_(head.last.weight)
+    changed = values.clone()
+    changed[2] += 1
+    moved = (head(changed) != head(values)).any(-1)
+    assert moved.tolist() == [False, False, True, False, False, False]
+    assert head.context(torch.randn(TOKENS, WIDTH)).shape == (TOKENS, 3 * 4)

@@ -277,7 +277,7 @@ def test_a_snapshot_holds_weights_average_and_moments(tiny_training, tmp_path):
     assert_same_bits(found.tensors, state(training))
     weights = dict(training.network.named_parameters())
     assert sum(name.endswith(".exp_avg") for name in found.tensors) == len(weights)
-    assert not torch.equal(found.tensors["network.head.weight"], found.tensors["average.head.weight"])
+    assert not torch.equal(found.tensors["network.head.last.weight"], found.tensors["average.head.last.weight"])
 
 
 def test_a_run_that_continues_clears_what_the_killed_one_left_half_written(tiny_training, tmp_path):
@@ -296,10 +296,10 @@ def test_a_gradient_that_is_not_finite_stops_the_run_with_a_remedy(tiny_training
     training = tiny_training()
     with torch.no_grad():
         training.network.decoder.bias.fill_(math.nan)
-    before = training.network.head.weight.clone()
+    before = training.network.head.last.weight.clone()
     with pytest.raises(FloatingPointError, match="step 0: lower the learning rate"):
         training.advance()
-    assert torch.equal(training.network.head.weight, before)
+    assert torch.equal(training.network.head.last.weight, before)
 
 
 def test_the_average_follows_the_weights_at_its_pace(tiny_training):

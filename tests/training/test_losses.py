@@ -12,7 +12,7 @@ from torch import Tensor
 from fomo.diffusion.process import PROCESSES
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.training import loop
-from fomo.training.loop import level_weight, losses
+from fomo.training.loop import level_weight, losses, window_balance
 from fomo.training.recipe import LossConfig
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import observe
@@ -87,7 +87,7 @@ def test_the_papers_process_trains_no_heads(batch, small_network):
     found = losses_and_gradients(small_network(), "paper", batch)
     assert float(found["mean"]) == float(found["scale"]) == 0
     assert float(found["total"]) == pytest.approx(float(found["denoising"]))
-    assert (found["head.weight"] == 0).all()
+    assert (found["head.last.weight"] == 0).all()
 
 
 def test_every_weight_of_the_network_learns(batch, small_network):
@@ -98,7 +98,7 @@ def test_every_weight_of_the_network_learns(batch, small_network):
 
 def test_the_denoising_loss_does_not_train_the_mean_and_scale(batch, small_network):
     found = losses_and_gradients(small_network(), "residual", batch, LossConfig(mean=0.0, scale=0.0))
-    assert not found["head.weight"].any()
+    assert not found["head.last.weight"].any()
     assert found["decoder.weight"].any()
 
 
@@ -128,3 +128,33 @@ def test_cells_weigh_by_their_level_and_only_where_hidden(batch, power):
     assert float(weight.sum() / batch.hidden.sum()) == pytest.approx(1, rel=1e-4)
     relative = (weight / observation.unit[:, None].pow(2 * power))[batch.hidden]
     torch.testing.assert_close(relative, relative[:1].expand(len(relative)), rtol=1e-4, atol=1e-5)
+
+
+def test_windows_are_balanced_by_the_squared_error_that_their_scale_expects():
+    log_scale = torch.tensor([0.0, -2.0]).reshape(2, 1, 1, 1).expand(2, 4, 1, 1)
+    weight = torch.ones(2, 4, 1, 1)
+    weight[:, :2] = 0  # what is not hidden does not count
+    log_scale = torch.where(weight > 0, log_scale, 5.0)
+    balanced = window_balance(log_scale, weight, 1.0).flatten()
+    torch.testing.assert_close(balanced, torch.tensor([1.0, torch.e**4]))
+    torch.testing.assert_close(window_balance(log_scale, weight, 0.5).flatten(), balanced.sqrt())
+    assert window_balance(log_scale, weight, 0.0).flatten().tolist() == [1.0, 1.0]
+
+
+def test_the_balance_moves_no_scale(small_network, batch):
+    """A wide scale must not be a way to make the mean's loss small."""
+    config = LossConfig(denoising=0.0, scale=0.0)
+    network = small_network()
+    scale_row = losses_and_gradients(network, "residual", batch, config)["head.last.weight"][1]
+    assert (scale_row == 0).all()
+
+
+def test_the_denoiser_learns_from_its_share_of_the_batch_and_the_encoder_from_all(small_network, batch):
+    config = LossConfig(denoised_share=1 / 3)
+    first = losses_and_gradients(small_network(), "residual", batch, config)
+    changed = replace(batch, share=torch.where(batch.hidden, batch.share + 0.3, batch.share))
+    changed = replace(changed, share=torch.cat([batch.share[:1], changed.share[1:]]))
+    other = losses_and_gradients(small_network(), "residual", changed, config)
+    # the level weights know no hidden value, so the denoiser's loss stays
+    assert torch.equal(first["denoising"], other["denoising"])
+    assert not torch.equal(first["mean"], other["mean"])

@@ -62,21 +62,37 @@ def test_observed_values_do_enter(batch):
     assert not equal(observe(replace(batch, share=changed)), observe(batch))
 
 
-def test_the_unit_is_the_mean_of_the_observed_values_by_a_loop(batch):
+def level_of(batch: Batch, row: int, places: list[tuple[int, int]]) -> float:
+    """What cells carried over what the rhythm says of the observed hours."""
+    steps = {(t, y, x): v for y, x in places for t, v in seen_steps(batch, row, y, x).items()}
+    return sum(steps.values()) / sum(float(batch.rhythm[row, t, y, x]) for t, y, x in steps)
+
+
+def test_the_unit_is_what_was_observed_over_the_rhythm_of_its_hours_by_a_loop(batch):
     seen = observe(batch)
     for row, y, x in cells(batch):
-        values = list(seen_steps(batch, row, y, x).values())
-        assert bool(seen.unit_known[row, y, x]) == bool(values)
-        if values:
-            assert float(seen.unit[row, y, x]) == pytest.approx(np.mean(values) + SMALLEST_UNIT, rel=1e-5)
+        there = bool(seen_steps(batch, row, y, x))
+        assert bool(seen.unit_known[row, y, x]) == there
+        if there:
+            expected = level_of(batch, row, [(y, x)]) + SMALLEST_UNIT
+            assert float(seen.unit[row, y, x]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_some_hours_of_night_give_the_unit_of_the_whole_day(random_batch):
+    batch = random_batch(batch=1, time=24, y=1, x=1, missing=0, padding=0)
+    rhythm = torch.linspace(0.1, 1.9, 24).reshape(1, 24, 1, 1)
+    state = torch.full_like(batch.state, CellState.HIDDEN)
+    state[:, :6] = CellState.OBSERVED
+    seen = observe(replace(batch, share=0.3 * rhythm, rhythm=rhythm, state=state))
+    torch.testing.assert_close(seen.unit, torch.full((1, 1, 1), 0.3 + SMALLEST_UNIT))
 
 
 def test_a_cell_without_a_value_has_the_unit_of_its_window(batch):
     seen = observe(batch)
     assert not seen.unit_known[0, :, -1].any()  # padding
-    everything = [v for y, x in np.ndindex(3, 3) for v in seen_steps(batch, 0, y, x).values()]
+    expected = level_of(batch, 0, list(np.ndindex(3, 3))) + SMALLEST_UNIT
     for y in range(3):
-        assert float(seen.unit[0, y, -1]) == pytest.approx(np.mean(everything) + SMALLEST_UNIT, rel=1e-5)
+        assert float(seen.unit[0, y, -1]) == pytest.approx(expected, rel=1e-5)
         assert float(seen.spread[0, y, -1]) == 0
 
 
@@ -165,6 +181,62 @@ def test_the_trend_is_the_daily_guess_times_how_much_the_last_hours_lay_above_it
     assert compared > 100
 
 
+def test_the_trend_around_is_that_of_all_cells_together(batch):
+    seen = observe(batch)
+    (around, known), (daily, daily_known) = (guess(seen, name, batch) for name in ("trend_around", "daily"))
+    for row in range(len(batch.share)):
+        lay = should = 0.0
+        for _, y, x in filter(lambda place: place[0] == row, cells(batch)):
+            steps = seen_steps(batch, row, y, x)
+            for t, value in steps.items():
+                if daily_known[row, t, y, x]:
+                    weight = np.exp((t - max(steps)) * float(batch.step_hours[row]) / TREND_HOURS)
+                    lay += weight * (value + SMALLEST_UNIT)
+                    should += weight * (float(daily[row, t, y, x]) + SMALLEST_UNIT)
+        at = known[row]
+        assert torch.equal(at, daily_known[row] if should > 0 else torch.zeros_like(at))
+        if not at.any():
+            continue
+        expected = daily[row][at] * np.clip(lay / should, 0.25, 4.0)
+        torch.testing.assert_close(around[row][at], expected.float(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_rhythm_guesses_are_levels_times_the_rhythm_by_a_loop(batch):
+    seen = observe(batch)
+    (rhythm, known), (recent, recent_known) = (guess(seen, name, batch) for name in ("rhythm", "rhythm_recent"))
+    assert known.all()
+    for row, y, x in cells(batch):
+        steps = seen_steps(batch, row, y, x)
+        assert bool(recent_known[row, :, y, x].all()) == bool(steps)
+        if not steps:
+            continue
+        curve = batch.rhythm[row, :, y, x].double()
+        usual = curve[list(steps)].numpy()
+        weight = np.exp((np.array(list(steps)) - max(steps)) * float(batch.step_hours[row]) / TREND_HOURS)
+        values = np.array(list(steps.values()))
+        for guessed, level in (
+            (rhythm, values.sum() / usual.sum()),
+            (recent, (weight @ values) / (weight @ usual)),
+        ):
+            expected = (level * curve).clamp(max=LARGEST_RELATIVE * float(seen.unit[row, y, x]))
+            torch.testing.assert_close(guessed[row, :, y, x], expected.float(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_daily_guess_is_moved_by_how_the_rhythm_differs_from_the_other_days(batch):
+    seen = observe(batch)
+    (moved, known), (daily, daily_known) = (guess(seen, name, batch) for name in ("daily_rhythm", "daily"))
+    assert torch.equal(known, daily_known)
+    for row, y, x in cells(batch):
+        day = round(24 / float(batch.step_hours[row]))
+        steps = seen_steps(batch, row, y, x)
+        for t in range(30):
+            others = [other for other in steps if other != t and (other - t) % day == 0]
+            if others:
+                there = np.mean([float(batch.rhythm[row, other, y, x]) for other in others])
+                ratio = np.clip(float(batch.rhythm[row, t, y, x]) / there, 0.25, 4.0)
+                assert float(moved[row, t, y, x]) == pytest.approx(float(daily[row, t, y, x]) * ratio, rel=1e-3)
+
+
 def test_last_week_is_the_guess_that_it_is(batch):
     week, known = guess(observe(batch), "week", batch)
     assert torch.equal(known, batch.week_known)
@@ -199,7 +271,8 @@ def test_a_window_with_nothing_observed_knows_nothing_but_last_week(batch):
     assert (seen.unit == SMALLEST_UNIT).all()
     assert (seen.relative == 0).all()
     assert (seen.compressed == 0).all()
-    assert not seen.is_known[:, : GUESSES.index("week")].any()
+    known = {name for at, name in enumerate(GUESSES) if seen.is_known[:, at].any()}
+    assert known == {"rhythm", "week"}  # the rhythm of a window without a level is nothing
     assert torch.isfinite(seen.known).all()
 
 

@@ -111,3 +111,18 @@ def test_filling_asks_what_was_not_recorded_in_covered_cells():
     city["covered"][3, 3] = False
     task = fill_task(city)
     assert task.asked.sum() == 2 and task.asked[2:4, 0, 0].all()
+
+
+def test_a_forecast_is_told_what_came_before_its_window_unless_the_past_is_to_be_forgotten():
+    city = mock_city(100)
+    task = forecast_task(city, 16)
+    np.testing.assert_array_equal(task.earlier, city["traffic"].values[:52])
+    assert forecast_task(city, 16, past_week=False).earlier is None
+
+
+def test_a_past_of_other_cells_is_refused():
+    city = mock_city(8)
+    asked = np.zeros(city["traffic"].shape, bool)
+    asked[-1] = True
+    with pytest.raises(CityError, match="before the window"):
+        make_task(city, asked, earlier=np.zeros((5, 3, 4), np.float32))

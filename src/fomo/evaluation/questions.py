@@ -73,8 +73,9 @@ def family_questions(
 ) -> list[Question]:
     """All questions of one task to the cities of one family.
 
-    `split` is `fold` where all cities have a fold, `last_fifth` elsewhere. `past_week` gives the same hours
-    one week earlier and all that was recorded before the window; by default not with `fold` (NOTES.md's table has none) and never for cells to generate.
+    `split` is `fold` where all cities have a fold, `last_fifth` elsewhere. `past_week` gives what was recorded before
+    the window, and the same hours one week earlier; by default not with `fold` (NOTES.md's table has none) and never
+    for cells to generate.
     `reference` is the scale that a model's weights store for this family, used where the test fold has no
     other fold beside it. Known users are clipped at their own 99.99th percentile of the training part, as
     traffic is. Raises `CityError` where nothing can be asked.

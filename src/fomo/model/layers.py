@@ -56,7 +56,7 @@ class MLP(nn.Module):
 
 
 class CellHead(nn.Module):
-    """What the encoder says of every single value: an MLP of the value's own channels and of a few numbers from its token.
+    """What the encoder says of every single value: an MLP of its own channels and of a few numbers from its token.
 
     A token sums up many cells; the weight of yesterday's value in this very cell is better found from the cell itself.
     """

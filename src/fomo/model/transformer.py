@@ -59,7 +59,7 @@ class ModelConfig(Config):
 
     @classmethod
     def preset(cls, name: str) -> ModelConfig:
-        """`tiny` (1.7 M parameters), or the paper's sizes `5m`, `35m`, `100m`, `150m`, `200m`."""
+        """`tiny` (0.9 M parameters), or the paper's sizes `5m`, `35m`, `100m`, `150m`, `200m`."""
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
         return cls.model_validate(PRESETS[name])
@@ -84,11 +84,11 @@ class Condition:
 
     mean: Float[Tensor, "batch time y x"]
     log_scale: Float[Tensor, "batch time y x"]
-    projected: Float[Tensor, "batch 1 kept width"]
-    adapt: tuple[Float[Tensor, "batch 1 kept _"], ...]  # per layer 6 width; last, for the decoder, 2 width
-    hidden: Bool[Tensor, "batch time y x"]
-    turn: Float[Tensor, "2 batch kept half"]
-    attend: Bool[Tensor, "batch kept"] | None  # tokens with something hidden; None: all of them
+    projected: Float[Tensor, "denoised 1 kept width"]
+    adapt: tuple[Float[Tensor, "denoised 1 kept _"], ...]  # per layer 6 width; last, for the decoder, 2 width
+    hidden: Bool[Tensor, "denoised time y x"]
+    turn: Float[Tensor, "2 denoised kept half"]
+    attend: Bool[Tensor, "denoised kept"] | None  # tokens with something hidden; None: all of them
     kept: Int64[Tensor, " kept"] | slice  # tokens that the denoiser sees
 
 

@@ -54,7 +54,8 @@ def losses(
 ) -> Losses:
     """All losses on the HIDDEN cells of a batch that still holds their values. Noise is injected."""
     observation = observe(batch)
-    denoised = slice(0, math.ceil(config.denoised_share * len(batch.share)))
+    share = config.denoised_share if process.standardise else 1.0  # the paper's process has no other loss
+    denoised = slice(0, math.ceil(share * len(batch.share)))
     condition = network.encode(batch, observation, denoised)
     weight = level_weight(batch, observation, config.level_power)
     truth = (batch.share / observation.unit[:, None] - 1) * batch.hidden
@@ -96,8 +97,8 @@ def window_balance(
 ) -> Float[Tensor, "batch 1 1 1"]:
     """What the errors of a window's mean are multiplied by: its expected squared error to the power -`power`.
 
-    A cell without history errs by a hundred times the squared error of one with two days of it. Unbalanced, such windows
-    own the gradient and the short horizon is never learned well. The expectation is the encoder's own scale, held fixed.
+    A cell without history has a hundred times the squared error of one with two days of it; unbalanced, such windows
+    own the gradient. The expectation is the encoder's own scale, held fixed.
     """
     total = weight.sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
     expected = (torch.exp(2 * log_scale.detach()) * weight).sum((1, 2, 3), keepdim=True) / total

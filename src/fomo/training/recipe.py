@@ -56,7 +56,7 @@ class LossConfig(Config):
     denoised_share: float = Field(0.5, gt=0, le=1)  # share of a batch that the denoiser sees; the encoder sees all
     mean: float = Field(4.0, ge=0)  # squared error of the encoder's mean; 0 with the `paper` process
     scale: float = Field(0.2, ge=0)  # likelihood of the encoder's scale; 0 with the `paper` process
-    balance: float = Field(1.0, ge=0, le=1)  # 1: the mean's errors count alike in easy and in hard windows; 0: as they are
+    balance: float = Field(1.0, ge=0, le=1)  # 1: easy and hard windows count alike in the mean's loss; 0: as they are
     level_power: float = 0.5  # weight of a cell ~ unit^(2 power): 0 relative errors alike, 1 squared error of traffic
 
 

@@ -69,8 +69,7 @@ def hours_since_monday(time: np.ndarray) -> np.ndarray:
 def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
     """Stack windows given as arrays (NaN = not known) into a batch.
 
-    Each has `share`, `week` and `rhythm` (time, y, x), `state` (time, y, x), and the numbers `start_hour`, `step_hours`,
-    `cell_km`.
+    Each has `share`, `week`, `rhythm` and `state` (time, y, x), and the numbers `start_hour`, `step_hours`, `cell_km`.
     """
     share = torch.from_numpy(np.stack([w["share"] for w in windows]).astype(np.float32))
     week = torch.from_numpy(np.stack([w["week"] for w in windows]).astype(np.float32))

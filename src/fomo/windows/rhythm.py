@@ -33,6 +33,11 @@ class RhythmSums:
     traffic: np.ndarray
     level: np.ndarray
 
+    @property
+    def slots(self) -> int:
+        """Steps in a week."""
+        return len(self.traffic)
+
     def __add__(self, other: RhythmSums) -> RhythmSums:
         """Both together."""
         return RhythmSums(self.traffic + other.traffic, self.level + other.level)
@@ -43,7 +48,7 @@ class RhythmSums:
 
 
 def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float) -> RhythmSums:
-    """Sums over the recorded values of a city: `share` (time, y, x), NaN = not recorded; one slot per step of a week."""
+    """Sums over the recorded values of `share` (time, y, x), NaN = not recorded; one slot per step of a week."""
     slots = round(HOURS_PER_WEEK / step_hours)
     slot = (round(start_hour / step_hours) + np.arange(len(share))) % slots
     known = np.isfinite(share)
@@ -56,10 +61,7 @@ def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float) -> Rhyt
 
 
 def weekly_rhythm(sums: RhythmSums) -> np.ndarray | None:
-    """The curve, (slot,), mean 1; a slot without values has the mean of its hour on other days. None: no values.
-
-    Raises nothing: a city without traffic has no rhythm.
-    """
+    """The curve, (slot,), mean 1; a slot without values has the mean of its hour on other days. None: no traffic."""
     there = sums.level > 1e-9
     if not there.any() or sums.traffic.sum() <= 0:
         return None

@@ -15,7 +15,16 @@ from pydantic import Field
 from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
 from fomo.config import Config
 from fomo.windows.batch import Batch, CellState, collate, hours_since_monday
-from fomo.windows.rhythm import GENERAL, LOOK_BACK_DAYS, RhythmSums, general_rhythm, own_rhythm, rhythm_at, rhythm_sums, weekly_rhythm
+from fomo.windows.rhythm import (
+    GENERAL,
+    LOOK_BACK_DAYS,
+    RhythmSums,
+    general_rhythm,
+    own_rhythm,
+    rhythm_at,
+    rhythm_sums,
+    weekly_rhythm,
+)
 from fomo.windows.scale import reference_of
 
 
@@ -256,21 +265,25 @@ class FamilyRhythms:
     """Curves to be stored with the weights, and the sums that they are made of."""
 
     curves: dict[str, np.ndarray]  # family -> curve, and GENERAL
-    sums: dict[str, RhythmSums]  # family -> sums over its cities
+    sums: dict[tuple[str, int], RhythmSums]  # family, slots of the week -> sums over its cities of that step
 
     def without(self, family: str, own: RhythmSums) -> np.ndarray | None:
         """The curve of a family without one of its cities; None where nothing is left."""
-        return weekly_rhythm(self.sums[family] - own)
+        return weekly_rhythm(self.sums[family, own.slots] - own)
 
 
 def family_rhythms(cities: Sequence[City], references: Mapping[str, float]) -> FamilyRhythms:
     """The rhythm of every family from its training parts, and the one over all families."""
-    sums: dict[str, RhythmSums] = {}
+    sums: dict[tuple[str, int], RhythmSums] = {}
     for city in cities:
-        family, own = city.attrs["family"], _city_sums(city, references[city.attrs["family"]])
-        sums[family] = sums[family] + own if family in sums else own
-    found = {family: weekly_rhythm(both) for family, both in sums.items()}
-    curves = {family: curve for family, curve in found.items() if curve is not None}
+        own = _city_sums(city, references[city.attrs["family"]])
+        key = city.attrs["family"], own.slots
+        sums[key] = sums[key] + own if key in sums else own
+    curves = {}
+    for family, slots in sorted(sums):  # where a family has several steps, the finest is kept
+        curve = weekly_rhythm(sums[family, slots])
+        if curve is not None:
+            curves[family] = curve
     return FamilyRhythms({**curves, GENERAL: general_rhythm(curves)}, sums)
 
 
