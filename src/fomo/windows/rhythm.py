@@ -19,6 +19,9 @@ HOURS_PER_WEEK = 7 * 24
 GENERAL = "every family"
 #: No hour is thought to carry less than this share of the mean: levels are divided by it.
 SMALLEST_RHYTHM = 0.02
+#: Cells with traffic that the curve over all families is worth beside a family's own: best for predicting the rhythm of
+#: a left-out training region (journal, 2026-11-24).
+GENERAL_WORTH = 20.0
 #: Days before a window that are looked at for a cell's own rhythm, and what each is worth by its kind of day.
 LOOK_BACK_DAYS = 28
 SAME_WEEKDAY, SAME_KIND, OTHER_KIND = 1.0, 0.5, 0.15
@@ -32,6 +35,7 @@ class RhythmSums:
 
     traffic: np.ndarray
     level: np.ndarray
+    cells: int  # with traffic
 
     @property
     def slots(self) -> int:
@@ -40,11 +44,11 @@ class RhythmSums:
 
     def __add__(self, other: RhythmSums) -> RhythmSums:
         """Both together."""
-        return RhythmSums(self.traffic + other.traffic, self.level + other.level)
+        return RhythmSums(self.traffic + other.traffic, self.level + other.level, self.cells + other.cells)
 
     def __sub__(self, other: RhythmSums) -> RhythmSums:
         """The whole without a part of it."""
-        return RhythmSums(self.traffic - other.traffic, self.level - other.level)
+        return RhythmSums(self.traffic - other.traffic, self.level - other.level, self.cells - other.cells)
 
 
 def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float) -> RhythmSums:
@@ -54,7 +58,7 @@ def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float) -> Rhyt
     known = np.isfinite(share)
     filled = np.where(known, share, 0.0).astype(np.float64)
     level = filled.sum(0) / np.maximum(known.sum(0), 1)
-    sums = RhythmSums(np.zeros(slots), np.zeros(slots))
+    sums = RhythmSums(np.zeros(slots), np.zeros(slots), int((level > 0).sum()))
     np.add.at(sums.traffic, slot, filled.sum((1, 2)))
     np.add.at(sums.level, slot, (known * level).sum((1, 2)))
     return sums
@@ -82,6 +86,13 @@ def rhythm_at(curve: Sequence[float] | np.ndarray, start_hour: float, step_hours
     weeks, within = np.divmod(edges, HOURS_PER_WEEK)
     at_edges = weeks * integral[-1] + np.interp(within, slot_hours * np.arange(len(curve) + 1), integral)
     return np.asarray(np.maximum(np.diff(at_edges) / step_hours, SMALLEST_RHYTHM))
+
+
+def steadied(curve: np.ndarray, cells: int, general: np.ndarray) -> np.ndarray:
+    """A family's curve drawn towards the one over all families, the more the fewer cells it comes from."""
+    slots = len(curve)
+    usual = rhythm_at(general, 0.0, HOURS_PER_WEEK / slots, slots)
+    return (cells * curve + GENERAL_WORTH * usual) / (cells + GENERAL_WORTH)
 
 
 def general_rhythm(curves: Mapping[str, np.ndarray], without: str | None = None) -> np.ndarray:

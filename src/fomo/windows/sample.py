@@ -23,6 +23,7 @@ from fomo.windows.rhythm import (
     own_rhythm,
     rhythm_at,
     rhythm_sums,
+    steadied,
     weekly_rhythm,
 )
 from fomo.windows.scale import reference_of
@@ -265,11 +266,18 @@ class FamilyRhythms:
     """Curves to be stored with the weights, and the sums that they are made of."""
 
     curves: dict[str, np.ndarray]  # family -> curve, and GENERAL
+    raw: dict[str, np.ndarray]  # family -> curve of its cities alone
     sums: dict[tuple[str, int], RhythmSums]  # family, slots of the week -> sums over its cities of that step
 
-    def without(self, family: str, own: RhythmSums) -> np.ndarray | None:
-        """The curve of a family without one of its cities; None where nothing is left."""
-        return weekly_rhythm(self.sums[family, own.slots] - own)
+    def general(self, without: str) -> np.ndarray:
+        """The curve over all families but one."""
+        return general_rhythm(self.raw, without)
+
+    def without(self, family: str, own: RhythmSums) -> np.ndarray:
+        """The curve of a family without one of its cities; that of the other families where nothing is left."""
+        others, general = self.sums[family, own.slots] - own, self.general(family)
+        curve = weekly_rhythm(others)
+        return general if curve is None else steadied(curve, others.cells, general)
 
 
 def family_rhythms(cities: Sequence[City], references: Mapping[str, float]) -> FamilyRhythms:
@@ -279,12 +287,13 @@ def family_rhythms(cities: Sequence[City], references: Mapping[str, float]) -> F
         own = _city_sums(city, references[city.attrs["family"]])
         key = city.attrs["family"], own.slots
         sums[key] = sums[key] + own if key in sums else own
-    curves = {}
+    raw, cells = {}, {}
     for family, slots in sorted(sums):  # where a family has several steps, the finest is kept
         curve = weekly_rhythm(sums[family, slots])
         if curve is not None:
-            curves[family] = curve
-    return FamilyRhythms({**curves, GENERAL: general_rhythm(curves)}, sums)
+            raw[family], cells[family] = curve, sums[family, slots].cells
+    curves = {family: steadied(curve, cells[family], general_rhythm(raw, family)) for family, curve in raw.items()}
+    return FamilyRhythms({**curves, GENERAL: general_rhythm(raw)}, raw, sums)
 
 
 def _city_sums(city: City, reference: float) -> RhythmSums:
@@ -294,7 +303,6 @@ def _city_sums(city: City, reference: float) -> RhythmSums:
 
 def _series(city: City, reference: float, rhythms: FamilyRhythms) -> Series:
     family = city.attrs["family"]
-    general = general_rhythm(rhythms.curves, without=family)
     others = rhythms.without(family, _city_sums(city, reference))  # a window must not find itself in its rhythm
     return Series(
         name=city.attrs["name"],
@@ -306,8 +314,8 @@ def _series(city: City, reference: float, rhythms: FamilyRhythms) -> Series:
         step_hours=city.attrs["step_minutes"] / 60,
         cell_km=city.attrs["cell_km"],
         scattered=city.attrs["layout"] == "list",
-        rhythm=general if others is None else others,
-        general=general,
+        rhythm=others,
+        general=rhythms.general(family),
     )
 
 
