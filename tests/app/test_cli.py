@@ -15,7 +15,7 @@ import fomo
 from fomo.app import cli
 from fomo.app.commands.data import List
 from fomo.app.errors import FOR_THE_USER, is_for_the_user, one_line
-from fomo.model.checkpoint import DESCRIPTION, WEIGHTS, CheckpointError
+from fomo.model.checkpoint import DESCRIPTION, FORMAT_VERSION, WEIGHTS, CheckpointError
 from small import Run, save_random_weights
 
 VERBS = ("demo", "data", "train", "forecast", "generate", "fill", "evaluate")
@@ -126,7 +126,8 @@ class Test_wrong_input_is_one_line_and_exit_code_2:
     def test_weights_of_another_version(self, run: Run, city_folder: Path, tmp_path: Path) -> None:
         folder = save_random_weights(tmp_path / "old")
         text = (folder / DESCRIPTION).read_text(encoding="utf-8")
-        (folder / DESCRIPTION).write_text(text.replace('"format_version": 1', '"format_version": 99'), encoding="utf-8")
+        newer = text.replace(f'"format_version": {FORMAT_VERSION}', '"format_version": 99')
+        (folder / DESCRIPTION).write_text(newer, encoding="utf-8")
         self.check(run, "forecast", city_folder, "--weights", folder, "--out", tmp_path / "f.zarr", says="version 99")
 
     def test_a_city_that_is_not_there(self, run: Run) -> None:

@@ -121,7 +121,8 @@ def test_a_cells_own_rhythm_by_a_loop():
 def test_without_a_past_or_without_traffic_a_cell_has_the_curve():
     curve = curve_of(168)
     usual = np.broadcast_to(rhythm_at(curve, 3.0, 1.0, 5)[:, None, None], (5, 1, 1))
-    for earlier in (np.empty((0, 1, 1)), np.zeros((48, 1, 1)), np.full((48, 1, 1), NAN)):
+    hours = np.linspace(1, 9, 23)[:, None, None]  # less than a day
+    for earlier in (np.empty((0, 1, 1)), hours, np.zeros((48, 1, 1)), np.full((48, 1, 1), NAN)):
         np.testing.assert_allclose(own_rhythm(earlier, curve, 3.0, 1.0, 5), usual)
 
 

@@ -123,13 +123,14 @@ def own_rhythm(
     """What is usual for each cell at the steps of a window, from what it carried before: multiples of its mean.
 
     `earlier` is the traffic just before the window, NaN = not recorded. The same time of day on earlier days, weekdays
-    like the step's counting more, is averaged with the family's curve; a cell without traffic there has the curve.
+    like the step's counting more, is averaged with the family's curve. A cell without traffic there has the curve; so
+    have all cells where `earlier` is shorter than a day.
     """
     day = round(24 / step_hours)
     earlier = earlier[-LOOK_BACK_DAYS * day :]
     before = len(earlier)
     usual = rhythm_at(curve, start_hour, step_hours, steps)[:, None, None]
-    if before == 0:
+    if before < day:
         return np.broadcast_to(usual, (steps, *earlier.shape[1:]))
     known = np.isfinite(earlier)
     filled = np.where(known, earlier, 0.0)
