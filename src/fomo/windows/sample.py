@@ -149,9 +149,9 @@ class TrainingSet:
         covered = cells(series.covered[None])[0] == 1
         week = np.full_like(traffic, np.nan)
         remembers = random.random() >= self.augment.forget_week
-        past = slice(max(0, start - LOOK_BACK_DAYS * week_steps // 7), start)
-        long_past = remembers and start * 7 >= week_steps  # a day at least
-        earlier = cells(series.traffic[past] / series.reference) if long_past else None
+        day = week_steps // 7
+        past = slice(max(0, start - LOOK_BACK_DAYS * day), start)
+        earlier = cells(series.traffic[past] / series.reference) if remembers and start >= day else None
         if remembers and start >= week_steps:
             week = cells(series.traffic[start - week_steps : start - week_steps + steps] / series.reference)
 
