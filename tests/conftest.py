@@ -68,6 +68,8 @@ def random_batch() -> Callable[..., Batch]:
             step_hours=torch.tensor(random.choice([1.0, 2.0, 4.0], batch), dtype=torch.float32),
             cell_km=torch.tensor(random.choice([0.0, 0.25, 1.0], batch), dtype=torch.float32),
             rhythm=torch.tensor(random.lognormal(0.0, 0.5, shape), dtype=torch.float32),
+            shapes=torch.tensor(random.normal(0.0, 0.3, (batch, 3, time)), dtype=torch.float32),
+            noise=torch.tensor(random.uniform(0.05, 0.2, (batch, time)), dtype=torch.float32),
         )
 
     return make

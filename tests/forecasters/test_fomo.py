@@ -515,15 +515,19 @@ def test_a_history_or_an_ensemble_of_nothing_is_refused(model, arguments, messag
 def test_the_rhythm_is_the_cells_own_where_its_past_is_known_else_its_familys_else_that_of_all(model):
     day = np.linspace(0.1, 1.9, 24)
     about = {"rhythms": {"mock": tuple(np.tile(day, 7)), GENERAL: tuple(np.tile(day[::-1], 7))}}
+
+    def rhythm(task, **kept):
+        return model(kept)._usual(task, 1.0)["rhythm"]
+
     city = mock_city(steps=64)  # from midnight; the window begins at 16:00
     blind = forecast_task(city, 16, 48, past_week=False)
-    usual = model(about)._rhythm(blind, 1.0)
+    usual = rhythm(blind, **about)
     np.testing.assert_allclose(usual[:, 1, 2], np.tile(day, 5)[16 : 16 + 64], rtol=1e-6)
     other = city.assign_attrs(family="elsewhere")
-    np.testing.assert_allclose(model(about)._rhythm(forecast_task(other, 16, 48, past_week=False), 1.0), 2 - usual)
-    own = model(about)._rhythm(forecast_task(city, 16, 24), 1.0)
+    np.testing.assert_allclose(rhythm(forecast_task(other, 16, 48, past_week=False), **about), 2 - usual)
+    own = rhythm(forecast_task(city, 16, 24), **about)
     assert np.ptp(own, axis=(1, 2)).max() > 0  # every cell has its own
-    assert (model()._rhythm(blind, 1.0) == 1).all()  # weights that store none
+    assert (rhythm(blind) == 1).all()  # weights that store none
 
 
 def test_what_happened_before_the_window_moves_the_forecast(model):

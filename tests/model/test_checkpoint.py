@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -21,6 +22,8 @@ from fomo.model.checkpoint import (
     weights_hash,
 )
 from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.windows.rhythm import GENERAL
+from fomo.windows.shapes import SHAPES
 
 
 def describe(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoint:
@@ -232,3 +235,52 @@ def test_a_death_at_any_rename_leaves_the_old_weights_or_the_new(saved, network,
     assert holds(saved, network if renames < 2 else other)
     save_checkpoint(saved, other, describe(other))  # and the next write works
     assert holds(saved, other)
+
+
+# ---------------------------------------------------------------- what is usual in a week
+
+
+def shapes_of(slots: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((1 + SHAPES, slots)).astype(np.float32)
+
+
+def usual(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoint:
+    day = tuple(np.linspace(0.5, 1.5, 24).tolist())
+    about = {
+        "rhythms": {"a": day * 7, GENERAL: day[::-1] * 7},
+        "shapes": {"a": shapes_of(168), GENERAL: shapes_of(168, 1)},
+    }
+    return describe(network, **(about | changes))
+
+
+def test_the_pattern_of_a_family_comes_back_and_others_have_that_of_all(tmp_path, network):
+    checkpoint = usual(network)
+    _, found = load_checkpoint(save_checkpoint(tmp_path / "w", network, checkpoint))
+    for family, name in (("a", "a"), ("elsewhere", GENERAL)):
+        pattern = found.pattern(family)
+        np.testing.assert_array_equal(pattern.curve, checkpoint.rhythms[name])
+        np.testing.assert_array_equal(pattern.noise, checkpoint.shapes[name][0])
+        np.testing.assert_array_equal(pattern.shapes, checkpoint.shapes[name][1:])
+    assert "shapes" not in json.loads((tmp_path / "w" / DESCRIPTION).read_text())
+
+
+def test_weights_that_know_no_week_take_all_cells_to_be_alike(network):
+    pattern = describe(network).pattern("a")
+    assert pattern.curve.tolist() == [1.0]
+    assert not pattern.shapes.any()
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {},
+        {"a": shapes_of(168)},
+        {"a": shapes_of(24), GENERAL: shapes_of(168)},
+        {"a": -shapes_of(168), GENERAL: shapes_of(168)},
+    ],
+    ids=["none", "one missing", "other slots", "negative noise"],
+)
+def test_shapes_that_do_not_fit_their_rhythm_are_refused(tmp_path, network, shapes):
+    folder = save_checkpoint(tmp_path / "w", network, usual(network, shapes=shapes))
+    with pytest.raises(CheckpointError, match="do not fit its rhythm of 168 steps; fetch or train"):
+        load_checkpoint(folder)

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from fomo.model.transformer import PRESETS, Condition, MaskedDiffusionTransformer, ModelConfig, parameter_count
 from fomo.windows.batch import Batch, CellState
-from fomo.windows.observation import observe
+from fomo.windows.observation import GUESSES, observe
 
 MEMBERS = 3
 LABEL = torch.tensor([0.3])
@@ -133,6 +133,8 @@ def test_whole_tokens_of_padding_around_a_window_change_nothing(random_batch, sm
         week=wider(batch.week, 0.0),
         week_known=wider(batch.week_known, False),
         rhythm=wider(batch.rhythm, 1.0),
+        shapes=pad(batch.shapes, (0, 8), value=9.0),
+        noise=pad(batch.noise, (0, 8), value=1.0),
     )
     noised = noise_for(batch)
     expected, found = said(network, batch, noised), said(network, padded, wider(noised, 3.0))
@@ -209,13 +211,13 @@ def test_the_noise_level_matters_and_may_differ_by_window(random_batch, small_ne
     assert not torch.allclose(each[1], said(network, batch, noised)["denoised"][1])
 
 
-def test_at_birth_the_network_says_the_unit_and_no_noise(random_batch):
-    """Zero heads: every value is its cell's unit, and F is 0."""
+def test_at_birth_the_network_says_what_the_shapes_say_and_no_noise(random_batch):
+    """Zero heads but for the weight of one guess; F is 0."""
     torch.manual_seed(0)
     network = MaskedDiffusionTransformer(ModelConfig(width=32, encoder_layers=1, denoiser_layers=1, heads=2)).eval()
     batch = random_batch()
     found = said(network, batch, noise_for(batch))
-    assert (found["mean"] == 0).all()
+    assert torch.equal(found["mean"], observe(batch).known[:, GUESSES.index("shaped")])
     assert (found["denoised"] == 0).all()
 
 

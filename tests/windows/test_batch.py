@@ -18,6 +18,8 @@ def window(share: np.ndarray, week: np.ndarray | None = None, **numbers: float) 
         "share": share,
         "week": np.full_like(share, NAN) if week is None else week,
         "rhythm": np.ones_like(share),
+        "shapes": np.full((2, len(share)), 0.5),
+        "noise": np.full(len(share), 0.1),
         "state": np.where(np.isfinite(share), CellState.OBSERVED, CellState.MISSING),
         "start_hour": 0.0,
         "step_hours": 1.0,
@@ -68,7 +70,9 @@ def test_hiding_takes_only_observed_values():
     state = torch.tensor([0, 1, 2, 3] * 2, dtype=torch.int8).reshape(1, 8, 1, 1)
     zero = torch.zeros(1, 8, 1, 1)
     one = torch.ones(1)
-    batch = Batch(zero, state, zero, zero.bool(), one, one, one, zero + 1)
+    batch = Batch(
+        zero, state, zero, zero.bool(), one, one, one, zero + 1, zero[:, :, 0, 0][:, None], zero[:, :, 0, 0] + 1
+    )
     asked = torch.tensor([True] * 4 + [False] * 4).reshape(1, 8, 1, 1)
     hidden = batch.hide(asked)
     assert hidden.state.flatten().tolist() == [2, 1, 2, 3, 0, 1, 2, 3]

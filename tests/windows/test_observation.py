@@ -10,7 +10,9 @@ import torch
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import (
     GUESSES,
+    LARGEST_MOVE,
     LARGEST_RELATIVE,
+    LEVEL_VARIANCE,
     RECENT_HOURS,
     SMALLEST_UNIT,
     TREND_HOURS,
@@ -68,8 +70,14 @@ def level_of(batch: Batch, row: int, places: list[tuple[int, int]]) -> float:
     return sum(steps.values()) / sum(float(batch.rhythm[row, t, y, x]) for t, y, x in steps)
 
 
-def test_the_unit_is_what_was_observed_over_the_rhythm_of_its_hours_by_a_loop(batch):
-    seen = observe(batch)
+@pytest.fixture
+def plain(batch) -> Batch:
+    """Cells that are known not to differ from the rhythm but by their level."""
+    return replace(batch, shapes=torch.zeros_like(batch.shapes), noise=torch.full_like(batch.noise, 1e9))
+
+
+def test_the_unit_is_what_was_observed_over_the_rhythm_of_its_hours_by_a_loop(plain):
+    batch, seen = plain, observe(plain)
     for row, y, x in cells(batch):
         there = bool(seen_steps(batch, row, y, x))
         assert bool(seen.unit_known[row, y, x]) == there
@@ -87,8 +95,8 @@ def test_some_hours_of_night_give_the_unit_of_the_whole_day(random_batch):
     torch.testing.assert_close(seen.unit, torch.full((1, 1, 1), 0.3 + SMALLEST_UNIT))
 
 
-def test_a_cell_without_a_value_has_the_unit_of_its_window(batch):
-    seen = observe(batch)
+def test_a_cell_without_a_value_has_the_unit_of_its_window(plain):
+    batch, seen = plain, observe(plain)
     assert not seen.unit_known[0, :, -1].any()  # padding
     expected = level_of(batch, 0, list(np.ndindex(3, 3))) + SMALLEST_UNIT
     for y in range(3):
@@ -222,8 +230,8 @@ def test_the_rhythm_guesses_are_levels_times_the_rhythm_by_a_loop(batch):
             torch.testing.assert_close(guessed[row, :, y, x], expected.float(), rtol=1e-3, atol=1e-5)
 
 
-def test_the_daily_guess_is_moved_by_how_the_rhythm_differs_from_the_other_days(batch):
-    seen = observe(batch)
+def test_the_daily_guess_is_moved_by_how_the_rhythm_differs_from_the_other_days(plain):
+    batch, seen = plain, observe(plain)
     (moved, known), (daily, daily_known) = (guess(seen, name, batch) for name in ("daily_rhythm", "daily"))
     assert torch.equal(known, daily_known)
     for row, y, x in cells(batch):
@@ -237,7 +245,8 @@ def test_the_daily_guess_is_moved_by_how_the_rhythm_differs_from_the_other_days(
                 assert float(moved[row, t, y, x]) == pytest.approx(float(daily[row, t, y, x]) * ratio, rel=1e-3)
 
 
-def test_last_week_is_the_guess_that_it_is(batch):
+def test_last_week_is_the_guess_that_it_is(plain):
+    batch = plain
     week, known = guess(observe(batch), "week", batch)
     assert torch.equal(known, batch.week_known)
     torch.testing.assert_close(week[known], batch.week[known], rtol=1e-4, atol=1e-6)
@@ -272,7 +281,7 @@ def test_a_window_with_nothing_observed_knows_nothing_but_last_week(batch):
     assert (seen.relative == 0).all()
     assert (seen.compressed == 0).all()
     known = {name for at, name in enumerate(GUESSES) if seen.is_known[:, at].any()}
-    assert known == {"rhythm", "week"}  # the rhythm of a window without a level is nothing
+    assert known == {"rhythm", "week", "shaped"}  # the rhythm of a window without a level is nothing
     assert torch.isfinite(seen.known).all()
 
 
@@ -285,3 +294,83 @@ def test_a_window_is_observed_the_same_alone_and_among_others(batch):
     together, alone = observe(batch), observe(batch.rows(slice(1, 2)))
     for name, value in vars(alone).items():
         torch.testing.assert_close(getattr(together, name)[1:2], value)
+
+
+# ---------------------------------------------------------------- level and shapes
+
+
+def test_level_and_shapes_are_the_conditional_mean_of_a_gaussian_process(batch):
+    """By the covariance of all values of a cell, in double precision: no weights, no normal equations."""
+    seen = observe(batch)
+    found, known = guess(seen, "shaped", batch)
+    assert known.all()
+    for row, y, x in cells(batch):
+        values = seen_steps(batch, row, y, x)
+        if not values:
+            continue
+        at = sorted(values)
+        rhythm = batch.rhythm[row, :, y, x].double().numpy()
+        shapes, noise = batch.shapes[row].double().numpy(), batch.noise[row].double().numpy()
+        level = sum(values.values()) / rhythm[at].sum()
+        scale = level + SMALLEST_UNIT
+        left = np.array(
+            [np.clip((values[t] - level * rhythm[t]) / scale, -LARGEST_RELATIVE, LARGEST_RELATIVE) for t in at]
+        )
+        covariance = shapes.T @ shapes + LEVEL_VARIANCE * np.outer(rhythm, rhythm)
+        gain = np.linalg.solve(covariance[np.ix_(at, at)] + np.diag(noise[at]), left)
+        moved = covariance[:, at] @ gain
+        expected = np.clip(level * rhythm + scale * moved, 0, LARGEST_RELATIVE * float(seen.unit[row, y, x]))
+        np.testing.assert_allclose(found[row, :, y, x].numpy(), expected, rtol=2e-3, atol=2e-4)
+        higher = level + scale * LEVEL_VARIANCE * rhythm[at] @ gain
+        unit = np.clip(higher, level / LARGEST_MOVE, level * LARGEST_MOVE) + SMALLEST_UNIT
+        assert float(seen.unit[row, y, x]) == pytest.approx(unit, rel=2e-3)
+
+
+def test_a_cell_that_is_made_of_the_shapes_is_continued_from_a_few_hours(random_batch):
+    batch = random_batch(batch=1, time=48, y=1, x=2, missing=0, padding=0)
+    hours = torch.arange(48) * (2 * torch.pi / 24)
+    rhythm = (1 + 0.5 * torch.sin(hours)).reshape(1, 48, 1, 1).expand(1, 48, 1, 2)
+    shapes = torch.stack([0.4 * torch.cos(hours), 0.3 * torch.sin(2 * hours)])[None]
+    weights = torch.tensor([[0.8, -0.5], [-1.2, 0.9]])  # of the two cells
+    share = 0.2 * (rhythm + torch.einsum("bkt,ck->btc", shapes, weights)[:, :, None])
+    state = torch.full_like(batch.state, CellState.HIDDEN)
+    state[:, :14] = CellState.OBSERVED
+    noise = torch.full((1, 48), 1e-5)
+    known = replace(batch, share=share, rhythm=rhythm, shapes=shapes, noise=noise, state=state)
+    found, _ = guess(observe(known), "shaped", known)
+    torch.testing.assert_close(found, share, rtol=0.02, atol=0.003)
+    plain, _ = guess(observe(known), "rhythm", known)
+    assert (plain - share).abs().mean() > 10 * (found - share).abs().mean()
+
+
+def test_around_is_the_mean_of_the_other_cells_at_the_same_time_by_a_loop(batch):
+    seen = observe(batch)
+    found, known = guess(seen, "around", batch)
+    for row, y, x in cells(batch):
+        for t in range(batch.share.shape[1]):
+            others = [
+                float(batch.share[row, t, j, i])
+                for j, i in np.ndindex(3, 3)
+                if (j, i) != (y, x) and batch.observed[row, t, j, i]
+            ]
+            assert bool(known[row, t, y, x]) == bool(others)
+            if others:
+                expected = min(np.mean(others), LARGEST_RELATIVE * float(seen.unit[row, y, x]))
+                assert float(found[row, t, y, x]) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_the_recent_past_lifts_the_fitted_week_by_a_loop(batch):
+    seen = observe(batch)
+    fitted, recent = (guess(seen, name, batch)[0].double() for name in ("shaped", "shaped_recent"))
+    for row, y, x in cells(batch):
+        values = seen_steps(batch, row, y, x)
+        if not values or float(fitted[row, :, y, x].max()) > 7.9 * float(seen.unit[row, y, x]):
+            continue  # what was cut is not what was fitted
+        last = max(values)
+        weight = {t: np.exp(-(last - t) * float(batch.step_hours[row]) / TREND_HOURS) for t in values}
+        above = sum(weight[t] * (values[t] + SMALLEST_UNIT) for t in values)
+        below = sum(weight[t] * (float(fitted[row, t, y, x]) + SMALLEST_UNIT) for t in values)
+        expected = (fitted[row, :, y, x] * np.clip(above / below, 0.25, 4)).clamp(
+            max=LARGEST_RELATIVE * float(seen.unit[row, y, x])
+        )
+        torch.testing.assert_close(recent[row, :, y, x], expected, rtol=1e-3, atol=1e-5)

@@ -16,8 +16,9 @@ from fomo.windows.rhythm import (
     SAME_WEEKDAY,
     SMALLEST_RHYTHM,
     RhythmSums,
-    choose_rhythm,
     general_rhythm,
+    left_open,
+    mean_over_steps,
     own_rhythm,
     rhythm_at,
     rhythm_sums,
@@ -78,6 +79,8 @@ def test_the_curve_over_a_step_is_its_mean_by_a_fine_sum(slots, start, step_hour
     quarters = start + 0.25 * np.arange(round(40 * step_hours)) + 0.125
     fine = curve[np.floor(quarters % 168 * slots / 168).astype(int)]
     np.testing.assert_allclose(at, fine.reshape(10, -1).mean(1), rtol=1e-9)
+    both = mean_over_steps(np.stack([curve, 2 - curve]), start, step_hours, 10)  # several at once, and below zero
+    np.testing.assert_allclose(both, [at, 2 - at], atol=1e-9)
 
 
 def test_the_general_curve_is_the_mean_over_families_and_leaves_one_out_with_its_coarser_versions():
@@ -88,13 +91,6 @@ def test_the_general_curve_is_the_mean_over_families_and_leaves_one_out_with_its
     np.testing.assert_array_equal(general_rhythm({"a": curve_of(168)}, without="a"), np.ones(168))
 
 
-def test_a_family_takes_its_own_curve_then_that_of_all_then_a_flat_one():
-    stored = {"a": (1.0, 2.0), GENERAL: (3.0,)}
-    assert choose_rhythm(stored, "a") == (1.0, 2.0)
-    assert choose_rhythm(stored, "elsewhere") == (3.0,)
-    assert choose_rhythm({}, "elsewhere") == (1.0,)
-
-
 def test_a_cells_own_rhythm_by_a_loop():
     random = np.random.default_rng(3)
     curve, start, step_hours, steps, before = curve_of(168), 24.0 * 5 + 7, 2.0, 20, 130  # from a Saturday morning
@@ -102,6 +98,7 @@ def test_a_cells_own_rhythm_by_a_loop():
     earlier[random.random(earlier.shape) < 0.2] = NAN
     found_rhythm = own_rhythm(earlier, curve, start, step_hours, steps)
     usual = rhythm_at(curve, start - before * step_hours, step_hours, before + steps)
+    open_share = np.zeros((steps, 2, 2))
     for y, x in np.ndindex(2, 2):
         there = [t for t in range(before) if np.isfinite(earlier[t, y, x])]
         level = sum(earlier[t, y, x] for t in there) / sum(usual[t] for t in there)
@@ -116,6 +113,8 @@ def test_a_cells_own_rhythm_by_a_loop():
                 weight = SAME_WEEKDAY if then == weekday else kind
                 total, worth = total + weight * earlier[t, y, x] / level, worth + weight
             assert found_rhythm[step, y, x] == pytest.approx(max(total / worth, SMALLEST_RHYTHM), rel=1e-9)
+            open_share[step, y, x] = CURVE_WORTH / worth
+    np.testing.assert_allclose(left_open(earlier, start, step_hours, steps), open_share.mean((1, 2)), rtol=1e-9)
 
 
 def test_without_a_past_or_without_traffic_a_cell_has_the_curve():
@@ -124,6 +123,7 @@ def test_without_a_past_or_without_traffic_a_cell_has_the_curve():
     hours = np.linspace(1, 9, 23)[:, None, None]  # less than a day
     for earlier in (np.empty((0, 1, 1)), hours, np.zeros((48, 1, 1)), np.full((48, 1, 1), NAN)):
         np.testing.assert_allclose(own_rhythm(earlier, curve, 3.0, 1.0, 5), usual)
+    assert (left_open(hours, 3.0, 1.0, 5) == 1).all()
 
 
 def test_what_is_long_past_does_not_count():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fomo.city import CityError, make_city, mock_city
 from fomo.windows.batch import Batch, CellState
-from fomo.windows.sample import AugmentConfig, TrainingSet, coarser, family_references
+from fomo.windows.sample import GROUPS, AugmentConfig, TrainingSet, coarser, family_references
 
 PLAIN: dict[str, Any] = {
     "flip": False, "mix": 0.0, "shuffle": 0.0, "level": 0.0, "cell_level": 0.0, "missing": 0.0, "forget_week": 0.0,
@@ -33,6 +33,11 @@ def drawn(
     references = {city.attrs["family"]: 1.0 for city in cities}
     data = TrainingSet(cities, references, AugmentConfig(**(PLAIN | augment)))
     return data.draw(shape, count, np.random.default_rng(seed))
+
+
+def several(*cities: xr.Dataset) -> list[xr.Dataset]:
+    """Each often enough that the family has groups of two to mix within."""
+    return [city.assign_attrs(name=f"{city.attrs['name']}/{turn}") for turn in range(GROUPS) for city in cities]
 
 
 def places(share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -209,13 +214,13 @@ def test_a_mixed_window_lies_between_two_regions_of_the_family_at_the_same_hours
     hours = np.arange(100.0)[:, None, None]
     quiet = numbered_city(traffic=np.broadcast_to(1 + hours, (100, 3, 3)), name="f/quiet", family="f")
     busy = numbered_city(traffic=np.broadcast_to(10 * (1 + hours), (100, 3, 3)), name="f/busy", family="f")
-    share = drawn([quiet, busy], (10, 2, 2), count=200, mix=1.0).share.numpy()[:, :, 0, 0]
+    share = drawn(several(quiet, busy), (10, 2, 2), count=200, mix=1.0).share.numpy()[:, :, 0, 0]
     ratio = share[:, 0] / (share[:, 1] - share[:, 0])  # the hour, whatever the blend
     np.testing.assert_allclose(ratio, np.round(ratio), rtol=1e-3)
     slope = share[:, 1] - share[:, 0]
     assert slope.min() >= 1 - 1e-3
     assert slope.max() <= 10 + 1e-3
-    assert ((slope > 1.01) & (slope < 9.99)).mean() > 0.3
+    assert ((slope > 1.01) & (slope < 9.99)).mean() > 0.2
 
 
 def test_mixing_keeps_not_recorded_not_recorded():
@@ -223,7 +228,7 @@ def test_mixing_keeps_not_recorded_not_recorded():
     holes[:30] = np.nan
     one = numbered_city(traffic=np.full((60, 2, 2), 2.0), name="f/1", family="f")
     two = numbered_city(traffic=holes, name="f/2", family="f", covered=np.ones((2, 2), bool))
-    batch = drawn([one, two], (60, 2, 2), count=60, mix=1.0)
+    batch = drawn(several(one, two), (60, 2, 2), count=60, mix=1.0)
     early = batch.state[:, :30].numpy()
     missing = (early == CellState.MISSING).all(axis=(1, 2, 3))
     assert ((early == CellState.OBSERVED).all(axis=(1, 2, 3)) | missing).all()
@@ -238,15 +243,15 @@ def test_cities_of_other_granularity_are_never_mixed(how):
     """Step k of both is not the same hour, although both begin on the same Monday."""
     hourly = numbered_city(traffic=np.full((60, 3, 3), 1.0), name="f/60", family="f")
     half = numbered_city(traffic=np.full((60, 3, 3), 10.0), name="f/30", family="f", step_minutes=30)
-    batch = drawn([hourly, half], (8, 2, 2), count=60, **{how: 1.0})
+    batch = drawn(several(hourly, half), (8, 2, 2), count=60, **{how: 1.0})
     for share, step in zip(batch.share.numpy(), batch.step_hours.tolist(), strict=True):
         np.testing.assert_allclose(share, {1.0: 1.0, 0.5: 10.0}[step], rtol=1e-6)
 
 
-def test_a_shuffled_region_holds_cells_of_the_whole_family_at_the_same_hours():
+def test_a_shuffled_region_holds_cells_of_its_whole_group_at_the_same_hours():
     one, two = (numbered_city(steps=40, name=f"f/{i}", family="f") for i in (1, 2))
     two["traffic"] = two["traffic"] + 100_000
-    batch = drawn([one, two], (10, 2, 2), count=50, shuffle=1.0)
+    batch = drawn(several(one, two), (10, 2, 2), count=50, shuffle=1.0)
     region = batch.share.numpy() > 100_000
     t, y, x = places(batch.share.numpy() % 100_000)
     assert (np.diff(t, axis=1) == 1).all()
@@ -255,7 +260,7 @@ def test_a_shuffled_region_holds_cells_of_the_whole_family_at_the_same_hours():
     assert (x == x[:, :1]).all()
     assert (region == region[:, :1]).all()
     both = region[:, 0].any(axis=(1, 2)) & ~region[:, 0].all(axis=(1, 2))
-    assert both.mean() > 0.5
+    assert both.mean() > 0.3
     np.testing.assert_array_equal(batch.start_hour.numpy(), (2 * 24 + 5 + t[:, 0, 0, 0]) % 168)
 
 

@@ -33,8 +33,8 @@ from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, 
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.windows.batch import Batch, collate, hours_since_monday, states
 from fomo.windows.observation import SMALLEST_UNIT, Observation, observe
-from fomo.windows.rhythm import choose_rhythm, own_rhythm, rhythm_at
 from fomo.windows.scale import from_share, reference_of, to_share
+from fomo.windows.shapes import usual_in_window
 from fomo.windows.task import Task, fill_task, forecast_task, generate_task
 
 #: Steps in a window, the length that the network is trained on (paper, §4.2).
@@ -239,19 +239,19 @@ class FoMo:
             "start_hour": float(hours_since_monday(window["time"].values[:1])[0]),
             "step_hours": window.attrs["step_minutes"] / 60,
             "cell_km": window.attrs["cell_km"],
-            "rhythm": self._rhythm(task, reference),
+            **self._usual(task, reference),
         }
 
-    def _rhythm(self, task: Task, reference: float) -> Float[np.ndarray, "time y x"]:
+    def _usual(self, task: Task, reference: float) -> dict[str, np.ndarray]:
         """What is usual at the hours of a window: of each cell where its past is known, else of its family."""
         window = task.window
-        curve = choose_rhythm(self.checkpoint.rhythms, str(window.attrs["family"]))
-        start = float(hours_since_monday(window["time"].values[:1])[0])
-        step, steps = window.attrs["step_minutes"] / 60, window.sizes["time"]
-        if task.earlier is not None:
-            return own_rhythm(to_share(task.earlier, reference), curve, start, step, steps)
-        usual = rhythm_at(curve, start, step, steps)
-        return np.broadcast_to(usual[:, None, None], window["traffic"].shape)
+        return usual_in_window(
+            self.checkpoint.pattern(str(window.attrs["family"])),
+            None if task.earlier is None else to_share(task.earlier, reference),
+            float(hours_since_monday(window["time"].values[:1])[0]),
+            window.attrs["step_minutes"] / 60,
+            (window.sizes["time"], window.sizes["y"], window.sizes["x"]),
+        )
 
     def _continue(
         self,
@@ -363,7 +363,7 @@ def _cut(batch: Batch, observation: Observation, tiling: Tiling) -> tuple[Batch,
         return rearrange(tiling.cut(layer), "i b ... -> (i b) ...")
 
     def number(values: Tensor) -> Tensor:
-        return values.repeat(tiles)
+        return values.repeat(tiles, *(1 for _ in values.shape[1:]))
 
     return (
         Batch(
@@ -375,6 +375,8 @@ def _cut(batch: Batch, observation: Observation, tiling: Tiling) -> tuple[Batch,
             step_hours=number(batch.step_hours),
             cell_km=number(batch.cell_km),
             rhythm=grid(batch.rhythm),
+            shapes=number(batch.shapes),
+            noise=number(batch.noise),
         ),
         Observation(**{name: grid(layer) for name, layer in vars(observation).items()}),
     )

@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, PositiveFloat
 from safetensors import SafetensorError
@@ -21,9 +22,13 @@ from safetensors.torch import load_file, save_file
 
 from fomo.config import Config, ConfigError, parse
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
+from fomo.windows.rhythm import GENERAL
+from fomo.windows.shapes import SHAPES, Pattern, flat_pattern
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
+#: Name of a family's shapes among the tensors: this and the family.
+SHAPES_OF = "shapes of "
 
 
 class CheckpointError(ValueError):
@@ -39,9 +44,20 @@ class Checkpoint(Config):
     process: Literal["residual", "paper"] = "residual"
     references: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> traffic that counts as full
     rhythms: dict[str, tuple[PositiveFloat, ...]] = Field(default_factory=dict)  # family -> hours of the week, mean 1
+    #: family -> noise and shapes, (1 + shape, slot): beside the weights, not in the JSON
+    shapes: dict[str, Any] = Field(default_factory=dict, exclude=True)
     temperature: float = Field(1.0, gt=0)  # widens the members' residuals; 1: as trained
     trained_on: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def pattern(self, family: str) -> Pattern:
+        """What is usual in a week: of a family, or of all families, or nothing special where nothing is stored."""
+        name = family if family in self.rhythms else GENERAL
+        curve = np.asarray(self.rhythms.get(name, (1.0,)), np.float64)
+        if name not in self.shapes:
+            return flat_pattern(curve)
+        stored = np.asarray(self.shapes[name], np.float64)
+        return Pattern(curve, stored[1:], stored[0])
 
 
 def save_checkpoint(
@@ -53,9 +69,10 @@ def save_checkpoint(
     """
     folder = Path(folder)
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    shapes = {f"{SHAPES_OF}{family}": torch.as_tensor(stored) for family, stored in checkpoint.shapes.items()}
     tensors = {
         key: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
-        for key, value in network.state_dict().items()
+        for key, value in [*network.state_dict().items(), *shapes.items()]
     }
     try:
         fresh.mkdir(parents=True)
@@ -119,12 +136,32 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
         raise CheckpointError(
             f"{folder / WEIGHTS} is truncated or not safetensors ({error}); fetch or train the weights again"
         ) from None
+    names = [key for key in tensors if key.startswith(SHAPES_OF)]
+    shapes = {key.removeprefix(SHAPES_OF): tensors.pop(key).float().numpy() for key in names}
+    _check_shapes(shapes, checkpoint.rhythms, folder)
+    checkpoint = checkpoint.model_copy(update={"shapes": shapes})
     network = MaskedDiffusionTransformer(checkpoint.model)
     try:
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its description: {error}") from None
     return network.eval(), checkpoint
+
+
+def _check_shapes(shapes: dict[str, np.ndarray], rhythms: dict[str, tuple[float, ...]], folder: Path) -> None:
+    """Raises `CheckpointError` where the shapes of a family do not lie on its rhythm."""
+    for family in sorted(set(shapes) | set(rhythms)):
+        stored, slots = shapes.get(family), len(rhythms.get(family, ()))
+        if (
+            stored is None
+            or stored.shape != (1 + SHAPES, slots)
+            or not np.isfinite(stored).all()
+            or stored[0].min() < 0
+        ):
+            raise CheckpointError(
+                f"{folder}: the shapes of {family!r} do not fit its rhythm of {slots} steps; fetch or train the "
+                "weights again"
+            )
 
 
 def weights_hash(folder: str | Path) -> str:

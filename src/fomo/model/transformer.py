@@ -107,6 +107,8 @@ class MaskedDiffusionTransformer(nn.Module):
         )
         self.norm_observation = nn.LayerNorm(width)
         self.head = CellHead(width, cells, CHANNELS, config.head_context, config.head_width, HEADS)
+        with torch.no_grad():  # training begins where the regression on shapes ends
+            self.head.last.bias[2 + GUESSES.index("shaped")] = 1.0
         self.embed_noised = nn.Linear(2 * cells, width)
         self.project_observation = nn.Linear(width, width)
         self.noise = NoiseEmbedding(width)

@@ -35,6 +35,8 @@ class Batch:
     step_hours: Float[Tensor, " batch"]
     cell_km: Float[Tensor, " batch"]
     rhythm: Float[Tensor, "batch time y x"]  # what is usual at this hour, as a multiple of the week's mean
+    shapes: Float[Tensor, "batch shape time"]  # how cells differ from it: each times a standard normal weight
+    noise: Float[Tensor, "batch time"]  # variance of a value beside rhythm and shapes
 
     @property
     def observed(self) -> Bool[Tensor, "batch time y x"]:
@@ -69,20 +71,24 @@ def hours_since_monday(time: np.ndarray) -> np.ndarray:
 def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
     """Stack windows given as arrays (NaN = not known) into a batch.
 
-    Each has `share`, `week`, `rhythm` and `state` (time, y, x), and the numbers `start_hour`, `step_hours`, `cell_km`.
+    Each has `share`, `week`, `rhythm` and `state` (time, y, x), `shapes` (shape, time), `noise` (time,), and the
+    numbers `start_hour`, `step_hours`, `cell_km`.
     """
-    share = torch.from_numpy(np.stack([w["share"] for w in windows]).astype(np.float32))
-    week = torch.from_numpy(np.stack([w["week"] for w in windows]).astype(np.float32))
-    state = torch.from_numpy(np.stack([w["state"] for w in windows]).astype(np.int8))
-    rhythm = torch.from_numpy(np.stack([w["rhythm"] for w in windows]).astype(np.float32))
+
+    def stacked(key: str, kind: type = np.float32) -> Tensor:
+        return torch.from_numpy(np.stack([w[key] for w in windows]).astype(kind))
+
+    share, week = stacked("share"), stacked("week")
     week_known = torch.isfinite(week)
     numbers = {key: torch.tensor([float(w[key]) for w in windows]) for key in ("start_hour", "step_hours", "cell_km")}
     return Batch(
         share=torch.where(torch.isfinite(share), share, 0.0),  # the state says that it is not there
-        state=state,
+        state=stacked("state", np.int8),
         week=torch.where(week_known, week, 0.0),
         week_known=week_known,
-        rhythm=rhythm,
+        rhythm=stacked("rhythm"),
+        shapes=stacked("shapes"),
+        noise=stacked("noise"),
         **numbers,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -51,7 +52,13 @@ GUESSES = (
     "rhythm_recent",
     "daily_rhythm",
     "week",
+    "shaped",
+    "shaped_recent",
+    "around",
 )
+#: Variance of a cell's level around what the rhythm alone says of it, in the fit of the shapes; a fit moves the level
+#: by this factor at most.
+LEVEL_VARIANCE, LARGEST_MOVE = 10.0, 4.0
 
 
 def observe(batch: Batch) -> Observation:
@@ -63,11 +70,12 @@ def observe(batch: Batch) -> Observation:
     whole = share.sum((1, 2, 3)) / usual.sum((1, 2, 3)).clamp(min=SMALLEST_RHYTHM)
     unit_known = count > 0
     level = torch.where(unit_known, share.sum(1) / usual.sum(1).clamp(min=SMALLEST_RHYTHM), whole[:, None, None])
-    unit = level + SMALLEST_UNIT
+    fitted = _fit_shapes(batch, share, seen, level)
+    unit = fitted.level + SMALLEST_UNIT
 
     logs = compress(batch.share) * seen
     compressed = (logs - (logs.sum(1) / count.clamp(min=1))[:, None]) * seen
-    known, is_known = _guesses(batch, share, seen, level)
+    known, is_known = _guesses(batch, share, seen, level, fitted)
     return Observation(
         unit=unit,
         unit_known=unit_known,
@@ -84,6 +92,7 @@ def _guesses(
     share: Float[Tensor, "batch time y x"],
     seen: Float[Tensor, "batch time y x"],
     level: Float[Tensor, "batch y x"],
+    fitted: _Fitted,
 ) -> tuple[Float[Tensor, "batch guess time y x"], Bool[Tensor, "batch guess time y x"]]:
     """Shares guessed by simple rules, in the order of GUESSES, and where each rule has something to go by.
 
@@ -91,7 +100,8 @@ def _guesses(
     `trend`: `daily` times how much the recent past lay above its own `daily`, in the cell, and `trend_around` in all
     cells together; `recent`: mean of the last hours; `rhythm`: the cell's level times the rhythm; `rhythm_recent`: the
     same with the level of the last hours; `daily_rhythm`: `daily` times how the rhythm of this step differs from that
-    of the days averaged; `week`: one week before.
+    of the days averaged; `week`: one week before; `shaped`: the cell's week as its level and shapes were fitted;
+    `shaped_recent`: times how much the recent past lay above it; `around`: mean of the other cells at the same time.
     """
     days = _same_time_on_other_days(share, seen, batch.rhythm, batch.step_hours)
     recent_weight = _recency(seen, batch.step_hours, RECENT_HOURS)
@@ -106,6 +116,10 @@ def _guesses(
     trend = _ratio(above, below)
     around = _ratio(above.sum((1, 2)), below.sum((1, 2)))[:, None, None]
 
+    fit_now = (memory * share).sum(1) + SMALLEST_UNIT * memory.sum(1)
+    fit_then = (memory * fitted.share).sum(1) + SMALLEST_UNIT * memory.sum(1)
+    others_seen = seen.sum((2, 3), keepdim=True) - seen
+    others = (share.sum((2, 3), keepdim=True) - share) / others_seen.clamp(min=1)
     anything = (seen.sum(1) > 0)[:, None].expand(share.shape)
     known = [
         days.mean,
@@ -117,6 +131,9 @@ def _guesses(
         level_now[:, None] * batch.rhythm,
         days.mean * _ratio(batch.rhythm, days.rhythm),
         batch.week,
+        fitted.share,
+        fitted.share * _ratio(fit_now, fit_then)[:, None],
+        others,
     ]
     is_known = [
         days.known,
@@ -128,8 +145,49 @@ def _guesses(
         anything,
         days.known,
         batch.week_known,
+        torch.ones_like(anything),
+        anything,
+        others_seen > 0,
     ]
     return torch.stack(known, 1), torch.stack(is_known, 1)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What every cell carries at every step as its level and shapes were fitted to what is observed."""
+
+    level: Float[Tensor, "batch y x"]
+    share: Float[Tensor, "batch time y x"]
+
+
+def _fit_shapes(
+    batch: Batch,
+    share: Float[Tensor, "batch time y x"],
+    seen: Float[Tensor, "batch time y x"],
+    level: Float[Tensor, "batch y x"],
+) -> _Fitted:
+    """The most probable level and weights of the shapes of each cell: a Bayesian linear regression (Bishop, 3.3).
+
+    share = level rhythm + scale (d rhythm + sum over k of z_k shape_k + noise), with the level as the rhythm alone
+    gives it, scale = level + SMALLEST_UNIT, d normal of variance LEVEL_VARIANCE, z standard normal, all independent.
+    """
+    height, width = share.shape[2:]
+    scale = level + SMALLEST_UNIT
+    left = ((share - level[:, None] * batch.rhythm) / scale[:, None]).clamp(-LARGEST_RELATIVE, LARGEST_RELATIVE) * seen
+    shapes = repeat(batch.shapes, "b k t -> b y x t k", y=height, x=width)
+    design = torch.cat([rearrange(batch.rhythm, "b t y x -> b y x t 1"), shapes], -1)
+    weighted = design * rearrange(seen / batch.noise[:, :, None, None], "b t y x -> b y x t 1")
+    prior = torch.ones(design.shape[-1], dtype=share.dtype, device=share.device)
+    prior[0] = 1 / LEVEL_VARIANCE
+    precision = weighted.mT @ design + torch.diag(prior)
+    target = weighted.mT @ rearrange(left, "b t y x -> b y x t 1")
+    weights = torch.cholesky_solve(target, torch.linalg.cholesky(precision))  # b y x 1+k 1
+    moved = rearrange(design @ weights, "b y x t 1 -> b t y x")
+    fitted_level = level + scale * weights[..., 0, 0]
+    return _Fitted(
+        level=torch.minimum(torch.maximum(fitted_level, level / LARGEST_MOVE), level * LARGEST_MOVE),
+        share=(level[:, None] * batch.rhythm + scale[:, None] * moved).clamp(min=0),
+    )
 
 
 def _ratio(above: Float[Tensor, "*axes"], below: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

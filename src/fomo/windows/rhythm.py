@@ -9,7 +9,7 @@ cities never seen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,8 @@ HOURS_PER_WEEK = 7 * 24
 GENERAL = "every family"
 #: No hour is thought to carry less than this share of the mean: levels are divided by it.
 SMALLEST_RHYTHM = 0.02
+#: Cells whose mean share is below this do not tell how cells differ, and no hour counts as more than so many means.
+SMALLEST_BUSY, LARGEST_OF_WEEK = 0.002, 9.0
 #: Cells with traffic that the curve over all families is worth beside a family's own: best for predicting the rhythm of
 #: a left-out training region (journal, 2026-11-24).
 GENERAL_WORTH = 20.0
@@ -36,6 +38,9 @@ class RhythmSums:
     traffic: np.ndarray
     level: np.ndarray
     cells: int  # with traffic
+    weight: float  # sum of the levels of busy cells
+    first: np.ndarray  # (slot,): their weeks, as multiples of their mean, each times its level
+    second: np.ndarray  # (slot, slot): the products of these weeks with themselves, each times its level
 
     @property
     def slots(self) -> int:
@@ -44,32 +49,52 @@ class RhythmSums:
 
     def __add__(self, other: RhythmSums) -> RhythmSums:
         """Both together."""
-        return RhythmSums(self.traffic + other.traffic, self.level + other.level, self.cells + other.cells)
+        return RhythmSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __sub__(self, other: RhythmSums) -> RhythmSums:
         """The whole without a part of it."""
-        return RhythmSums(self.traffic - other.traffic, self.level - other.level, self.cells - other.cells)
+        return RhythmSums(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
 
 def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float) -> RhythmSums:
-    """Sums over the recorded values of `share` (time, y, x), NaN = not recorded; one slot per step of a week."""
+    """Sums over the recorded values of `share` (time, y, x), NaN = not recorded; one slot per step of a week.
+
+    A slot that a busy cell never recorded is taken from the curve of all cells here, where it counts for how cells
+    differ: it then says nothing.
+    """
     slots = round(HOURS_PER_WEEK / step_hours)
     slot = (round(start_hour / step_hours) + np.arange(len(share))) % slots
+    share = share.reshape(len(share), -1)
     known = np.isfinite(share)
     filled = np.where(known, share, 0.0).astype(np.float64)
     level = filled.sum(0) / np.maximum(known.sum(0), 1)
-    sums = RhythmSums(np.zeros(slots), np.zeros(slots), int((level > 0).sum()))
-    np.add.at(sums.traffic, slot, filled.sum((1, 2)))
-    np.add.at(sums.level, slot, (known * level).sum((1, 2)))
-    return sums
+    traffic, count = np.zeros((slots, share.shape[1])), np.zeros((slots, share.shape[1]))
+    np.add.at(traffic, slot, filled)
+    np.add.at(count, slot, known)
+    total, expected = traffic.sum(1), (count * level).sum(1)
+    busy = level > SMALLEST_BUSY
+    usual = _curve(total, expected)
+    if usual is None or not busy.any():
+        nothing = np.zeros(slots)
+        return RhythmSums(total, expected, int((level > 0).sum()), 0.0, nothing, np.outer(nothing, nothing))
+    week = traffic[:, busy] / (np.maximum(count[:, busy], 1) * level[busy])
+    week = np.where(count[:, busy] > 0, np.minimum(week, LARGEST_OF_WEEK), usual[:, None])
+    weighted = week * level[busy]
+    return RhythmSums(
+        total, expected, int((level > 0).sum()), float(level[busy].sum()), weighted.sum(1), weighted @ week.T
+    )
 
 
 def weekly_rhythm(sums: RhythmSums) -> np.ndarray | None:
     """The curve, (slot,), mean 1; a slot without values has the mean of its hour on other days. None: no traffic."""
-    there = sums.level > 1e-9
-    if not there.any() or sums.traffic.sum() <= 0:
+    return _curve(sums.traffic, sums.level)
+
+
+def _curve(traffic: np.ndarray, level: np.ndarray) -> np.ndarray | None:
+    there = level > 1e-9
+    if not there.any() or traffic.sum() <= 0:
         return None
-    ratio = np.where(there, sums.traffic / np.where(there, sums.level, 1.0), np.nan)
+    ratio = np.where(there, traffic / np.where(there, level, 1.0), np.nan)
     days = ratio.reshape(7, -1)
     counted = np.isfinite(days).sum(0)
     daily = np.where(counted > 0, np.nansum(days, 0) / np.maximum(counted, 1), 1.0)
@@ -79,20 +104,22 @@ def weekly_rhythm(sums: RhythmSums) -> np.ndarray | None:
 
 def rhythm_at(curve: Sequence[float] | np.ndarray, start_hour: float, step_hours: float, steps: int) -> np.ndarray:
     """The curve's mean over each of `steps` steps from `start_hour` (hours since Monday 00:00), (steps,)."""
-    curve = np.asarray(curve, np.float64)
-    slot_hours = HOURS_PER_WEEK / len(curve)
-    integral = np.concatenate([[0.0], np.cumsum(curve)]) * slot_hours
+    return np.maximum(mean_over_steps(np.asarray(curve, np.float64), start_hour, step_hours, steps), SMALLEST_RHYTHM)
+
+
+def mean_over_steps(
+    weekly: Float[np.ndarray, "*rows slot"], start_hour: float, step_hours: float, steps: int
+) -> Float[np.ndarray, "*rows steps"]:
+    """Means of functions of the week, constant in each slot, over each of `steps` steps from `start_hour`."""
+    slots = weekly.shape[-1]
+    slot_hours = HOURS_PER_WEEK / slots
+    integral = np.zeros((*weekly.shape[:-1], slots + 1))
+    np.cumsum(weekly * slot_hours, -1, out=integral[..., 1:])
     edges = start_hour + step_hours * np.arange(steps + 1)
     weeks, within = np.divmod(edges, HOURS_PER_WEEK)
-    at_edges = weeks * integral[-1] + np.interp(within, slot_hours * np.arange(len(curve) + 1), integral)
-    return np.asarray(np.maximum(np.diff(at_edges) / step_hours, SMALLEST_RHYTHM))
-
-
-def steadied(curve: np.ndarray, cells: int, general: np.ndarray) -> np.ndarray:
-    """A family's curve drawn towards the one over all families, the more the fewer cells it comes from."""
-    slots = len(curve)
-    usual = rhythm_at(general, 0.0, HOURS_PER_WEEK / slots, slots)
-    return (cells * curve + GENERAL_WORTH * usual) / (cells + GENERAL_WORTH)
+    slot = np.minimum((within / slot_hours).astype(int), slots - 1)
+    at_edges = weeks * integral[..., -1:] + integral[..., slot] + (within - slot * slot_hours) * weekly[..., slot]
+    return np.asarray(np.diff(at_edges) / step_hours)
 
 
 def general_rhythm(curves: Mapping[str, np.ndarray], without: str | None = None) -> np.ndarray:
@@ -100,17 +127,13 @@ def general_rhythm(curves: Mapping[str, np.ndarray], without: str | None = None)
 
     Flat where there is no other family.
     """
-    hourly = [
-        rhythm_at(curve, 0.0, 1.0, HOURS_PER_WEEK)
-        for family, curve in curves.items()
-        if "@" not in family and family != GENERAL and family != (without or "").split("@")[0]
-    ]
+    hourly = [rhythm_at(curves[family], 0.0, 1.0, HOURS_PER_WEEK) for family in other_families(curves, without)]
     return np.mean(hourly, 0) if hourly else np.ones(HOURS_PER_WEEK)
 
 
-def choose_rhythm(rhythms: Mapping[str, Sequence[float]], family: str) -> Sequence[float]:
-    """The curve stored for a family, or the one over all families, or a flat one where none is stored."""
-    return rhythms.get(family) or rhythms.get(GENERAL) or (1.0,)
+def other_families(curves: Mapping[str, np.ndarray], without: str | None) -> list[str]:
+    """The families at their own step, without one of them."""
+    return [name for name in curves if "@" not in name and name not in (GENERAL, (without or "").split("@")[0])]
 
 
 def own_rhythm(
@@ -136,16 +159,32 @@ def own_rhythm(
     filled = np.where(known, earlier, 0.0)
     usual_before = rhythm_at(curve, start_hour - before * step_hours, step_hours, before)[:, None, None]
     level = filled.sum(0) / np.maximum((usual_before * known).sum(0), SMALLEST_RHYTHM)
+    at, worth = _same_time_before(before, start_hour, step_hours, steps)
+    weight = worth[..., None, None] * known[at]
+    total = (weight * filled[at]).sum(0) / np.where(level > 0, level, 1.0)
+    rhythm = (total + CURVE_WORTH * usual) / (weight.sum(0) + CURVE_WORTH)
+    return np.asarray(np.where(level > 0, np.maximum(rhythm, SMALLEST_RHYTHM), usual))
 
+
+def left_open(
+    earlier: Float[np.ndarray, "before y x"], start_hour: float, step_hours: float, steps: int
+) -> Float[np.ndarray, " step"]:
+    """How much of `own_rhythm` is the curve and not the cell's past, from 0 to 1: the mean over the cells."""
+    before = len(earlier)
+    if before < round(24 / step_hours):
+        return np.ones(steps)
+    at, worth = _same_time_before(before, start_hour, step_hours, steps)
+    weight = (worth[..., None, None] * np.isfinite(earlier)[at]).sum(0)
+    return np.asarray((CURVE_WORTH / (weight + CURVE_WORTH)).mean((1, 2)))
+
+
+def _same_time_before(before: int, start_hour: float, step_hours: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices into the time before a window of the same time on earlier days, (day, step), and what each is worth."""
+    day = round(24 / step_hours)
     days_ago = np.arange(1, (before + steps) // day + 1)[:, None]
     source = before + np.arange(steps) - days_ago * day  # (day, step)
     inside = (source >= 0) & (source < before)
     weekday = ((start_hour + step_hours * np.arange(steps)) // 24).astype(int)
     then = (weekday - days_ago) % 7
     kind = np.where((then >= 5) == (weekday % 7 >= 5), SAME_KIND, OTHER_KIND)
-    worth = np.where(then == weekday % 7, SAME_WEEKDAY, kind) * inside
-    at = np.clip(source, 0, before - 1)
-    weight = worth[..., None, None] * known[at]
-    total = (weight * filled[at]).sum(0) / np.where(level > 0, level, 1.0)
-    rhythm = (total + CURVE_WORTH * usual) / (weight.sum(0) + CURVE_WORTH)
-    return np.asarray(np.where(level > 0, np.maximum(rhythm, SMALLEST_RHYTHM), usual))
+    return np.clip(source, 0, before - 1), np.where(then == weekday % 7, SAME_WEEKDAY, kind) * inside

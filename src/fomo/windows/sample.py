@@ -15,18 +15,20 @@ from pydantic import Field
 from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
 from fomo.config import Config
 from fomo.windows.batch import Batch, CellState, collate, hours_since_monday
-from fomo.windows.rhythm import (
-    GENERAL,
-    LOOK_BACK_DAYS,
-    RhythmSums,
-    general_rhythm,
-    own_rhythm,
-    rhythm_at,
-    rhythm_sums,
-    steadied,
-    weekly_rhythm,
-)
+from fomo.windows.rhythm import GENERAL, LOOK_BACK_DAYS, RhythmSums, general_rhythm, rhythm_sums, weekly_rhythm
 from fomo.windows.scale import reference_of
+from fomo.windows.shapes import (
+    Pattern,
+    general_covariance,
+    pattern_of,
+    steadied_pattern,
+    usual_in_window,
+    week_covariance,
+)
+
+#: A family is parted into so many groups of cities, in so many ways. What is usual for a window comes from the other
+#: groups, and cities and cells are mixed within a group only: a window must not find its own cells in what is usual.
+GROUPS, PARTITIONS = 5, 3
 
 
 class AugmentConfig(Config):
@@ -55,8 +57,16 @@ class Series:
     step_hours: float
     cell_km: float
     scattered: bool  # layout 'list': cells are drawn at random, they have no neighbours
-    rhythm: np.ndarray  # of the other cities of the family, of other families where there is none
-    general: np.ndarray  # of other families
+    views: "tuple[View, ...]"  # for each partition of the family
+    general: Pattern  # of other families
+
+
+@dataclass(frozen=True)
+class View:
+    """A city's group in one partition of its family, and what is usual in the other groups."""
+
+    group: tuple[int, ...]  # indices into the training set
+    pattern: Pattern  # of all families but this where there is no other group
 
 
 def coarser(city: City, factor: int) -> City:
@@ -106,12 +116,16 @@ class TrainingSet:
         if not cities:
             raise CityError("there is no city to train on")
         self.augment = augment
-        rhythms = family_rhythms(cities, references)
-        self.series = [_series(city, references[city.attrs["family"]], rhythms) for city in cities]
-        self.rhythms = {name: tuple(np.round(curve, 4).tolist()) for name, curve in rhythms.curves.items()}
         self.families: dict[str, list[int]] = {}
-        for index, series in enumerate(self.series):
-            self.families.setdefault(series.family, []).append(index)
+        for index, city in enumerate(cities):
+            self.families.setdefault(str(city.attrs["family"]), []).append(index)
+        patterns = family_patterns(cities, references)
+        views = _views(cities, references, self.families, patterns)
+        self.series = [
+            _series(city, references[city.attrs["family"]], views[index], patterns) for index, city in enumerate(cities)
+        ]
+        self.rhythms = {name: tuple(np.round(pattern.curve, 4).tolist()) for name, pattern in patterns.patterns.items()}
+        self.shapes = {name: pattern.stored for name, pattern in patterns.patterns.items()}
         self.frequency = self._frequency(dict(family_weights or {}))
 
     def _frequency(self, family_weights: Mapping[str, float]) -> np.ndarray:
@@ -141,8 +155,9 @@ class TrainingSet:
     ) -> dict[str, np.ndarray | float]:
         steps, height, width = shape
         start = self._start(series, steps, random)
+        view = series.views[random.integers(len(series.views))]
         if random.random() < self.augment.shuffle and not series.scattered:
-            series = self._shuffled(series, start, steps, height * width, random)
+            series = self._shuffled(series, view.group, start, steps, height * width, random)
         cells = self._cells(series, height, width, random)
         week_steps = round(7 * 24 / series.step_hours)
         traffic = cells(series.traffic[start : start + steps] / series.reference)
@@ -156,7 +171,7 @@ class TrainingSet:
             week = cells(series.traffic[start - week_steps : start - week_steps + steps] / series.reference)
 
         if random.random() < self.augment.mix and not series.scattered:
-            other = self.series[random.choice(self.families[series.family])]
+            other = self.series[random.choice(view.group)]
             if other.traffic.shape[0] >= start + steps and _same_hours(other, series):
                 part, turn = random.uniform(0.0, 0.6), self._cells(other, height, width, random)
                 added = turn(other.traffic[start : start + steps] / other.reference)
@@ -176,11 +191,7 @@ class TrainingSet:
 
         share = np.asarray(traffic * factor, np.float32)
         start_hour = (series.start_hour + start * series.step_hours) % 168
-        curve = series.general if random.random() < self.augment.forget_rhythm else series.rhythm
-        if earlier is None:
-            usual = np.broadcast_to(rhythm_at(curve, start_hour, series.step_hours, steps)[:, None, None], shape)
-        else:
-            usual = own_rhythm(earlier, curve, start_hour, series.step_hours, steps)
+        pattern = series.general if random.random() < self.augment.forget_rhythm else view.pattern
         state = np.full(shape, int(CellState.MISSING), np.int8)
         state[np.isfinite(share)] = CellState.OBSERVED
         state[np.broadcast_to(~covered, shape)] = CellState.PADDING
@@ -191,14 +202,16 @@ class TrainingSet:
             "start_hour": start_hour,
             "step_hours": series.step_hours,
             "cell_km": series.cell_km,
-            "rhythm": usual,
+            **usual_in_window(pattern, earlier, start_hour, series.step_hours, shape),
         }
 
-    def _shuffled(self, series: Series, start: int, steps: int, cells: int, random: np.random.Generator) -> Series:
-        """A made region: cells from anywhere in the family, over the same hours (and all that came before)."""
+    def _shuffled(
+        self, series: Series, group: Sequence[int], start: int, steps: int, cells: int, random: np.random.Generator
+    ) -> Series:
+        """A made region: cells from anywhere in the group, over the same hours (and all that came before)."""
         pool = [
             other
-            for other in (self.series[i] for i in self.families[series.family])
+            for other in (self.series[i] for i in group)
             if other.traffic.shape[0] >= start + steps and _same_hours(other, series)
         ]
         end = start + steps
@@ -262,38 +275,46 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class FamilyRhythms:
-    """Curves to be stored with the weights, and the sums that they are made of."""
+class FamilyPatterns:
+    """Patterns to be stored with the weights, and what they are made of."""
 
-    curves: dict[str, np.ndarray]  # family -> curve, and GENERAL
+    patterns: dict[str, Pattern]  # family -> pattern, and GENERAL
     raw: dict[str, np.ndarray]  # family -> curve of its cities alone
+    spread: dict[str, np.ndarray]  # family -> covariance of its cities alone
     sums: dict[tuple[str, int], RhythmSums]  # family, slots of the week -> sums over its cities of that step
 
-    def general(self, without: str) -> np.ndarray:
-        """The curve over all families but one."""
-        return general_rhythm(self.raw, without)
+    def general(self, without: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Curve and covariance over all families but one, by hour."""
+        curve = general_rhythm(self.raw, without)
+        return curve, general_covariance(self.raw, self.spread, curve, without)
 
-    def without(self, family: str, own: RhythmSums) -> np.ndarray:
-        """The curve of a family without one of its cities; that of the other families where nothing is left."""
-        others, general = self.sums[family, own.slots] - own, self.general(family)
-        curve = weekly_rhythm(others)
-        return general if curve is None else steadied(curve, others.cells, general)
+    def without(self, family: str, some: RhythmSums, general: tuple[np.ndarray, np.ndarray]) -> Pattern:
+        """The pattern of a family without some of its cities; the general one where nothing is left."""
+        others = self.sums[family, some.slots] - some
+        curve = weekly_rhythm(others) if others.cells else None
+        if curve is None:
+            return pattern_of(*general)
+        return steadied_pattern(curve, week_covariance(others), others.cells, *general)
 
 
-def family_rhythms(cities: Sequence[City], references: Mapping[str, float]) -> FamilyRhythms:
-    """The rhythm of every family from its training parts, and the one over all families."""
+def family_patterns(cities: Sequence[City], references: Mapping[str, float]) -> FamilyPatterns:
+    """The pattern of every family from its training parts, and the one over all families."""
     sums: dict[tuple[str, int], RhythmSums] = {}
     for city in cities:
         own = _city_sums(city, references[city.attrs["family"]])
         key = city.attrs["family"], own.slots
         sums[key] = sums[key] + own if key in sums else own
-    raw, cells = {}, {}
+    raw, spread, cells = {}, {}, {}
     for family, slots in sorted(sums):  # where a family has several steps, the finest is kept
         curve = weekly_rhythm(sums[family, slots])
         if curve is not None:
             raw[family], cells[family] = curve, sums[family, slots].cells
-    curves = {family: steadied(curve, cells[family], general_rhythm(raw, family)) for family, curve in raw.items()}
-    return FamilyRhythms({**curves, GENERAL: general_rhythm(raw)}, raw, sums)
+            spread[family] = week_covariance(sums[family, slots])
+    found = FamilyPatterns({}, raw, spread, sums)
+    for family, curve in raw.items():
+        found.patterns[family] = steadied_pattern(curve, spread[family], cells[family], *found.general(family))
+    found.patterns[GENERAL] = pattern_of(*found.general())
+    return found
 
 
 def _city_sums(city: City, reference: float) -> RhythmSums:
@@ -301,9 +322,32 @@ def _city_sums(city: City, reference: float) -> RhythmSums:
     return rhythm_sums(city["traffic"].values / reference, start, city.attrs["step_minutes"] / 60)
 
 
-def _series(city: City, reference: float, rhythms: FamilyRhythms) -> Series:
-    family = city.attrs["family"]
-    others = rhythms.without(family, _city_sums(city, reference))  # a window must not find itself in its rhythm
+def _views(
+    cities: Sequence[City],
+    references: Mapping[str, float],
+    families: Mapping[str, Sequence[int]],
+    patterns: FamilyPatterns,
+) -> list[tuple[View, ...]]:
+    """For every city its group and pattern in each partition of its family; few cities are groups of one, once."""
+    views: list[list[View]] = [[] for _ in cities]
+    random = np.random.default_rng(0)
+    for family, members in families.items():
+        general = patterns.general(family)
+        for _ in range(PARTITIONS if len(members) > GROUPS else 1):
+            for part in np.array_split(random.permutation(members), min(GROUPS, len(members))):
+                group = tuple(int(index) for index in part)
+                by_slots: dict[int, RhythmSums] = {}
+                for index in group:
+                    own = _city_sums(cities[index], references[family])
+                    by_slots[own.slots] = by_slots[own.slots] + own if own.slots in by_slots else own
+                found = {slots: patterns.without(family, some, general) for slots, some in by_slots.items()}
+                for index in group:
+                    slots = round(7 * MINUTES_PER_DAY / cities[index].attrs["step_minutes"])
+                    views[index].append(View(group, found[slots]))
+    return [tuple(view) for view in views]
+
+
+def _series(city: City, reference: float, views: tuple[View, ...], patterns: FamilyPatterns) -> Series:
     return Series(
         name=city.attrs["name"],
         family=city.attrs["family"],
@@ -314,8 +358,8 @@ def _series(city: City, reference: float, rhythms: FamilyRhythms) -> Series:
         step_hours=city.attrs["step_minutes"] / 60,
         cell_km=city.attrs["cell_km"],
         scattered=city.attrs["layout"] == "list",
-        rhythm=others,
-        general=rhythms.general(family),
+        views=views,
+        general=pattern_of(*patterns.general(city.attrs["family"])),
     )
 
 

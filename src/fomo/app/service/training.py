@@ -28,6 +28,7 @@ from fomo.sources.archive import file_hash
 from fomo.training.data import training_set
 from fomo.training.loop import Report, Training, run
 from fomo.training.recipe import DataConfig, Recipe, load_recipe
+from fomo.windows.sample import TrainingSet
 
 RECIPE, DATA, METRICS, SNAPSHOT, WEIGHTS = "recipe.json", "data.json", "metrics.jsonl", "snapshot", "weights"
 
@@ -108,7 +109,7 @@ def train(
             "fomo": fomo.__version__,
             "torch": torch.__version__,
         }
-        checkpoint = describe(recipe, references, data.rhythms, trained_on, provenance)
+        checkpoint = describe(recipe, references, data, trained_on, provenance)
         weights = save_checkpoint(out / WEIGHTS, training.average, checkpoint, half)
     parameters = parameter_count(training.network)
     return TrainingResult(out, training.step, recipe.optimiser.steps, parameters, seconds, weights, stopped)
@@ -117,7 +118,7 @@ def train(
 def describe(
     recipe: Recipe,
     references: dict[str, float],
-    rhythms: dict[str, tuple[float, ...]],
+    data: TrainingSet,
     trained_on: tuple[str, ...],
     provenance: dict[str, Any],
 ) -> Checkpoint:
@@ -126,7 +127,8 @@ def describe(
     return Checkpoint(
         format_version=FORMAT_VERSION,
         references=references,
-        rhythms=rhythms,
+        rhythms=data.rhythms,
+        shapes=data.shapes,
         trained_on=trained_on,
         provenance=provenance,
         **both,

@@ -1,0 +1,134 @@
+"""How the weeks of cells differ from the rhythm: a few shapes, and what is left over.
+
+A cell's week is its level times (the rhythm + a sum of shapes, each with its own weight + noise). Homes, offices and
+stations have other weights; what a few hours show of them says how the rest of the day and the weekend will be. The
+shapes are the principal axes of the covariance between the slots of the week over the cells of a family (functional
+principal components: Ramsay & Silverman, Functional Data Analysis, chapter 8), scaled so that the weights are standard
+normal. The best estimate of the weights from what is observed is in `observation.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from fomo.windows.rhythm import (
+    GENERAL_WORTH,
+    HOURS_PER_WEEK,
+    LOOK_BACK_DAYS,
+    SMALLEST_RHYTHM,
+    RhythmSums,
+    left_open,
+    mean_over_steps,
+    other_families,
+    own_rhythm,
+    rhythm_at,
+)
+
+#: Shapes that are kept: more do not help (journal, 2026-11-24).
+SHAPES = 12
+#: Noise of a single value beside the shapes: a share of the variance between cells, and of the rhythm's square.
+NOISE_OF_VARIANCE, NOISE_OF_RHYTHM = 0.3, 0.02
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What is usual in a week: the rhythm, and how cells differ from it."""
+
+    curve: Float[np.ndarray, " slot"]  # mean 1
+    shapes: Float[np.ndarray, "shape slot"]  # a cell has them times standard normal weights
+    noise: Float[np.ndarray, " slot"]  # variance of a value beside them
+
+    @property
+    def stored(self) -> Float[np.ndarray, "row slot"]:
+        """Noise and shapes as one array, the noise first: what lies beside the weights."""
+        return np.concatenate([self.noise[None], self.shapes]).astype(np.float32)
+
+
+def pattern_of(curve: Float[np.ndarray, " slot"], covariance: Float[np.ndarray, "slot slot"]) -> Pattern:
+    """The principal shapes of a covariance; what they leave of its diagonal is noise."""
+    size, axes = np.linalg.eigh(covariance)
+    order = np.argsort(size)[::-1][:SHAPES]
+    shapes = np.zeros((SHAPES, len(curve)))
+    shapes[: len(order)] = (axes[:, order] * np.sqrt(np.maximum(size[order], 0.0))).T
+    variance = np.diag(covariance)
+    left = np.maximum(variance - (shapes**2).sum(0), 0.0)
+    return Pattern(curve, shapes, left + NOISE_OF_VARIANCE * np.maximum(variance, 0) + NOISE_OF_RHYTHM * curve**2)
+
+
+def flat_pattern(curve: Float[np.ndarray, " slot"]) -> Pattern:
+    """Cells that do not differ from a curve."""
+    return pattern_of(curve, np.zeros((len(curve), len(curve))))
+
+
+def week_covariance(sums: RhythmSums) -> Float[np.ndarray, "slot slot"]:
+    """Covariance of the cells' weeks between the slots, busy cells counting more; zero where there are none."""
+    if sums.weight <= 1e-9:
+        return np.zeros_like(sums.second)
+    mean = sums.first / sums.weight
+    return np.asarray(sums.second / sums.weight - np.outer(mean, mean))
+
+
+def general_covariance(
+    curves: Mapping[str, np.ndarray], covariances: Mapping[str, np.ndarray], general: np.ndarray, without: str | None
+) -> Float[np.ndarray, "hour hour"]:
+    """Covariance over the cells of all families but one, each family counting the same, by hour.
+
+    That within the families, and that of their curves around the general one.
+    """
+    total = np.zeros((HOURS_PER_WEEK, HOURS_PER_WEEK))
+    families = other_families(curves, without)
+    for family in families:
+        away = rhythm_at(curves[family], 0.0, 1.0, HOURS_PER_WEEK) - general
+        total += resampled(covariances[family], HOURS_PER_WEEK) + np.outer(away, away)
+    return total / max(len(families), 1)
+
+
+def resampled(covariance: Float[np.ndarray, "slot slot"], slots: int) -> Float[np.ndarray, "other other"]:
+    """The covariance of the means over other slots of the week."""
+    average = mean_over_steps(np.eye(len(covariance)), 0.0, HOURS_PER_WEEK / slots, slots)  # slot other
+    return np.asarray(average.T @ covariance @ average)
+
+
+def steadied_pattern(
+    curve: np.ndarray, covariance: np.ndarray, cells: int, general: np.ndarray, general_spread: np.ndarray
+) -> Pattern:
+    """A family's pattern drawn towards that of all families, the more the fewer cells it comes from.
+
+    The covariance is that of the two together, as if the general one were `GENERAL_WORTH` cells more.
+    """
+    slots = len(curve)
+    usual = rhythm_at(general, 0.0, HOURS_PER_WEEK / slots, slots)
+    own = cells / (cells + GENERAL_WORTH)
+    away = curve - usual
+    both = own * covariance + (1 - own) * resampled(general_spread, slots) + own * (1 - own) * np.outer(away, away)
+    return pattern_of(own * curve + (1 - own) * usual, both)
+
+
+def usual_in_window(
+    pattern: Pattern,
+    earlier: Float[np.ndarray, "before y x"] | None,
+    start_hour: float,
+    step_hours: float,
+    size: tuple[int, int, int],
+) -> dict[str, np.ndarray]:
+    """`rhythm` (time, y, x), `shapes` (shape, time) and `noise` (time,) of a window of `size` (time, y, x).
+
+    Where `earlier`, the traffic just before the window, is known, every cell has its own rhythm, and the shapes are as
+    much smaller as its past has answered for.
+    """
+    steps = size[0]
+    shapes = mean_over_steps(pattern.shapes, start_hour, step_hours, steps)
+    noise = np.maximum(mean_over_steps(pattern.noise, start_hour, step_hours, steps), SMALLEST_RHYTHM**2 / 10)
+    if earlier is None:
+        usual = rhythm_at(pattern.curve, start_hour, step_hours, steps)[:, None, None]
+        return {"rhythm": np.broadcast_to(usual, size), "shapes": shapes, "noise": noise}
+    earlier = earlier[-LOOK_BACK_DAYS * round(24 / step_hours) :]
+    return {
+        "rhythm": own_rhythm(earlier, pattern.curve, start_hour, step_hours, steps),
+        "shapes": shapes * np.sqrt(left_open(earlier, start_hour, step_hours, steps)),
+        "noise": noise,
+    }
