@@ -2,8 +2,8 @@
 
     python benchmarks/shapes.py --data DIR
 
-Each of folds 1-4 of the uomo_* regions is left out once; patterns come from the other three and from the recipe's
-other cities. Fold 0 is neither learned from nor scored. RMSE on [0, 1], geometric mean over the folds: results/shapes.md.
+Each of folds 1-4 of the uomo_* regions is left out once; patterns come from the other three and the other cities of
+the recipe. Fold 0 is neither learned from nor scored. RMSE on [0, 1], geometric mean over the folds: results/shapes.md
 """
 
 from __future__ import annotations
