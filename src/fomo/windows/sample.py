@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -29,6 +30,9 @@ from fomo.windows.shapes import (
 #: A family is parted into so many groups of cities, in so many ways. What is usual for a window comes from the other
 #: groups, and cities and cells are mixed within a group only: a window must not find its own cells in what is usual.
 GROUPS, PARTITIONS = 5, 3
+
+
+Key = TypeVar("Key")
 
 
 class AugmentConfig(Config):
@@ -120,10 +124,14 @@ class TrainingSet:
         for index, city in enumerate(cities):
             self.families.setdefault(str(city.attrs["family"]), []).append(index)
         patterns = family_patterns(cities, references)
-        views = _views(cities, references, self.families, patterns)
-        self.series = [
-            _series(city, references[city.attrs["family"]], views[index], patterns) for index, city in enumerate(cities)
-        ]
+        series: dict[int, Series] = {}
+        random = np.random.default_rng(0)
+        for family, members in self.families.items():
+            reference, general = references[family], patterns.general(family)
+            views = _views({index: cities[index] for index in members}, reference, patterns, general, random)
+            elsewhere = pattern_of(*general)
+            series |= {index: _series(cities[index], reference, views[index], elsewhere) for index in members}
+        self.series = [series[index] for index in range(len(cities))]
         self.rhythms = {name: tuple(np.round(pattern.curve, 4).tolist()) for name, pattern in patterns.patterns.items()}
         self.shapes = {name: pattern.stored for name, pattern in patterns.patterns.items()}
         self.frequency = self._frequency(dict(family_weights or {}))
@@ -302,8 +310,7 @@ def family_patterns(cities: Sequence[City], references: Mapping[str, float]) -> 
     sums: dict[tuple[str, int], RhythmSums] = {}
     for city in cities:
         own = _city_sums(city, references[city.attrs["family"]])
-        key = city.attrs["family"], own.slots
-        sums[key] = sums[key] + own if key in sums else own
+        _add(sums, (str(city.attrs["family"]), own.slots), own)
     raw, spread, cells = {}, {}, {}
     for family, slots in sorted(sums):  # where a family has several steps, the finest is kept
         curve = weekly_rhythm(sums[family, slots])
@@ -322,32 +329,35 @@ def _city_sums(city: City, reference: float) -> RhythmSums:
     return rhythm_sums(city["traffic"].values / reference, start, city.attrs["step_minutes"] / 60)
 
 
+def _add(sums: dict[Key, RhythmSums], key: Key, own: RhythmSums) -> None:
+    """Add to what is there under a key."""
+    sums[key] = sums[key] + own if key in sums else own
+
+
 def _views(
-    cities: Sequence[City],
-    references: Mapping[str, float],
-    families: Mapping[str, Sequence[int]],
+    cities: Mapping[int, City],
+    reference: float,
     patterns: FamilyPatterns,
-) -> list[tuple[View, ...]]:
-    """For every city its group and pattern in each partition of its family; few cities are groups of one, once."""
-    views: list[list[View]] = [[] for _ in cities]
-    random = np.random.default_rng(0)
-    for family, members in families.items():
-        general = patterns.general(family)
-        for _ in range(PARTITIONS if len(members) > GROUPS else 1):
-            for part in np.array_split(random.permutation(members), min(GROUPS, len(members))):
-                group = tuple(int(index) for index in part)
-                by_slots: dict[int, RhythmSums] = {}
-                for index in group:
-                    own = _city_sums(cities[index], references[family])
-                    by_slots[own.slots] = by_slots[own.slots] + own if own.slots in by_slots else own
-                found = {slots: patterns.without(family, some, general) for slots, some in by_slots.items()}
-                for index in group:
-                    slots = round(7 * MINUTES_PER_DAY / cities[index].attrs["step_minutes"])
-                    views[index].append(View(group, found[slots]))
-    return [tuple(view) for view in views]
+    general: tuple[np.ndarray, np.ndarray],
+    random: np.random.Generator,
+) -> dict[int, tuple[View, ...]]:
+    """Group and pattern of every city of a family in each of its partitions; few cities are groups of one, once."""
+    own = {index: _city_sums(city, reference) for index, city in cities.items()}
+    family = next(iter(cities.values())).attrs["family"]
+    views: dict[int, tuple[View, ...]] = {index: () for index in cities}
+    for _ in range(PARTITIONS if len(cities) > GROUPS else 1):
+        for part in np.array_split(random.permutation(list(cities)), min(GROUPS, len(cities))):
+            group = tuple(int(index) for index in part)
+            by_slots: dict[int, RhythmSums] = {}
+            for index in group:
+                _add(by_slots, own[index].slots, own[index])
+            found = {slots: patterns.without(family, some, general) for slots, some in by_slots.items()}
+            for index in group:
+                views[index] += (View(group, found[own[index].slots]),)
+    return views
 
 
-def _series(city: City, reference: float, views: tuple[View, ...], patterns: FamilyPatterns) -> Series:
+def _series(city: City, reference: float, views: tuple[View, ...], general: Pattern) -> Series:
     return Series(
         name=city.attrs["name"],
         family=city.attrs["family"],
@@ -359,7 +369,7 @@ def _series(city: City, reference: float, views: tuple[View, ...], patterns: Fam
         cell_km=city.attrs["cell_km"],
         scattered=city.attrs["layout"] == "list",
         views=views,
-        general=pattern_of(*patterns.general(city.attrs["family"])),
+        general=general,
     )
 
 
