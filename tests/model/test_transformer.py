@@ -211,13 +211,13 @@ def test_the_noise_level_matters_and_may_differ_by_window(random_batch, small_ne
     assert not torch.allclose(each[1], said(network, batch, noised)["denoised"][1])
 
 
-def test_at_birth_the_network_says_what_the_shapes_say_and_no_noise(random_batch):
+def test_at_birth_the_network_says_what_the_regression_says_and_no_noise(random_batch):
     """Zero heads but for the weight of one guess; F is 0."""
     torch.manual_seed(0)
     network = MaskedDiffusionTransformer(ModelConfig(width=32, encoder_layers=1, denoiser_layers=1, heads=2)).eval()
     batch = random_batch()
     found = said(network, batch, noise_for(batch))
-    assert torch.equal(found["mean"], observe(batch).known[:, GUESSES.index("shaped")])
+    assert torch.equal(found["mean"], observe(batch).known[:, GUESSES.index("carried")])
     assert (found["denoised"] == 0).all()
 
 

@@ -15,7 +15,7 @@ from fomo.training import loop
 from fomo.training.loop import level_weight, losses, window_balance
 from fomo.training.recipe import LossConfig
 from fomo.windows.batch import Batch, CellState
-from fomo.windows.observation import observe
+from fomo.windows.observation import GUESSES, observe
 
 BOTH = pytest.mark.parametrize("process", ["residual", "paper"])
 
@@ -32,7 +32,8 @@ def losses_and_gradients(
     random = torch.Generator().manual_seed(4)
     noise, uniform = torch.randn(batch.share.shape, generator=random), torch.rand(len(batch.share), generator=random)
     network.train().zero_grad()
-    found = losses(network, PROCESSES[process](), config or LossConfig(), batch, noise, uniform)
+    sign = torch.tensor([1.0, -1.0, 1.0])
+    found = losses(network, PROCESSES[process](), config or LossConfig(), batch, noise, uniform, sign)
     found.total.backward()
     gradients = {name: w.grad.clone() for name, w in network.named_parameters() if w.grad is not None}
     return {name: value.detach() for name, value in vars(found).items()} | gradients
@@ -61,7 +62,8 @@ def test_the_gradient_of_never_measured_cells_is_zero_and_that_of_hidden_ones_is
     monkeypatch.setattr(loop, "observe", lambda b: observe(replace(b, share=b.share.detach())))
     share = batch.share.clone().requires_grad_()
     noise, uniform = torch.randn(batch.share.shape), torch.rand(3)
-    found = losses(small_network(), PROCESSES[process](), LossConfig(), replace(batch, share=share), noise, uniform)
+    batch_here = replace(batch, share=share)
+    found = losses(small_network(), PROCESSES[process](), LossConfig(), batch_here, noise, uniform, torch.ones(3))
     found.total.backward()
     assert (share.grad[~batch.hidden] == 0).all()
     assert (share.grad[batch.hidden] != 0).all()
@@ -158,3 +160,23 @@ def test_the_denoiser_learns_from_its_share_of_the_batch_and_the_encoder_from_al
     # the level weights know no hidden value, so the denoiser's loss stays
     assert torch.equal(first["denoising"], other["denoising"])
     assert not torch.equal(first["mean"], other["mean"])
+
+
+def test_a_negative_sign_is_the_truth_on_the_other_side_of_the_mean(batch, small_network):
+    network, process, config = small_network().eval(), PROCESSES["residual"](), LossConfig()
+    noise, uniform = torch.randn(batch.share.shape), torch.rand(3)
+    observation = observe(batch)
+    with torch.no_grad():
+        for parameter in network.head.last.parameters():
+            parameter.zero_()
+        network.head.last.bias[2 + GUESSES.index("carried")] = 1.0  # a mean that is not negative
+        mean = (network.encode(batch, observation).mean + 1) * observation.unit[:, None]
+        batch = replace(batch, share=torch.where(batch.hidden, mean * torch.rand(mean.shape), batch.share))
+        other = replace(batch, share=torch.where(batch.hidden, 2 * mean - batch.share, batch.share))
+        found = losses(network, process, config, batch, noise, uniform, -torch.ones(3))
+        expected = losses(network, process, config, other, noise, uniform, torch.ones(3))
+        plain = losses(network, process, config, batch, noise, uniform, torch.ones(3))
+    torch.testing.assert_close(found.denoising, expected.denoising, rtol=1e-4, atol=1e-6)
+    assert abs(float(found.denoising - plain.denoising)) > 1e-4
+    torch.testing.assert_close(found.mean, plain.mean)  # heads learn the truth as it is
+    torch.testing.assert_close(found.scale, plain.scale)

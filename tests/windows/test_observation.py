@@ -9,6 +9,8 @@ import torch
 
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import (
+    CARRIED_HOURS,
+    CARRIED_NOISE,
     GUESSES,
     LARGEST_MOVE,
     LARGEST_RELATIVE,
@@ -281,7 +283,7 @@ def test_a_window_with_nothing_observed_knows_nothing_but_last_week(batch):
     assert (seen.relative == 0).all()
     assert (seen.compressed == 0).all()
     known = {name for at, name in enumerate(GUESSES) if seen.is_known[:, at].any()}
-    assert known == {"rhythm", "week", "shaped"}  # the rhythm of a window without a level is nothing
+    assert known == {"rhythm", "week", "shaped", "carried"}  # the rhythm of a window without a level is nothing
     assert torch.isfinite(seen.known).all()
 
 
@@ -374,3 +376,36 @@ def test_the_recent_past_lifts_the_fitted_week_by_a_loop(batch):
             max=LARGEST_RELATIVE * float(seen.unit[row, y, x])
         )
         torch.testing.assert_close(recent[row, :, y, x], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_what_lasts_of_the_residuals_is_the_conditional_mean_of_an_ornstein_uhlenbeck_process(batch):
+    """By the dense covariance, in double precision; the code eliminates along three diagonals."""
+    seen = observe(batch)
+    fitted, carried = (guess(seen, name, batch)[0].double().numpy() for name in ("shaped", "carried"))
+    compared = 0
+    for row, y, x in cells(batch):
+        values, unit = seen_steps(batch, row, y, x), float(seen.unit[row, y, x])
+        here = fitted[row, :, y, x]
+        if here.min() <= 0 or here.max() > 7.9 * unit:
+            continue  # what was cut is not what was fitted
+        at, hours = sorted(values), float(batch.step_hours[row])
+        gap = abs(np.subtract.outer(np.arange(30), np.arange(30))) * hours
+        covariance = np.exp(-gap / CARRIED_HOURS)
+        noisy = covariance[np.ix_(at, at)] + np.eye(len(at)) * CARRIED_NOISE / hours
+        lasting = covariance[:, at] @ np.linalg.solve(noisy, np.array([values[t] - here[t] for t in at]))
+        expected = np.clip(here + lasting, 0, LARGEST_RELATIVE * unit)
+        np.testing.assert_allclose(carried[row, :, y, x], expected, rtol=1e-3, atol=1e-5)
+        compared += abs(carried[row, :, y, x] - here).max() > 1e-3
+    assert compared > 3
+
+
+def test_the_misfit_is_what_the_fitted_week_leaves_in_units_of_the_cell_by_a_loop(batch):
+    seen = observe(batch)
+    fitted, _ = guess(seen, "shaped", batch)
+    for row, y, x in cells(batch):
+        values, unit = seen_steps(batch, row, y, x), float(seen.unit[row, y, x])
+        if float(fitted[row, :, y, x].max()) > 7.9 * unit:
+            continue
+        left = [values[t] - float(fitted[row, t, y, x]) for t in values]
+        expected = np.sqrt(np.mean(np.square(left))) / unit if values else 0.0
+        assert float(seen.misfit[row, y, x]) == pytest.approx(min(expected, LARGEST_RELATIVE), rel=1e-3, abs=1e-5)

@@ -9,6 +9,7 @@ from fomo.windows.rhythm import GENERAL, GENERAL_WORTH, rhythm_at, rhythm_sums
 from fomo.windows.shapes import (
     NOISE_OF_RHYTHM,
     NOISE_OF_VARIANCE,
+    NOISE_POWER,
     SHAPES,
     flat_pattern,
     general_covariance,
@@ -107,6 +108,28 @@ def test_the_general_covariance_holds_how_families_differ_and_leaves_one_out():
     np.testing.assert_allclose(general_covariance(curves, spreads, np.ones(168), None), expected, atol=1e-12)
     np.testing.assert_allclose(general_covariance(curves, spreads, RHYTHM, "b"), AXES.T @ AXES, atol=1e-12)
     assert not general_covariance({"a": RHYTHM}, spreads, RHYTHM, "a").any()
+
+
+@pytest.mark.parametrize("per_hour", [2, 4])
+def test_covariances_are_smoothed_over_an_hour_by_a_loop(per_hour):
+    share = np.random.default_rng(0).uniform(0.5, 1.0, (168 * per_hour, 1, 20))
+    found = week_covariance(rhythm_sums(share, 0.0, 1 / per_hour))
+    weeks = share[:, 0] / share[:, 0].mean(0)
+    rough = np.cov(weeks, aweights=share[:, 0].mean(0), ddof=0)
+    for one, other in ((0, 0), (5, 90), (168 * per_hour - 1, 2)):
+        total = sum(
+            (1 - abs(i) / per_hour) * (1 - abs(j) / per_hour) * rough[(one + i) % len(rough), (other + j) % len(rough)]
+            for i in range(1 - per_hour, per_hour)
+            for j in range(1 - per_hour, per_hour)
+        )
+        assert found[one, other] == pytest.approx(total / per_hour**2, rel=1e-9)
+
+
+def test_a_value_of_a_short_step_has_more_noise():
+    pattern = pattern_of(RHYTHM, AXES.T @ AXES)
+    hour, quarter = (usual_in_window(pattern, None, 30.0, step, (1, 1, 1))["noise"] for step in (1.0, 0.25))
+    np.testing.assert_allclose(quarter, hour * 0.25**NOISE_POWER)
+    assert quarter > hour
 
 
 def test_a_window_has_the_shapes_of_its_hours_smaller_where_the_past_is_known():

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from fomo.city import City, CityError, validate
 from fomo.config import Config
+from fomo.diffusion.members import members_of, mirrored_pairs
 from fomo.diffusion.process import PROCESSES, PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, ddpm, heun, multistep
 from fomo.forecast import Forecast, make_forecast
@@ -206,8 +207,12 @@ class FoMo:
         clean = self._draw(denoise, start, seed)
         if not self.process.standardise:
             return ((clean + 1) / 2).clamp(min=0)
-        relative = mean[:, None] + self.checkpoint.temperature * log_scale.exp()[:, None] * clean
-        share = ((relative + 1) * observation.unit[:, None, None]).clamp(min=0)
+        if self.sampling.antithetic:
+            clean = mirrored_pairs(clean)
+        unit = observation.unit[:, None]
+        share = members_of(
+            clean, ((mean + 1) * unit).clamp(min=0), self.checkpoint.temperature * log_scale.exp() * unit
+        )
         # A cell that was observed and never carried anything has no station: a trace of traffic there is nothing.
         silent = observation.unit_known & (observation.unit <= SMALLEST_UNIT)
         return torch.where(silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)

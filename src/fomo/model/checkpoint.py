@@ -25,7 +25,7 @@ from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.shapes import SHAPES, Pattern, flat_pattern
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 #: Name of a family's shapes among the tensors: this and the family.
 SHAPES_OF = "shapes of "

@@ -27,7 +27,7 @@ from fomo.windows.observation import GUESSES, Observation
 from fomo.windows.scale import compress
 
 #: Channels per cell that the encoder reads (see `_channels`), and numbers per cell that its head gives.
-CHANNELS = 8 + 2 * len(GUESSES)
+CHANNELS = 9 + 2 * len(GUESSES)
 HEADS = 2 + len(GUESSES)
 
 
@@ -108,7 +108,7 @@ class MaskedDiffusionTransformer(nn.Module):
         self.norm_observation = nn.LayerNorm(width)
         self.head = CellHead(width, cells, CHANNELS, config.head_context, config.head_width, HEADS)
         with torch.no_grad():  # training begins where the regression on shapes ends
-            self.head.last.bias[2 + GUESSES.index("shaped")] = 1.0
+            self.head.last.bias[2 + GUESSES.index("carried")] = 1.0
         self.embed_noised = nn.Linear(2 * cells, width)
         self.project_observation = nn.Linear(width, width)
         self.noise = NoiseEmbedding(width)
@@ -223,6 +223,7 @@ class MaskedDiffusionTransformer(nn.Module):
                         still(compress(observation.unit) - 1.0),
                         still(observation.unit_known),
                         still(observation.spread),
+                        still(observation.misfit),
                         batch.rhythm.log(),
                     ],
                     1,

@@ -51,8 +51,13 @@ def losses(
     batch: Batch,
     noise: Float[Tensor, "batch time y x"],
     uniform: Float[Tensor, " batch"],
+    sign: Float[Tensor, " batch"],
 ) -> Losses:
-    """All losses on the HIDDEN cells of a batch that still holds their values. Noise is injected."""
+    """All losses on the HIDDEN cells of a batch that still holds their values. Noise and signs are injected.
+
+    The denoiser learns residuals of either sign (`sign`, 1 or -1): their mean is the encoder's matter, and what a
+    denoiser learned of it by heart would move the members away from it.
+    """
     observation = observe(batch)
     share = config.denoised_share if process.standardise else 1.0  # the paper's process has no other loss
     denoised = slice(0, math.ceil(share * len(batch.share)))
@@ -62,6 +67,7 @@ def losses(
     zero = condition.mean.sum() * 0.0
     if process.standardise:
         clean = standardised(truth, condition.mean, condition.log_scale) * batch.hidden
+        clean = clean * sign[:, None, None, None]
         balanced = weight * window_balance(condition.log_scale, weight, config.balance)
         heads = head_losses(truth, condition.mean, condition.log_scale, balanced)
     else:
@@ -153,13 +159,14 @@ class Training:
         batch = batch.hide(masks).to(self.device)
         noise = torch.randn(batch.share.shape, device=self.device)
         uniform = torch.rand(size, device=self.device)
+        sign = 1.0 - 2.0 * torch.randint(2, (size,), device=self.device)
 
         rate = learning_rate(config, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
-            found = self.losses(self.network, self.process, self.recipe.loss, batch, noise, uniform)
+            found = self.losses(self.network, self.process, self.recipe.loss, batch, noise, uniform, sign)
         self.optimiser.zero_grad(set_to_none=True)
         found.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)

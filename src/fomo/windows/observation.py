@@ -23,6 +23,8 @@ from fomo.windows.scale import compress
 SMALLEST_UNIT = 0.002
 #: Hours over which the recent past is remembered.
 RECENT_HOURS, TREND_HOURS = 1.5, 6.0
+#: What is left of a cell's week beside its shapes stays for about so long; the noise of a value is so many hours of it.
+CARRIED_HOURS, CARRIED_NOISE = 1.0, 0.25
 #: Relative values above this are cut: one spike must not rule a window.
 LARGEST_RELATIVE = 8.0
 
@@ -36,6 +38,7 @@ class Observation:
     relative: Float[Tensor, "batch time y x"]  # observed values
     compressed: Float[Tensor, "batch time y x"]  # observed values as log(1 + GAIN share) minus their cell's mean
     spread: Float[Tensor, "batch y x"]  # standard deviation of `compressed`
+    misfit: Float[Tensor, "batch y x"]  # root mean square of what the fitted week leaves, in units of the cell
     known: Float[Tensor, "batch guess time y x"]  # the guesses below, relative
     is_known: Bool[Tensor, "batch guess time y x"]
 
@@ -54,6 +57,7 @@ GUESSES = (
     "week",
     "shaped",
     "shaped_recent",
+    "carried",
     "around",
 )
 #: Variance of a cell's level around what the rhythm alone says of it, in the fit of the shapes; a fit moves the level
@@ -76,12 +80,14 @@ def observe(batch: Batch) -> Observation:
     logs = compress(batch.share) * seen
     compressed = (logs - (logs.sum(1) / count.clamp(min=1))[:, None]) * seen
     known, is_known = _guesses(batch, share, seen, level, fitted)
+    misfit = ((share - fitted.share) * seen).square().sum(1) / count.clamp(min=1)
     return Observation(
         unit=unit,
         unit_known=unit_known,
         relative=((share / unit[:, None]).clamp(max=LARGEST_RELATIVE) - 1) * seen,
         compressed=compressed,
         spread=(compressed.square().sum(1) / count.clamp(min=1)).sqrt(),
+        misfit=(misfit.sqrt() / unit).clamp(max=LARGEST_RELATIVE),
         known=((known / unit[:, None, None]).clamp(max=LARGEST_RELATIVE) - 1) * is_known,
         is_known=is_known,
     )
@@ -101,7 +107,8 @@ def _guesses(
     cells together; `recent`: mean of the last hours; `rhythm`: the cell's level times the rhythm; `rhythm_recent`: the
     same with the level of the last hours; `daily_rhythm`: `daily` times how the rhythm of this step differs from that
     of the days averaged; `week`: one week before; `shaped`: the cell's week as its level and shapes were fitted;
-    `shaped_recent`: times how much the recent past lay above it; `around`: mean of the other cells at the same time.
+    `shaped_recent`: times how much the recent past lay above it; `carried`: plus what lasts of what it leaves over;
+    `around`: mean of the other cells at the same time.
     """
     days = _same_time_on_other_days(share, seen, batch.rhythm, batch.step_hours)
     recent_weight = _recency(seen, batch.step_hours, RECENT_HOURS)
@@ -133,6 +140,7 @@ def _guesses(
         batch.week,
         fitted.share,
         fitted.share * _ratio(fit_now, fit_then)[:, None],
+        (fitted.share + _lasting((share - fitted.share) * seen, seen, batch.step_hours)).clamp(min=0),
         others,
     ]
     is_known = [
@@ -147,6 +155,7 @@ def _guesses(
         batch.week_known,
         torch.ones_like(anything),
         anything,
+        torch.ones_like(anything),
         others_seen > 0,
     ]
     return torch.stack(known, 1), torch.stack(is_known, 1)
@@ -188,6 +197,35 @@ def _fit_shapes(
         level=torch.minimum(torch.maximum(fitted_level, level / LARGEST_MOVE), level * LARGEST_MOVE),
         share=(level[:, None] * batch.rhythm + scale[:, None] * moved).clamp(min=0),
     )
+
+
+def _lasting(
+    left: Float[Tensor, "batch time y x"], seen: Float[Tensor, "batch time y x"], step_hours: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch time y x"]:
+    """What the residuals seen say of all steps: the conditional mean of an Ornstein-Uhlenbeck process under noise.
+
+    Correlation exp(-hours / CARRIED_HOURS), noise of CARRIED_NOISE / hours of a step relative to its variance. The
+    precision of such a process has three diagonals (Rue & Held, Gaussian Markov Random Fields, 1.1), so elimination
+    down and substitution up (Thomas) solve it in O(time).
+    """
+    steps = left.shape[1]
+    hours = step_hours[:, None, None]
+    keep = torch.exp(-hours / CARRIED_HOURS)
+    change = 1 - keep.square()
+    trust = seen * (hours / CARRIED_NOISE)[:, None]
+    diagonal = trust + ((1 + keep.square()) / change)[:, None]
+    diagonal[:, 0] -= keep.square() / change
+    diagonal[:, -1] -= keep.square() / change
+    beside = -keep / change
+    target = trust * left
+    ratios, values = [beside / diagonal[:, 0]], [target[:, 0] / diagonal[:, 0]]
+    for step in range(1, steps):
+        pivot = diagonal[:, step] - beside * ratios[-1]
+        values.append((target[:, step] - beside * values[-1]) / pivot)
+        ratios.append(beside / pivot)
+    for step in range(steps - 2, -1, -1):
+        values[step] = values[step] - ratios[step] * values[step + 1]
+    return torch.stack(values, 1)
 
 
 def _ratio(above: Float[Tensor, "*axes"], below: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

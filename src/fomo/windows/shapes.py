@@ -32,6 +32,11 @@ from fomo.windows.rhythm import (
 SHAPES = 12
 #: Noise of a single value beside the shapes: a share of the variance between cells, and of the rhythm's square.
 NOISE_OF_VARIANCE, NOISE_OF_RHYTHM = 0.3, 0.02
+#: The noise of neighbouring steps is not independent, so each counts for less the shorter the steps: the variance is
+#: that at one hour times the step in hours to this power.
+NOISE_POWER = -0.5
+#: A covariance is smoothed over so many hours; one of hourly slots or longer ones stays as it is.
+SMOOTH_HOURS = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,20 @@ def flat_pattern(curve: Float[np.ndarray, " slot"]) -> Pattern:
 
 
 def week_covariance(sums: RhythmSums) -> Float[np.ndarray, "slot slot"]:
-    """Covariance of the cells' weeks between the slots, busy cells counting more; zero where there are none."""
+    """Covariance of the cells' weeks between the slots, busy cells counting more; zero where there are none.
+
+    Smoothed, with weights that fall to zero SMOOTH_HOURS away: what cells share does not change within minutes, and a
+    few dozen cells do not tell.
+    """
     if sums.weight <= 1e-9:
         return np.zeros_like(sums.second)
     mean = sums.first / sums.weight
-    return np.asarray(sums.second / sums.weight - np.outer(mean, mean))
+    covariance = sums.second / sums.weight - np.outer(mean, mean)
+    reach = max(1, round(SMOOTH_HOURS * sums.slots / HOURS_PER_WEEK))
+    fall = {lag: (1 - abs(lag) / reach) / reach for lag in range(1 - reach, reach)}
+    for axis in (0, 1):
+        covariance = np.sum([weight * np.roll(covariance, lag, axis) for lag, weight in fall.items()], 0)
+    return np.asarray(covariance)
 
 
 def general_covariance(
@@ -122,7 +136,8 @@ def usual_in_window(
     """
     steps = size[0]
     shapes = mean_over_steps(pattern.shapes, start_hour, step_hours, steps)
-    noise = np.maximum(mean_over_steps(pattern.noise, start_hour, step_hours, steps), SMALLEST_RHYTHM**2 / 10)
+    noise = mean_over_steps(pattern.noise, start_hour, step_hours, steps) * step_hours**NOISE_POWER
+    noise = np.maximum(noise, SMALLEST_RHYTHM**2 / 10)
     if earlier is None:
         usual = rhythm_at(pattern.curve, start_hour, step_hours, steps)[:, None, None]
         return {"rhythm": np.broadcast_to(usual, size), "shapes": shapes, "noise": noise}
