@@ -207,6 +207,16 @@ def test_cities_with_nothing_to_ask_are_an_error(cities):
         family_questions(cities, "generate")
 
 
+def test_a_city_that_never_carried_anything_is_left_out_with_a_warning():
+    alive = mock_city(408)
+    dead = alive.assign(traffic=alive["traffic"] * 0).assign_attrs(name="dead")
+    with pytest.warns(UserWarning, match="'dead' is left out.*carries no traffic"):
+        questions = family_questions([alive, dead], "short")
+    assert {question.region for question in questions} == {alive.attrs["name"]}
+    with pytest.raises(CityError, match="'dead' is left out"):
+        family_questions([dead], "short")
+
+
 def test_a_window_whose_history_was_not_recorded_is_not_asked():
     city = mock_city(408)
     first = last_fifth(city)

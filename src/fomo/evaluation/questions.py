@@ -13,6 +13,7 @@ recorded time. Errors count on hidden, recorded, covered values only. Splits are
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -77,7 +78,8 @@ def family_questions(
     the window, and the same hours one week earlier; by default not with `fold` (NOTES.md's table has none) and never
     for cells to generate.
     `reference` is the scale that a model's weights store for this family, used where the test fold has no
-    other fold beside it. Known users are clipped at their own 99.99th percentile of the training part, as
+    other fold beside it. With `last_fifth` each city has its own scale; one whose past carried nothing has none: it is
+    left out with a warning. Known users are clipped at their own 99.99th percentile of the training part, as
     traffic is. Raises `CityError` where nothing can be asked.
     """
     if not cities:
@@ -91,8 +93,15 @@ def family_questions(
     if not tested:
         raise CityError(f"family {cities[0].attrs['family']!r} has no region of fold {fold}")
     questions = []
+    without_scale: list[str] = []
     for city in tested:
-        scale = _scale(cities, tested, city, split, fold, reference)
+        try:
+            scale = _scale(cities, tested, city, split, fold, reference)
+        except CityError as error:
+            if split != "last_fifth":
+                raise  # one scale for all
+            without_scale.append(f"{city.attrs['name']!r} is left out: {error}")
+            continue
         if context != "none":
             city = _clip_users(city, scale.users_of)
         first = {"fold": 0, "last_fifth": last_fifth(city), "next_week": first_week(city)}[split]
@@ -100,6 +109,10 @@ def family_questions(
             question = _question(city, name, split, start, first, context, past_week, scale)
             if question is not None:
                 questions.append(question)
+    if without_scale and not questions:
+        raise CityError("; ".join(without_scale))
+    for message in without_scale:
+        warnings.warn(message, stacklevel=2)
     if not questions:
         raise CityError(
             f"no window of {WINDOW} recorded steps of {cities[0].attrs['family']!r} has anything to ask for "

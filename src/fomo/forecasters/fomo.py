@@ -32,6 +32,7 @@ from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.tiles import Tiling, make_tiling
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.seeds import derived_seed
 from fomo.windows.batch import Batch, collate, hours_since_monday, states
 from fomo.windows.observation import SMALLEST_UNIT, Observation, observe
 from fomo.windows.scale import from_share, reference_of, to_share
@@ -105,7 +106,9 @@ class FoMo:
         first = self.forecast_tasks([task], samples, seed)[0]
         pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
         while sum(piece.sizes["time"] for piece in pieces) < horizon:
-            pieces.append(self._continue(city, pieces, horizon, history, reference, seed + len(pieces), past_week))
+            pieces.append(
+                self._continue(city, pieces, horizon, history, reference, derived_seed(seed, len(pieces)), past_week)
+            )
         if len(pieces) == 1:
             return Forecast(pieces[0])
         members = np.concatenate([piece["traffic"].values for piece in pieces], 1)
@@ -225,7 +228,7 @@ class FoMo:
 
             def noise() -> Tensor:
                 shape = tuple(start.shape[2:])
-                fresh = _noise(shape, start.shape[1], seed + 7919 * (1 + next(draws)), self.sampling.antithetic)
+                fresh = _noise(shape, start.shape[1], derived_seed(seed, next(draws)), self.sampling.antithetic)
                 return torch.stack([fresh] * start.shape[0]).to(start.device)
 
             return ddpm(denoise, start, self.process, steps, noise)
@@ -283,7 +286,7 @@ class FoMo:
             member["traffic"] = longer["traffic"].copy(data=np.concatenate([city["traffic"].values, path]))
             tasks.append(forecast_task(member, block, history, reference=reference, past_week=past_week))
         answers = [
-            self.forecast_tasks([task], 1, seed * 100_003 + index)[0].dataset.isel(time=slice(history, None))
+            self.forecast_tasks([task], 1, derived_seed(seed, index))[0].dataset.isel(time=slice(history, None))
             for index, task in enumerate(tasks)
         ]
         joined = answers[0].copy()
@@ -310,7 +313,7 @@ class FoMo:
                     f"nothing is recorded in {city.attrs['name']!r} from {first} to {last}, "
                     "so there is nothing to go by: cut the city there"
                 )
-            answer = self.forecast_tasks([task], samples, seed + start)[0]
+            answer = self.forecast_tasks([task], samples, derived_seed(seed, start))[0]
             members[:, start : start + WINDOW] = answer.samples.values
             asked[start : start + WINDOW] = task.asked
         return make_forecast(

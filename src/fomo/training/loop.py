@@ -23,6 +23,7 @@ from torch import Tensor
 from fomo.diffusion.loss import HeadLosses, denoising_loss, head_losses, standardised
 from fomo.diffusion.process import PROCESSES, Process
 from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.seeds import derived_seed
 from fomo.tokens.masks import draw_masks
 from fomo.training.recipe import LossConfig, OptimiserConfig, Recipe, window_shape
 from fomo.training.snapshot import Snapshot
@@ -151,7 +152,7 @@ class Training:
         """One optimiser step; returns the numbers for the log."""
         config = self.recipe.optimiser
         random = np.random.default_rng([self.recipe.seed, self.step])
-        torch.manual_seed(hash_seed(self.recipe.seed, self.step))
+        torch.manual_seed(derived_seed(self.recipe.seed, self.step))
         shape = self.shapes[random.choice(len(self.shapes), p=self.shape_frequency)]
         size = max(1, round(config.batch * math.prod(self.shapes[0]) / math.prod(shape)))
         batch = self.data.draw(shape, size, random)
@@ -197,11 +198,6 @@ class Training:
         """Continue from a snapshot."""
         snapshot.put(self.network, self.average, self.optimiser)
         self.step = snapshot.step
-
-
-def hash_seed(seed: int, step: int) -> int:
-    """One 63-bit number from two."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def run(
