@@ -51,6 +51,40 @@ def test_train_writes_weights_that_say_where_they_come_from(
     assert run(*asked, "--out", tmp_path / "f.zarr").code == 0
 
 
+def test_a_validation_fold_is_held_back_and_scored_while_training(run: Run, recipe: Path, data: Path, tmp_path: Path):
+    text = recipe.read_text(encoding="utf-8")
+    plain = tmp_path / "plain.toml"
+    plain.write_text(text.replace("[data]", "[data]\nheld_back_folds = [0, 2]"), encoding="utf-8")
+    text = text.replace("[data]", "[data]\nvalidation_fold = 2").replace("batch = 2", "batch = 2\nvalidate_every = 6")
+    recipe.write_text(text, encoding="utf-8")
+    for file, out in ((recipe, "run"), (plain, "plain")):
+        assert run("train", file, "--data", data, "--out", tmp_path / out, "--threads", 1).code == 0
+    trained_on = json.loads((tmp_path / "run/weights/checkpoint.json").read_text(encoding="utf-8"))["trained_on"]
+    assert [name.split("#")[0] for name in trained_on] == ["regions/01", "town[:230]"]
+    assert same(weights_of(tmp_path / "run"), weights_of(tmp_path / "plain"))  # looking changes nothing
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    scored = {line["step"]: line for line in lines if "validation" in line}
+    assert set(scored) == {6, 12}
+    for line in scored.values():
+        parts = [line["validation regions short"], line["validation regions long"]]
+        assert min(parts) > 0 and max(parts) < 1
+        assert line["validation"] == pytest.approx((parts[0] * parts[1]) ** 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("validation_fold = 0", "validation_fold 0 is held back"),
+        ("validation_fold = 1\nfirst_week_only = true", "first_week_only has none"),
+        ("validation_fold = 7", "no family of the recipe has windows of the validation fold 7"),
+    ],
+)
+def test_a_validation_fold_that_cannot_be_is_refused(run: Run, recipe: Path, data: Path, tmp_path: Path, line, message):
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("[data]", f"[data]\n{line}"), encoding="utf-8")
+    said = run("train", recipe, "--data", data, "--out", tmp_path / "run")
+    assert said.code == 2 and message in " ".join(said.err.split())
+
+
 def test_half_precision_weights_are_half_the_size(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
     for out, option in ((tmp_path / "whole", ()), (tmp_path / "half", ("--export-half",))):
         assert run("train", recipe, "--data", data, "--out", out, *option).code == 0

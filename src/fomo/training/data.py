@@ -32,7 +32,8 @@ def training_part(city: City, config: DataConfig) -> list[City]:
         return [train_part(city, "last_fifth")]
     if config.first_week_only:
         return [train_part(city, "next_week")]
-    return [] if city.attrs["fold"] in config.held_back_folds else [city]
+    held_back = (*config.held_back_folds, config.validation_fold)
+    return [] if city.attrs["fold"] in held_back else [city]
 
 
 def training_set(recipe: Recipe, folder: Path) -> tuple[TrainingSet, dict[str, float], tuple[str, ...]]:

@@ -23,6 +23,7 @@ class DataConfig(Config):
         default_factory=dict
     )  # family -> also at these multiples of its step
     held_back_folds: tuple[int, ...] = (0,)  # families with folds: regions that are never seen
+    validation_fold: int | None = None  # families with folds: held back too, and scored while training
     first_week_only: bool = False  # families with folds: week one of all regions instead of all weeks of some
 
     @model_validator(mode="after")
@@ -30,6 +31,14 @@ class DataConfig(Config):
         unknown = sorted(set(self.coarser) - set(self.families))
         if unknown:
             raise ValueError(f"coarser names {unknown}, which are not in families: add them there or remove them")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_is_held_back(self) -> DataConfig:
+        if self.validation_fold in self.held_back_folds:
+            raise ValueError(f"validation_fold {self.validation_fold} is held back for the test: choose another")
+        if self.validation_fold is not None and self.first_week_only:
+            raise ValueError("validation_fold needs regions that are not trained on: first_week_only has none")
         return self
 
 

@@ -18,6 +18,7 @@ import torch
 import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import choose_device
+from fomo.app.service.validation import make_validation
 from fomo.city import CityError, open_city
 from fomo.config import ConfigError
 from fomo.evaluation.tables import whole_file
@@ -85,6 +86,7 @@ def train(
     _write_json(out / RECIPE, recipe.model_dump(mode="json"))
     _write_json(out / DATA, hashes)
     training = Training(recipe, data, chosen, compile_network)
+    validate = make_validation(recipe.data, where, describe(recipe, references, data, trained_on, {}))
 
     def heard(step: int, numbers: dict[str, float]) -> None:
         if report is not None:
@@ -94,7 +96,7 @@ def train(
 
     stopped, weights = False, None
     try:
-        run(training, out, minutes=minutes, report=heard)
+        run(training, out, minutes=minutes, validate=validate, report=heard)
     except _Stopped:
         training.snapshot().save(out / SNAPSHOT)
         stopped = True
