@@ -32,7 +32,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the examples speak of: made data, and small random weights in place of the shipped ones."""
     save_random_weights(tmp_path / "fomo-tiny")
     (tmp_path / "data").mkdir()
-    write_regions(tmp_path / "data" / "uomo_shandong.npz", folds=[0, 1])
+    write_regions(tmp_path / "data" / "uomo_shandong.npz", folds=[0, 1, 2])
     city = fomo.synthetic_city(height=3, width=4, days=5)
     traffic = city["traffic"].values
     rows = forecast_frame(make_forecast(traffic[None], traffic > -1, city, forecaster="itself"))
