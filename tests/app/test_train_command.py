@@ -56,11 +56,12 @@ def test_a_validation_fold_is_held_back_and_scored_while_training(run: Run, reci
     plain = tmp_path / "plain.toml"
     plain.write_text(text.replace("[data]", "[data]\nheld_back_folds = [0, 2]"), encoding="utf-8")
     text = text.replace("[data]", "[data]\nvalidation_fold = 2").replace("batch = 2", "batch = 2\nvalidate_every = 6")
-    recipe.write_text(text, encoding="utf-8")
+    recipe.write_text(text.replace('name = "small"', 'name = "small"\ntemperature = 0.8'), encoding="utf-8")
     for file, out in ((recipe, "run"), (plain, "plain")):
         assert run("train", file, "--data", data, "--out", tmp_path / out, "--threads", 1).code == 0
-    trained_on = json.loads((tmp_path / "run/weights/checkpoint.json").read_text(encoding="utf-8"))["trained_on"]
-    assert [name.split("#")[0] for name in trained_on] == ["regions/01", "town[:230]"]
+    description = json.loads((tmp_path / "run/weights/checkpoint.json").read_text(encoding="utf-8"))
+    assert [name.split("#")[0] for name in description["trained_on"]] == ["regions/01", "town[:230]"]
+    assert description["temperature"] == 0.8
     assert same(weights_of(tmp_path / "run"), weights_of(tmp_path / "plain"))  # looking changes nothing
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     scored = {line["step"]: line for line in lines if "validation" in line}
