@@ -78,7 +78,7 @@ class Recipe(Config):
     model: ModelConfig
     process: Literal["residual", "paper"] = "residual"
     optimiser: OptimiserConfig
-    temperature: float = Field(1.0, gt=0)  # widens the members' residuals: found with benchmarks/temperature.py
+    temperature: float = Field(1.0, gt=0)  # widens the members' residuals: found with benchmarks/calibration.py
     loss: LossConfig = LossConfig()
     masks: MaskConfig = MaskConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -1,0 +1,114 @@
+"""Are the intervals right where weights were not trained? By temperature, and for sums and means.
+
+    fomo train recipes/validated.toml --data DIR --out runs/validated --threads 1 --export-half
+    python benchmarks/calibration.py --data DIR
+
+The temperature of the shipped weights is chosen here, not on fold 0: results/calibration.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fomo.evaluation.metrics import coverage
+from fomo.evaluation.protocol import evaluate
+from fomo.evaluation.questions import Question, TaskName, family_questions
+from fomo.evaluation.rows import row
+from fomo.evaluation.tables import whole_file
+from fomo.forecasters.fomo import FoMo
+from fomo.model.checkpoint import Checkpoint, load_checkpoint
+from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.sources import data_folder, read_family
+
+ROOT = Path(__file__).resolve().parent.parent
+FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
+TASKS: tuple[TaskName, ...] = ("short", "long")
+TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
+CHOSEN = 0.9  # as in recipes/fomo-tiny.toml
+#: Every so many windows are asked.
+STRIDE = 4
+
+
+Questions = dict[tuple[TaskName, str], list[Question]]
+
+
+def by_temperature(network: MaskedDiffusionTransformer, checkpoint: Checkpoint, asked: Questions, samples: int) -> str:
+    """Within 50 %, within 90 %, CRPS: a line for each temperature, a column for each family and task."""
+    lines = heading("temperature", asked)
+    for temperature in TEMPERATURES:
+        model = FoMo(network, checkpoint.model_copy(update={"temperature": temperature}))
+        found = [row(evaluate(model, questions, samples=samples)) for questions in asked.values()]
+        cells = [f"{each.coverage50:.0%}, {each.coverage90:.0%}, {each.crps:.5f}" for each in found]
+        lines.append(f"| {temperature} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
+#: What a planner adds up: arrays (..., time, y, x) of the asked steps to (..., quantity).
+QUANTITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "each value": lambda traffic: traffic.reshape(*traffic.shape[:-3], -1),
+    "sum over the cells": lambda traffic: traffic.sum((-1, -2)),
+    "mean over the horizon": lambda traffic: traffic.mean(-3).reshape(*traffic.shape[:-3], -1),
+    "both": lambda traffic: traffic.mean((-1, -2, -3))[..., None],
+}
+
+
+def by_quantity(model: FoMo, asked: Questions, samples: int) -> str:
+    """Within 50 %, within 90 %: a line for each quantity. Windows with unrecorded truth are left out."""
+    found: dict[str, list[str]] = {name: [] for name in QUANTITIES}
+    for questions in asked.values():
+        forecasts = model.forecast_tasks([question.task for question in questions], samples, seed=0)
+        inside: dict[str, list[list[float]]] = {name: [] for name in QUANTITIES}
+        for question, forecast in zip(questions, forecasts, strict=True):
+            steps = question.task.asked.any((1, 2))
+            members, truth = forecast.samples.values[:, steps], question.truth[steps]
+            if np.isfinite(truth).all():
+                for name, quantity in QUANTITIES.items():
+                    both = [coverage(quantity(members), quantity(truth), level).mean() for level in (0.5, 0.9)]
+                    inside[name].append([float(each) for each in both])
+        for name, windows in inside.items():
+            half, most = np.mean(windows, 0)
+            found[name].append(f"{half:.0%}, {most:.0%}")
+    return "\n".join([*heading("of", asked), *(f"| {name} | {' | '.join(cells)} |" for name, cells in found.items())])
+
+
+def heading(first: str, asked: Questions) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [f"| {first} | " + " | ".join(f"{family} {task}" for task, family in asked) + " |", "|---" * 7 + "|"]
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
+    parser.add_argument("--weights", type=Path, default=ROOT / "runs/validated/weights")
+    parser.add_argument("--fold", type=int, default=2, help="the fold that the weights have not seen")
+    parser.add_argument("--samples", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    network, checkpoint = load_checkpoint(options.weights)
+    data = data_folder(options.data)
+    asked: Questions = {
+        (task, family): family_questions(read_family(data, family), task, fold=options.fold)[::STRIDE]
+        for task in TASKS
+        for family in FAMILIES
+    }
+    with whole_file(ROOT / "results/calibration.md") as fresh:
+        temperatures = by_temperature(network, checkpoint, asked, options.samples)
+        model = FoMo(network, checkpoint.model_copy(update={"temperature": CHOSEN}))
+        fresh.write_text(
+            f"Fold {options.fold}; within 50 %, within 90 %, CRPS.\n\n{temperatures}\n"
+            f"Within 50 %, within 90 %, at a temperature of {CHOSEN}.\n\n"
+            f"{by_quantity(model, asked, options.samples)}\n",
+            encoding="utf-8",
+        )
+
+
+if __name__ == "__main__":
+    main()
