@@ -359,13 +359,19 @@ def test_the_second_block_follows_each_members_own_first_block(model, monkeypatc
     """Each member is asked again with its own path as history."""
     city, forecaster = mock_city(steps=90, height=2, width=2), model()
     asked: list[Task] = []
-    answer = forecaster.forecast_tasks
-    monkeypatch.setattr(forecaster, "forecast_tasks", lambda tasks, *rest: asked.extend(tasks) or answer(tasks, *rest))
+    answer = forecaster._answer
+    monkeypatch.setattr(forecaster, "_answer", lambda tasks, *rest: asked.extend(tasks) or answer(tasks, *rest))
     forecast = forecaster.forecast(city, horizon=60, samples=3)
     assert len(asked) == 1 + 3
     for member, task in enumerate(asked[1:]):
         seen = task.window["traffic"].values[:16]
         np.testing.assert_array_equal(seen, forecast.samples.values[member, 32:48])
+    blind = forecast_task(city, 12, 16)
+    together = forecaster._answer_all([blind, blind, blind], 1, [4, 5, 4])
+    for seed, found in zip([4, 5, 4], together, strict=True):
+        alone = forecaster.forecast_tasks([blind], 1, seed)[0]
+        np.testing.assert_allclose(found.samples.values, alone.samples.values, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(together[0].samples.values, together[1].samples.values)
 
 
 @pytest.mark.parametrize("history", [20, 100])

@@ -138,6 +138,10 @@ class FoMo:
 
     def forecast_tasks(self, tasks: Sequence[Task], samples: int, seed: int) -> list[Forecast]:
         """One forecast per task; tasks of one shape share the network's batches. Raises `CityError`: samples < 1."""
+        return self._answer_all(tasks, samples, [seed] * len(tasks))
+
+    def _answer_all(self, tasks: Sequence[Task], samples: int, seeds: Sequence[int]) -> list[Forecast]:
+        """One forecast per task and its seed, in batches of tasks of one shape."""
         if samples < 1:
             raise CityError(f"{samples} samples are asked for; at least 1 is needed")
         answers: list[Forecast | None] = [None] * len(tasks)
@@ -149,21 +153,20 @@ class FoMo:
             at_once = max(1, self.sampling.rows // (samples * len(tiling.corners)))
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                for index, answer in zip(
-                    some, self._answer([tasks[i] for i in some], tiling, samples, seed), strict=True
-                ):
+                found = self._answer([tasks[i] for i in some], tiling, samples, [seeds[i] for i in some])
+                for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
-    def _answer(self, tasks: Sequence[Task], tiling: Tiling, samples: int, seed: int) -> list[Forecast]:
+    def _answer(self, tasks: Sequence[Task], tiling: Tiling, samples: int, seeds: Sequence[int]) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         batch = collate([self._window(task, ref) for task, ref in zip(tasks, references, strict=True)])
-        shares = self._sample(batch.to(self.device), tiling, samples, seed).cpu().numpy()
+        shares = self._sample(batch.to(self.device), tiling, samples, seeds).cpu().numpy()
         answers = []
-        for task, reference, members in zip(tasks, references, shares, strict=True):
+        for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
             traffic = from_share(members, reference)
             observed = task.window["traffic"].values
             answers.append(
@@ -179,7 +182,9 @@ class FoMo:
             )
         return answers
 
-    def _sample(self, batch: Batch, tiling: Tiling, samples: int, seed: int) -> Float[Tensor, "task sample time y x"]:
+    def _sample(
+        self, batch: Batch, tiling: Tiling, samples: int, seeds: Sequence[int]
+    ) -> Float[Tensor, "task sample time y x"]:
         """Shares of the members on the whole grid, never negative."""
         tasks, tiles = batch.share.shape[0], len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
@@ -206,8 +211,8 @@ class FoMo:
             return c_skip * noised + c_out * whole(outputs)
 
         shape = tuple(batch.share.shape[1:])
-        start = torch.stack([_noise(shape, samples, seed, self.sampling.antithetic)] * tasks).to(mean.device)
-        clean = self._draw(denoise, start, seed)
+        start = self._noise(shape, samples, seeds).to(mean.device)
+        clean = self._draw(denoise, start, seeds)
         if not self.process.standardise:
             return ((clean + 1) / 2).clamp(min=0)
         if self.sampling.antithetic:
@@ -220,20 +225,27 @@ class FoMo:
         silent = observation.unit_known & (observation.unit <= SMALLEST_UNIT)
         return torch.where(silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
-    def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seed: int) -> Tensor:
+    def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seeds: Sequence[int]) -> Tensor:
         steps = self.sampling.steps
         if self.sampling.sampler == "ddpm":
             assert isinstance(self.process, PaperProcess)
             draws = count()
 
             def noise() -> Tensor:
-                shape = tuple(start.shape[2:])
-                fresh = _noise(shape, start.shape[1], derived_seed(seed, next(draws)), self.sampling.antithetic)
-                return torch.stack([fresh] * start.shape[0]).to(start.device)
+                draw = next(draws)
+                fresh = [derived_seed(seed, draw) for seed in seeds]
+                return self._noise(tuple(start.shape[2:]), start.shape[1], fresh).to(start.device)
 
             return ddpm(denoise, start, self.process, steps, noise)
         sampler = heun if self.sampling.sampler == "heun" else multistep
         return sampler(denoise, start, self.process.sigmas(steps))
+
+    def _noise(
+        self, shape: tuple[int, ...], samples: int, seeds: Sequence[int]
+    ) -> Float[Tensor, "task sample time y x"]:
+        """Noise of every task from its seed; drawn once for all that share one."""
+        drawn = {seed: _noise(shape, samples, seed, self.sampling.antithetic) for seed in dict.fromkeys(seeds)}
+        return torch.stack([drawn[seed] for seed in seeds])
 
     def _window(self, task: Task, reference: float) -> dict[str, np.ndarray | float]:
         """A task as arrays for `collate`."""
@@ -285,10 +297,8 @@ class FoMo:
             member = longer.copy()
             member["traffic"] = longer["traffic"].copy(data=np.concatenate([city["traffic"].values, path]))
             tasks.append(forecast_task(member, block, history, reference=reference, past_week=past_week))
-        answers = [
-            self.forecast_tasks([task], 1, derived_seed(seed, index))[0].dataset.isel(time=slice(history, None))
-            for index, task in enumerate(tasks)
-        ]
+        seeds = [derived_seed(seed, index) for index in range(len(tasks))]
+        answers = [forecast.dataset.isel(time=slice(history, None)) for forecast in self._answer_all(tasks, 1, seeds)]
         joined = answers[0].copy()
         members = np.concatenate([answer["traffic"].values for answer in answers])
         return joined.drop_vars("traffic").assign(traffic=(("sample", "time", "y", "x"), members))
