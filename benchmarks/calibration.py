@@ -24,12 +24,12 @@ from fomo.forecasters.fomo import FoMo
 from fomo.model.checkpoint import Checkpoint, load_checkpoint
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.sources import data_folder, read_family
+from fomo.training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 TASKS: tuple[TaskName, ...] = ("short", "long")
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
-CHOSEN = 0.9  # as in recipes/fomo-tiny.toml
 #: Every so many windows are asked.
 STRIDE = 4
 
@@ -93,6 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     network, checkpoint = load_checkpoint(options.weights)
+    chosen = load_recipe(ROOT / "recipes/fomo-tiny.toml").temperature
     data = data_folder(options.data)
     asked: Questions = {
         (task, family): family_questions(read_family(data, family), task, fold=options.fold)[::STRIDE]
@@ -101,10 +102,10 @@ def main() -> None:
     }
     with whole_file(ROOT / "results/calibration.md") as fresh:
         temperatures = by_temperature(network, checkpoint, asked, options.samples)
-        model = FoMo(network, checkpoint.model_copy(update={"temperature": CHOSEN}))
+        model = FoMo(network, checkpoint.model_copy(update={"temperature": chosen}))
         fresh.write_text(
             f"Fold {options.fold}; within 50 %, within 90 %, CRPS.\n\n{temperatures}\n"
-            f"Within 50 %, within 90 %, at a temperature of {CHOSEN}.\n\n"
+            f"Within 50 %, within 90 %, at a temperature of {chosen}.\n\n"
             f"{by_quantity(model, asked, options.samples)}\n",
             encoding="utf-8",
         )

@@ -23,11 +23,11 @@ from fomo.sources import data_folder, read_family
 from fomo.training.data import training_cities
 from fomo.training.recipe import load_recipe
 from fomo.windows import shapes
-from fomo.windows.batch import Batch, collate, hours_since_monday, states
+from fomo.windows.batch import collate
 from fomo.windows.observation import GUESSES, observe
 from fomo.windows.sample import family_patterns, family_references
-from fomo.windows.scale import to_share
-from fomo.windows.shapes import Pattern, usual_in_window
+from fomo.windows.shapes import Pattern
+from fomo.windows.task_arrays import task_arrays
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
@@ -65,30 +65,9 @@ def constants(changed: dict[str, float]) -> Iterator[None]:
             setattr(shapes, name, value)
 
 
-def batch_of(questions: list[Question], pattern: Pattern) -> Batch:
-    """The windows of the questions as the network gets them."""
-    windows: list[dict[str, np.ndarray | float]] = []
-    for question in questions:
-        window = question.task.window
-        share = to_share(window["traffic"].values, question.reference)
-        start, step = float(hours_since_monday(window["time"].values[:1])[0]), window.attrs["step_minutes"] / 60
-        windows.append(
-            {
-                "share": share,
-                "week": np.full_like(share, np.nan),
-                "state": states(share, question.task.asked, window["covered"].values),
-                "start_hour": start,
-                "step_hours": step,
-                "cell_km": window.attrs["cell_km"],
-                **usual_in_window(pattern, None, start, step, share.shape),
-            }
-        )
-    return collate(windows)
-
-
 def rmse(questions: list[Question], guess: str, pattern: Pattern) -> float:
     """Of one guess over the scored values of the questions."""
-    observation = observe(batch_of(questions, pattern))
+    observation = observe(collate([task_arrays(q.task, q.reference, pattern) for q in questions]))
     found = ((observation.known[:, GUESSES.index(guess)] + 1) * observation.unit[:, None]).numpy()
     truth = np.stack([question.truth / question.reference for question in questions])
     scored = np.stack([question.scored for question in questions])

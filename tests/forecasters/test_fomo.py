@@ -14,7 +14,8 @@ import fomo
 from fomo.city import CityError, make_city, mock_city
 from fomo.forecast import Forecast
 from fomo.forecasters import fomo as room
-from fomo.forecasters.fomo import FoMo, SamplingConfig
+from fomo.forecasters.drawing import SamplingConfig, member_noise
+from fomo.forecasters.fomo import FoMo
 from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
@@ -155,14 +156,14 @@ def test_the_answer_does_not_depend_on_how_much_passes_the_network_at_once(model
 
 
 def test_members_come_in_pairs_of_opposite_noise(monkeypatch):
-    noise = room._noise((3, 2, 2), 5, seed=4, antithetic=True)
+    noise = member_noise((3, 2, 2), 5, seed=4, antithetic=True)
     assert noise.shape == (5, 3, 2, 2)
     torch.testing.assert_close(noise[1], -noise[0])
     torch.testing.assert_close(noise[3], -noise[2])
     assert not torch.allclose(noise[4].abs(), noise[2].abs())
-    independent = room._noise((3, 2, 2), 5, seed=4, antithetic=False)
+    independent = member_noise((3, 2, 2), 5, seed=4, antithetic=False)
     assert not torch.allclose(independent[1], -independent[0])
-    assert float(room._noise((50, 20, 20), 2, 0, True).std()) == pytest.approx(1, abs=0.02)
+    assert float(member_noise((50, 20, 20), 2, 0, True).std()) == pytest.approx(1, abs=0.02)
 
 
 def test_more_members_begin_with_the_same_ones(model):
@@ -523,7 +524,7 @@ def test_the_rhythm_is_the_cells_own_where_its_past_is_known_else_its_familys_el
     about = {"rhythms": {"mock": tuple(np.tile(day, 7)), GENERAL: tuple(np.tile(day[::-1], 7))}}
 
     def rhythm(task, **kept):
-        return model(kept)._usual(task, 1.0)["rhythm"]
+        return model(kept)._window(task, 1.0)["rhythm"]
 
     city = mock_city(steps=64)  # from midnight; the window begins at 16:00
     blind = forecast_task(city, 16, 48, past_week=False)

@@ -3,57 +3,36 @@
     model = fomo.load("fomo-tiny")
     forecast = model.forecast(city, horizon=16, samples=20)
 
-The encoder reads every window once; members share it, and are denoised together. A grid larger than a training window
-is covered by overlapping tiles whose denoised data are blended at every sampling step, from one common noise, so that
-there are no seams. The numbers do not depend on which other tasks are asked at the same time.
+The numbers do not depend on which other tasks are asked at the same time; how members are drawn is in `drawing.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
-from einops import rearrange
-from jaxtyping import Float
-from pydantic import Field
-from torch import Tensor
 
 from fomo.city import City, CityError, validate
-from fomo.config import Config
-from fomo.diffusion.members import members_of, mirrored_pairs
-from fomo.diffusion.process import PROCESSES, PaperProcess, Process
-from fomo.diffusion.sampler import SamplerName, ddpm, heun, multistep
+from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
+from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.tiles import Tiling, make_tiling
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed
-from fomo.windows.batch import Batch, collate, hours_since_monday, states
-from fomo.windows.observation import SMALLEST_UNIT, Observation, observe
-from fomo.windows.scale import from_share, reference_of, to_share
-from fomo.windows.shapes import usual_in_window
+from fomo.windows.batch import collate
+from fomo.windows.scale import from_share, reference_of
 from fomo.windows.task import Task, fill_task, forecast_task, generate_task
+from fomo.windows.task_arrays import task_arrays
 
 #: Steps in a window, the length that the network is trained on (paper, §4.2).
 WINDOW = 64
 #: More asked steps than this are produced in several blocks, each continuing its own member.
 LONGEST_BLOCK = 48
-
-
-class SamplingConfig(Config):
-    """How members are drawn."""
-
-    sampler: SamplerName = "multistep"
-    steps: int = Field(8, ge=1)  # network evaluations of `multistep` and `ddpm`; `heun` needs twice as many
-    tile: tuple[int, int] = (8, 8)
-    overlap: int = Field(2, ge=0)  # cells that neighbouring tiles share: 4 cost 1.6 times as much for the same errors
-    antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
-    rows: int = Field(256, ge=1)  # members x tiles that pass the network at once: bounds the memory
 
 
 class FoMo:
@@ -74,9 +53,10 @@ class FoMo:
         self.network = network.to(device).eval()
         self.checkpoint, self.weights, self.device = checkpoint, weights, device
         self.sampling = sampling or default_sampling(checkpoint)
-        self.process: Process = PROCESSES[checkpoint.process]()
-        if self.sampling.sampler == "ddpm" and not isinstance(self.process, PaperProcess):
+        process = PROCESSES[checkpoint.process]()
+        if self.sampling.sampler == "ddpm" and not isinstance(process, PaperProcess):
             raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use heun or multistep")
+        self.drawing = Drawing(self.network, process, self.sampling, checkpoint.temperature)
         self.trained_on = checkpoint.trained_on
 
     def forecast(
@@ -163,8 +143,8 @@ class FoMo:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
-        batch = collate([self._window(task, ref) for task, ref in zip(tasks, references, strict=True)])
-        shares = self._sample(batch.to(self.device), tiling, samples, seeds).cpu().numpy()
+        batch = collate([self._window(task, reference) for task, reference in zip(tasks, references, strict=True)])
+        shares = self.drawing.members(batch.to(self.device), tiling, samples, seeds).cpu().numpy()
         answers = []
         for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
             traffic = from_share(members, reference)
@@ -182,96 +162,9 @@ class FoMo:
             )
         return answers
 
-    def _sample(
-        self, batch: Batch, tiling: Tiling, samples: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "task sample time y x"]:
-        """Shares of the members on the whole grid, never negative."""
-        tasks, tiles = batch.share.shape[0], len(tiling.corners)
-        observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
-        at_once = max(1, self.sampling.rows // samples)
-        parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
-        cut_batch, cut_observation = _cut(batch, observation, tiling)
-        conditions = [self.network.encode(cut_batch.rows(part), _rows(cut_observation, part)) for part in parts]
-
-        def whole(pieces: list[Tensor]) -> Tensor:
-            """(tile x task, ..., y, x) pieces blended to (task, ..., y, x)."""
-            return tiling.blend(rearrange(torch.cat(pieces), "(i b) ... -> i b ...", i=tiles))
-
-        mean = whole([condition.mean for condition in conditions])
-        log_scale = whole([condition.log_scale for condition in conditions])
-
-        def denoise(noised: Tensor, sigma: float) -> Tensor:
-            level = torch.tensor([sigma], device=noised.device, dtype=torch.float32)
-            c_skip, c_out, c_in, c_noise = self.process.coefficients(level)
-            cut = rearrange(tiling.cut((c_in * noised).float()), "i b ... -> (i b) ...")
-            outputs = [
-                self.network.denoise(cut[part], c_noise, condition)
-                for part, condition in zip(parts, conditions, strict=True)
-            ]
-            return c_skip * noised + c_out * whole(outputs)
-
-        shape = tuple(batch.share.shape[1:])
-        start = self._noise(shape, samples, seeds).to(mean.device)
-        clean = self._draw(denoise, start, seeds)
-        if not self.process.standardise:
-            return ((clean + 1) / 2).clamp(min=0)
-        if self.sampling.antithetic:
-            clean = mirrored_pairs(clean)
-        unit = observation.unit[:, None]
-        share = members_of(
-            clean, ((mean + 1) * unit).clamp(min=0), self.checkpoint.temperature * log_scale.exp() * unit
-        )
-        # A cell that was observed and never carried anything has no station: a trace of traffic there is nothing.
-        silent = observation.unit_known & (observation.unit <= SMALLEST_UNIT)
-        return torch.where(silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
-
-    def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seeds: Sequence[int]) -> Tensor:
-        steps = self.sampling.steps
-        if self.sampling.sampler == "ddpm":
-            assert isinstance(self.process, PaperProcess)
-            draws = count()
-
-            def noise() -> Tensor:
-                draw = next(draws)
-                fresh = [derived_seed(seed, draw) for seed in seeds]
-                return self._noise(tuple(start.shape[2:]), start.shape[1], fresh).to(start.device)
-
-            return ddpm(denoise, start, self.process, steps, noise)
-        sampler = heun if self.sampling.sampler == "heun" else multistep
-        return sampler(denoise, start, self.process.sigmas(steps))
-
-    def _noise(
-        self, shape: tuple[int, ...], samples: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "task sample time y x"]:
-        """Noise of every task from its seed; drawn once for all that share one."""
-        drawn = {seed: _noise(shape, samples, seed, self.sampling.antithetic) for seed in dict.fromkeys(seeds)}
-        return torch.stack([drawn[seed] for seed in seeds])
-
     def _window(self, task: Task, reference: float) -> dict[str, np.ndarray | float]:
-        """A task as arrays for `collate`."""
-        window = task.window
-        share = to_share(window["traffic"].values, reference)
-        week = np.full_like(share, np.nan) if task.last_week is None else to_share(task.last_week, reference)
-        return {
-            "share": share,
-            "week": week,
-            "state": states(share, task.asked, window["covered"].values),
-            "start_hour": float(hours_since_monday(window["time"].values[:1])[0]),
-            "step_hours": window.attrs["step_minutes"] / 60,
-            "cell_km": window.attrs["cell_km"],
-            **self._usual(task, reference),
-        }
-
-    def _usual(self, task: Task, reference: float) -> dict[str, np.ndarray]:
-        """What is usual at the hours of a window: of each cell where its past is known, else of its family."""
-        window = task.window
-        return usual_in_window(
-            self.checkpoint.pattern(str(window.attrs["family"])),
-            None if task.earlier is None else to_share(task.earlier, reference),
-            float(hours_since_monday(window["time"].values[:1])[0]),
-            window.attrs["step_minutes"] / 60,
-            (window.sizes["time"], window.sizes["y"], window.sizes["x"]),
-        )
+        """A task as arrays, with what is usual in its family."""
+        return task_arrays(task, reference, self.checkpoint.pattern(str(task.window.attrs["family"])))
 
     def _continue(
         self,
@@ -312,18 +205,18 @@ class FoMo:
         tasks = [ask(city.isel(time=slice(start, start + WINDOW))) for start in starts]
         if not any(task.asked.any() for task in tasks):
             raise CityError(f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells")
-        members = np.repeat(city["traffic"].values[None], samples, 0)
-        asked = np.zeros(city["traffic"].shape, bool)
-        for start, task in zip(starts, tasks, strict=True):
-            if not task.asked.any():
-                continue
+        wanted = {start: task for start, task in zip(starts, tasks, strict=True) if task.asked.any()}
+        for task in wanted.values():
             if not np.isfinite(task.window["traffic"].values).any():
                 first, last = (np.datetime_as_string(task.window["time"].values[at], unit="m") for at in (0, -1))
                 raise CityError(
                     f"nothing is recorded in {city.attrs['name']!r} from {first} to {last}, "
                     "so there is nothing to go by: cut the city there"
                 )
-            answer = self.forecast_tasks([task], samples, derived_seed(seed, start))[0]
+        members = np.repeat(city["traffic"].values[None], samples, 0)
+        asked = np.zeros(city["traffic"].shape, bool)
+        answers = self._answer_all(list(wanted.values()), samples, [derived_seed(seed, start) for start in wanted])
+        for (start, task), answer in zip(wanted.items(), answers, strict=True):
             members[:, start : start + WINDOW] = answer.samples.values
             asked[start : start + WINDOW] = task.asked
         return make_forecast(
@@ -362,43 +255,3 @@ def load(
             )
     network, checkpoint = load_checkpoint(folder)
     return FoMo(network, checkpoint, sampling=sampling, weights=weights_hash(folder), device=device)
-
-
-def _noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bool) -> Float[Tensor, "sample time y x"]:
-    """Standard normal numbers per member; with `antithetic`, member 2i + 1 has the negative of member 2i's."""
-    generator = torch.Generator().manual_seed(seed)
-    if not antithetic:
-        return torch.randn((samples, *shape), generator=generator)
-    half = torch.randn(((samples + 1) // 2, *shape), generator=generator)
-    return torch.stack([half, -half], 1).flatten(0, 1)[:samples]
-
-
-def _cut(batch: Batch, observation: Observation, tiling: Tiling) -> tuple[Batch, Observation]:
-    """Tiles of everything on the grid, tiles first: row = tile * tasks + task."""
-    tiles = len(tiling.corners)
-
-    def grid(layer: Tensor) -> Tensor:
-        return rearrange(tiling.cut(layer), "i b ... -> (i b) ...")
-
-    def number(values: Tensor) -> Tensor:
-        return values.repeat(tiles, *(1 for _ in values.shape[1:]))
-
-    return (
-        Batch(
-            share=grid(batch.share),
-            state=grid(batch.state),
-            week=grid(batch.week),
-            week_known=grid(batch.week_known),
-            start_hour=number(batch.start_hour),
-            step_hours=number(batch.step_hours),
-            cell_km=number(batch.cell_km),
-            rhythm=grid(batch.rhythm),
-            shapes=number(batch.shapes),
-            noise=number(batch.noise),
-        ),
-        Observation(**{name: grid(layer) for name, layer in vars(observation).items()}),
-    )
-
-
-def _rows(observation: Observation, rows: slice) -> Observation:
-    return Observation(**{name: layer[rows] for name, layer in vars(observation).items()})

@@ -80,14 +80,14 @@ def observe(batch: Batch) -> Observation:
     logs = compress(batch.share) * seen
     compressed = (logs - (logs.sum(1) / count.clamp(min=1))[:, None]) * seen
     known, is_known = _guesses(batch, share, seen, level, fitted)
-    misfit = ((share - fitted.share) * seen).square().sum(1) / count.clamp(min=1)
+    left = (share - fitted.share) * seen
     return Observation(
         unit=unit,
         unit_known=unit_known,
         relative=((share / unit[:, None]).clamp(max=LARGEST_RELATIVE) - 1) * seen,
         compressed=compressed,
         spread=(compressed.square().sum(1) / count.clamp(min=1)).sqrt(),
-        misfit=(misfit.sqrt() / unit).clamp(max=LARGEST_RELATIVE),
+        misfit=((left.square().sum(1) / count.clamp(min=1)).sqrt() / unit).clamp(max=LARGEST_RELATIVE),
         known=((known / unit[:, None, None]).clamp(max=LARGEST_RELATIVE) - 1) * is_known,
         is_known=is_known,
     )
