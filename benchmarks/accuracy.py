@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -23,7 +24,11 @@ from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import TaskName
 from fomo.evaluation.rows import Row
 from fomo.evaluation.tables import markdown_columns, whole_file, write_rows
+from fomo.windows.split import Area
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
+#: Which rules stand beside FoMo: all, those that use users, none.
+Rules = Literal["all", "users", "none"]
 ROOT = Path(__file__).resolve().parent.parent
 UOMO = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 FORECASTS: tuple[TaskName, ...] = ("short", "long")
@@ -39,17 +44,76 @@ class Part:
     next_week: bool = False
     past_week: bool | None = None
     name: str = "FoMo"
-    rules: bool = True
+    rules: Rules = "all"
+    context: ContextMode = "none"
+    layers: tuple[str, ...] = CONTEXT_LAYERS
+    area: Area | None = None
 
 
 def unseen_regions() -> list[Part]:
-    """Fold 0: regions that training never saw."""
-    return [Part(family, task) for task in FORECASTS for family in UOMO]
+    """Fold 0: regions that training never saw, by what is known of their surroundings."""
+    modes: dict[ContextMode, Rules] = {"none": "all", "past": "none", "full": "users"}
+    return [
+        Part(family, task, name=f"FoMo, context {context}", context=context, rules=rules)
+        for task in FORECASTS
+        for family in UOMO
+        for context, rules in modes.items()
+    ]
+
+
+#: What is known of cells that are generated: heading, mode and layers.
+KNOWN: dict[str, tuple[ContextMode, tuple[str, ...]]] = {
+    "nothing": ("none", ()),
+    "POI, residents": ("past", ("poi", "residents")),
+    "users": ("full", ("users",)),
+    "all": ("full", CONTEXT_LAYERS),
+}
+#: A district of nanchang_grid that training never saw: [data.held_back_areas] of the recipes.
+DISTRICT: Area = (4, 9, 14, 20)
 
 
 def generation() -> list[Part]:
-    """Cells without history, from their neighbours."""
-    return [Part(family, "generate") for family in UOMO]
+    """Cells without history: the middle of unseen regions, and a district of Nanchang, by what is known of them."""
+    places = [(family, None) for family in UOMO] + [("nanchang_grid", DISTRICT)]
+    return [
+        Part(
+            family, "generate", name=f"FoMo, {known} known", context=context, layers=layers, area=area,
+            rules="all" if known == "all" else "none",
+        )
+        for family, area in places
+        for known, (context, layers) in KNOWN.items()
+    ]  # fmt: skip
+
+
+#: Weights of recipes/NAME.toml, as many steps each, and how the table calls them.
+ABLATIONS = {
+    "ablation-partial": "frozen as in the paper, no alignment",
+    "ablation-contrast": "with the contrastive term (16), lambda 0.1",
+    "ablation-alignment": "with InfoNCE (14), weight 0.1",
+    "ablation-adapters": "adapters beside",
+    "ablation-full": "everything trained",
+}
+
+
+def ablation() -> list[Part]:
+    """Table 5: layers withheld from the same weights, alignment and frozen parts of other trainings."""
+    weights = str(ROOT / "runs/ablation-partial/weights")
+    withheld: dict[str, tuple[ContextMode, tuple[str, ...]]] = {
+        "without users": ("past", ("poi", "residents")),
+        "without POI": ("full", ("users", "residents")),
+        "without both": ("none", ()),
+    }
+    parts = []
+    for task in FORECASTS:
+        for family in UOMO:
+            for run, name in ABLATIONS.items():
+                folder = str(ROOT / f"runs/{run}/weights")
+                parts.append(Part(family, task, folder, name=f"FoMo, {name}", context="full", rules="none"))
+            for name, (context, layers) in withheld.items():
+                parts.append(
+                    Part(family, task, weights, name=f"FoMo, {name}", context=context, layers=layers, rules="none")
+                )
+    return parts
 
 
 def next_week() -> list[Part]:
@@ -59,7 +123,7 @@ def next_week() -> list[Part]:
     for task in FORECASTS:
         for family in UOMO[1:]:
             parts.append(Part(family, task, weights, True, True, "FoMo, past week known"))
-            parts.append(Part(family, task, weights, True, False, "FoMo, past week not known", rules=False))
+            parts.append(Part(family, task, weights, True, False, "FoMo, past week not known", rules="none"))
     return parts
 
 
@@ -77,7 +141,7 @@ def never_seen_cities() -> list[Part]:
         for city, name in without.items():
             parts.append(Part(city, task, str(ROOT / f"runs/without-{name}/weights"), name="FoMo, city never seen"))
             seen = str(ROOT / "runs/compare-default/weights")  # as many steps, on all cities
-            parts.append(Part(city, task, seen, name="FoMo, city seen", rules=False))
+            parts.append(Part(city, task, seen, name="FoMo, city seen", rules="none"))
     return parts
 
 
@@ -85,16 +149,23 @@ def parametrisations() -> list[Part]:
     """The paper's parametrisation and the default: the same network, data, seed and steps."""
     runs = {"FoMo, default": "compare-default", "FoMo, paper": "compare-paper"}
     return [
-        Part(family, task, str(ROOT / f"runs/{run}/weights"), name=name, rules=name == "FoMo, default")
+        Part(
+            family,
+            task,
+            str(ROOT / f"runs/{run}/weights"),
+            name=name,
+            rules="all" if name == "FoMo, default" else "none",
+        )
         for task in FORECASTS
         for family in UOMO
         for name, run in runs.items()
-    ]
+    ]  # fmt: skip
 
 
 TABLES: dict[str, Callable[[], list[Part]]] = {
     "unseen-regions": unseen_regions,
     "generation": generation,
+    "ablation": ablation,
     "next-week": next_week,
     "cities-in-time": cities_in_time,
     "never-seen-cities": never_seen_cities,
@@ -109,19 +180,21 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         found = evaluate(
             data, part.family, part.task, weights=part.weights, samples=samples,
             past_week=part.past_week, next_week=part.next_week, device="cpu",
+            context=part.context, layers=part.layers, area=part.area,
         )  # fmt: skip
         first, *rules = found.rows
-        rows += [replace(first, forecaster=part.name), *(rules if part.rules else [])]
+        kept = {"all": rules, "users": [rule for rule in rules if "per user" in rule.forecaster], "none": []}
+        rows += [replace(first, forecaster=part.name), *kept[part.rules]]
         print(f"{part.family} {part.task}: {part.name} rmse {first.rmse} crps {first.crps}", flush=True)
     write_rows(rows, ROOT / f"results/{name}.csv")
     with whole_file(ROOT / f"results/{name}.md") as fresh:
-        fresh.write_text(markdown(rows), encoding="utf-8")
+        fresh.write_text(generated(rows) if name == "generation" else markdown(rows), encoding="utf-8")
     save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
     return rows
 
 
-def markdown(rows: list[Row]) -> str:
-    """RMSE / MAE by column, then what FoMo's members are worth: CRPS and coverage beside the best rule's CRPS."""
+def markdown(rows: list[Row], scores: tuple[str, ...] = ("rmse", "mae")) -> str:
+    """Scores by column, then what FoMo's members are worth: CRPS and coverage beside the best rule's CRPS."""
     fomo = [row for row in rows if row.forecaster.startswith("FoMo")]
     heading = ("forecaster", "column", "CRPS", "95 % of CRPS", "best rule's CRPS", "within 50 %", "within 90 %")
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
@@ -130,7 +203,7 @@ def markdown(rows: list[Row]) -> str:
             other.crps
             for other in rows
             if (other.city, other.task) == (row.city, row.task)
-            and other.past_week == row.past_week
+            and (other.past_week, other.context) == (row.past_week, row.context)
             and not other.forecaster.startswith("FoMo")
         ]
         best = min((crps for crps in rivals if crps is not None), default=None)
@@ -138,7 +211,12 @@ def markdown(rows: list[Row]) -> str:
         cells = [row.forecaster, f"{row.city} {row.task}", score(row.crps), interval, score(best)]
         cells += [share(row.coverage50), share(row.coverage90)]
         lines.append("| " + " | ".join(cells) + " |")
-    return markdown_columns(rows) + "\n" + "\n".join(lines) + "\n"
+    return markdown_columns(rows, scores) + "\n" + "\n".join(lines) + "\n"
+
+
+def generated(rows: list[Row]) -> str:
+    """RMSE / MAE / JSD by column, and CRPS and coverage as in the other tables."""
+    return markdown(rows, ("rmse", "mae", "jsd"))
 
 
 def score(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,39 @@ def random_batch() -> Callable[..., Batch]:
             shapes=torch.tensor(random.normal(0.0, 0.3, (batch, 3, time)), dtype=torch.float32),
             noise=torch.tensor(random.uniform(0.05, 0.2, (batch, time)), dtype=torch.float32),
         )
+
+    return make
+
+
+@pytest.fixture
+def with_context() -> Callable[..., Batch]:
+    """Gives a batch users, POI and residents: `users`, `static`: shares of values and cells that are known."""
+    from fomo.windows.context import STATIC_LAYERS, Context
+
+    def make(batch: Batch, seed: int = 0, users: float = 0.8, static: float = 0.7) -> Batch:
+        random = np.random.default_rng(seed)
+        size = tuple(batch.share.shape)
+        rows, steps, *cells = size
+        users_known = random.random(size) < users
+        static_known = random.random((rows, len(STATIC_LAYERS), *cells)) < static
+        made = {
+            "users": random.lognormal(-1.5, 0.5, size) * users_known,
+            "users_rhythm": random.lognormal(0.0, 0.3, size),
+            "users_shapes": random.normal(0.0, 0.2, (rows, 3, steps)),
+            "users_noise": random.uniform(0.05, 0.2, (rows, steps)),
+            "rate": random.uniform(0.5, 2.0, rows),
+            "rate_spread": random.uniform(0.2, 0.8, rows),
+            "rate_rhythm": random.lognormal(0.0, 0.2, size),
+            "rate_shapes": random.normal(0.0, 0.2, (rows, 3, steps)),
+            "rate_noise": random.uniform(0.05, 0.2, (rows, steps)),
+            "static": random.poisson(3.0, static_known.shape) * static_known,
+        }
+        context = Context(
+            users_known=torch.from_numpy(users_known),
+            static_known=torch.from_numpy(static_known),
+            **{name: torch.tensor(value, dtype=torch.float32) for name, value in made.items()},
+        )
+        return replace(batch, context=context)
 
     return make
 

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from fomo.city import CityError, mock_city, open_city, save_city, validate
+from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate
+
+
+def a_town(**arrays):
+    """A city of 24 steps on 3 x 4 cells with the arrays given."""
+    return make_city(np.ones((24, 3, 4)), name="town", start="2024-01-01", step_minutes=60, **arrays)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,71 @@ def test_covered_is_true_or_false_and_true_where_traffic_is_recorded():
     with pytest.raises(CityError, match="False at y=1, x=2 where traffic is recorded; 1 such"):
         validate(city.assign(covered=covered))
     assert validate(city.assign(covered=covered, traffic=city.traffic.where(covered)))
+
+
+@pytest.mark.parametrize(
+    ("variable", "shape", "message"),
+    [
+        ("users", (24, 4, 3), "a grid of 4 x 3 cells, but the traffic has 3 x 4: bring users to the grid"),
+        ("users", (23, 3, 4), "23 steps, but the traffic has 24: cut users to the steps of the traffic"),
+        ("users", (3, 4), "it needs the axes (time, y, x): reshape it"),
+        ("poi", (2, 6, 8), "a grid of 6 x 8 cells, but the traffic has 3 x 4: bring poi to the grid"),
+        ("poi", (3, 4), "it needs the axes (category, y, x): reshape it"),
+        ("residents", (3, 5), "a grid of 3 x 5 cells, but the traffic has 3 x 4: bring residents to the grid"),
+        ("residents", (1, 3, 4), "it needs the axes (y, x): reshape it"),
+        ("covered", (4, 3), "a grid of 4 x 3 cells, but the traffic has 3 x 4: bring covered to the grid"),
+    ],
+)
+def test_what_lies_beside_the_traffic_is_on_its_grid_and_its_steps(variable, shape, message):
+    with pytest.raises(CityError, match=re.escape(f"{variable} of 'town' has the shape {shape}") + "[,;] ") as caught:
+        a_town(**{variable: np.ones(shape)})
+    assert message in str(caught.value)
+
+
+def test_positions_are_of_the_grid_of_the_traffic():
+    with pytest.raises(CityError, match=r"lat of 'town' has the shape \(4, 3\), a grid of 4 x 3 cells"):
+        a_town(lon=np.ones((3, 4)), lat=np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("value", [-1.0, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("variable", "shape", "where"),
+    [
+        ("users", (24, 3, 4), "time=2, y=1, x=3 (2024-01-01T02:00)"),
+        ("poi", (3, 3, 4), "category=2, y=1, x=3"),
+        ("residents", (3, 4), "y=1, x=3"),
+    ],
+)
+def test_an_amount_that_is_negative_or_infinite_is_refused_at_its_place(variable, shape, where, value):
+    array = np.ones(shape)
+    array[(2, 1, 3)[-len(shape) :]] = value
+    message = f"{variable} of 'town' is {value} at {where}; 1 such values: amounts are finite and not negative"
+    with pytest.raises(CityError, match=re.escape(message)):
+        a_town(**{variable: array})
+
+
+def test_what_is_not_known_beside_the_traffic_is_nan():
+    city = a_town(users=np.full((24, 3, 4), np.nan), poi=np.full((2, 3, 4), np.nan), residents=np.full((3, 4), np.nan))
+    assert list(city.category.values) == ["unnamed 0", "unnamed 1"]
+
+
+def test_each_layer_of_poi_has_one_name_of_its_own():
+    poi = np.ones((3, 3, 4))
+    with pytest.raises(CityError, match="poi of 'town' has 3 layers but 2 names: give one name a layer"):
+        a_town(poi=poi, poi_names=["shop", "bank"])
+    with pytest.raises(CityError, match="poi_names of 'town' name 2 layers but there is no poi: pass poi= as well"):
+        a_town(poi_names=["shop", "bank"])
+    message = "poi of 'town' has two layers called 'shop', category=0 and category=2: sum them or give each a name"
+    with pytest.raises(CityError, match=message):
+        a_town(poi=poi, poi_names=["shop", "bank", "shop"])
+    with pytest.raises(CityError, match=r"poi of 'town' has 3 layers without names: assign_coords\(category="):
+        validate(a_town(poi=poi).drop_vars("category"))
+
+
+def test_a_city_may_be_without_any_recorded_traffic():
+    nothing = np.full((24, 3, 4), np.nan)
+    city = make_city(nothing, name="new", start="2024-01-01", step_minutes=60, covered=np.ones((3, 4), bool))
+    assert city.covered.values.all()
 
 
 def test_saving_replaces_a_city_but_never_something_else(tmp_path):

@@ -47,6 +47,15 @@ SCHEMA_ATTRIBUTES = {
     "synthetic": "1 where the traffic was made, 0 where it was measured",
 }
 
+#: variable -> its axes.
+VARIABLE_AXES = {
+    "traffic": ("time", "y", "x"),
+    "users": ("time", "y", "x"),
+    "poi": ("category", "y", "x"),
+    "residents": ("y", "x"),
+    "covered": ("y", "x"),
+}
+
 
 class CityError(ValueError):
     """A dataset is not a city. The message names the variable, the place and the remedy."""
@@ -90,6 +99,8 @@ def make_city(
     steps, height, width = traffic.shape
     if time is None:
         time = np.datetime64(str(start)).astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
+    others = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
+    _check_shapes(traffic.shape, {key: np.asarray(value) for key, value in others.items() if value is not None}, name)
     edge = cell_km or 1.0
     variables: dict[str, Any] = {
         "traffic": (("time", "y", "x"), traffic, {"units": unit}),
@@ -104,6 +115,8 @@ def make_city(
         "y": ("y", (np.arange(height) + 0.5) * edge, {"units": "km"}),
         "x": ("x", (np.arange(width) + 0.5) * edge, {"units": "km"}),
     }
+    if poi is None and poi_names is not None:
+        raise CityError(f"poi_names of {name!r} name {len(poi_names)} layers but there is no poi: pass poi= as well")
     if poi is not None:
         variables["poi"] = (("category", "y", "x"), np.asarray(poi, np.float32), {"units": "count"})
         names = list(poi_names) if poi_names is not None else [f"unnamed {i}" for i in range(len(poi))]
@@ -151,6 +164,7 @@ def validate(city: City) -> City:
     _check_axes(city, name)
     _check_time(city, name)
     _check_covered(city, name)
+    _check_categories(city, name)
     for variable in ("traffic", "users", "poi", "residents"):
         if variable in city:
             _check_amount(city, variable, name)
@@ -162,15 +176,28 @@ def validate(city: City) -> City:
     return city
 
 
+def _check_shapes(traffic: tuple[int, ...], arrays: dict[str, np.ndarray], name: str) -> None:
+    """Refuse arrays of other steps or another grid than the traffic (time, y, x)."""
+    steps, height, width = traffic
+    for variable, array in arrays.items():
+        axes = VARIABLE_AXES.get(variable, ("y", "x"))
+        told = f"{variable} of {name!r} has the shape {array.shape}"
+        if array.ndim != len(axes):
+            raise CityError(f"{told}; it needs the axes ({', '.join(axes)}): reshape it")
+        if array.shape[-2:] != (height, width):
+            raise CityError(
+                f"{told}, a grid of {array.shape[-2]} x {array.shape[-1]} cells, but the traffic has "
+                f"{height} x {width}: bring {variable} to the grid of the traffic"
+            )
+        if axes[0] == "time" and len(array) != steps:
+            raise CityError(
+                f"{told}, {len(array)} steps, but the traffic has {steps}: "
+                f"cut {variable} to the steps of the traffic, with NaN where there are none"
+            )
+
+
 def _check_axes(city: City, name: str) -> None:
-    axes = {
-        "traffic": ("time", "y", "x"),
-        "users": ("time", "y", "x"),
-        "poi": ("category", "y", "x"),
-        "residents": ("y", "x"),
-        "covered": ("y", "x"),
-    }
-    for variable, expected in axes.items():
+    for variable, expected in VARIABLE_AXES.items():
         if variable in city and city[variable].dims != expected:
             raise CityError(
                 f"{variable} of {name!r} has the axes {city[variable].dims}; it needs {expected}: transpose it"
@@ -220,6 +247,24 @@ def _check_covered(city: City, name: str) -> None:
             f"covered of {name!r} is False at y={y}, x={x} where traffic is recorded; {int(stray.sum())} such cells: "
             "correct covered, or write NaN into traffic there"
         )
+
+
+def _check_categories(city: City, name: str) -> None:
+    if "poi" not in city:
+        return
+    if "category" not in city.coords:
+        raise CityError(
+            f"poi of {name!r} has {city.sizes['category']} layers without names: "
+            "assign_coords(category=[...]) with one name a layer, 'unnamed 0' and so on where there are none"
+        )
+    names = [str(category) for category in city["category"].values]
+    for index, category in enumerate(names):
+        first = names.index(category)
+        if first < index:
+            raise CityError(
+                f"poi of {name!r} has two layers called {category!r}, category={first} and category={index}: "
+                "sum them or give each a name of its own"
+            )
 
 
 def _check_amount(city: City, variable: str, name: str) -> None:

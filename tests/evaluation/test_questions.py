@@ -7,7 +7,7 @@ import pytest
 
 from fomo.city import CityError, make_city, mock_city
 from fomo.evaluation.questions import family_questions, generated_area, window_starts
-from fomo.windows.split import city_reference, last_fifth
+from fomo.windows.split import cells_of, city_reference, last_fifth
 
 START = "2024-01-01T00:00"
 HISTORY = {"short": 48, "long": 16, "generate": 0}
@@ -196,9 +196,15 @@ def test_known_users_are_clipped_at_the_training_percentile_and_unknown_ones_are
     assert np.isfinite(past[:48]).all() and np.isnan(past[48:]).all()
 
 
-def test_asking_with_users_where_there_are_none_is_an_error():
-    with pytest.raises(CityError, match="has no users"):
-        family_questions([mock_city(408)], "short", context="full")
+@pytest.mark.parametrize("context", ["past", "full"])
+def test_asking_with_users_where_there_are_none_falls_back_to_what_there_is(context):
+    city = mock_city(408)
+    plain = family_questions([city], "short", context=context)
+    assert {(q.task.context, q.task.layers) for q in plain} == {("none", ())}
+    with_people = city.assign(residents=(("y", "x"), np.full((4, 4), 5.0, np.float32)))
+    told = family_questions([with_people], "short", context=context)
+    assert {(q.task.context, q.task.layers) for q in told} == {("past", ("residents",))}
+    assert len(told) == len(plain)
 
 
 @pytest.mark.parametrize("cities", [[], [mock_city(63)], [mock_city(400, 2, 2)]])
@@ -224,3 +230,81 @@ def test_a_window_whose_history_was_not_recorded_is_not_asked():
     questions = family_questions([city], "short")
     assert min(question.first_step for question in questions) > first
     assert all(np.isfinite(q.task.window["traffic"].values[:48]).any() for q in questions)
+
+
+# ---------------------------------------------------------------- a district
+
+
+AREA = (1, 4, 2, 5)
+
+
+def town(steps=140):
+    random = np.random.default_rng(4)
+    users = random.gamma(2.0, 10.0, (steps, 6, 7))
+    traffic = users * random.lognormal(0, 0.2, users.shape)
+    traffic[:, 1:4, 2:5] *= 100  # the district is the busiest
+    users[:, 1:4, 2:5] *= 100
+    return make_city(
+        traffic, users=users, residents=random.uniform(1, 9, (6, 7)), name="town", family="town",
+        start=START, step_minutes=60,
+    )  # fmt: skip
+
+
+def test_a_district_is_generated_in_every_window_of_its_city():
+    city = town()
+    city["covered"][2, 3] = False
+    questions = family_questions([city], "generate", area=AREA)
+    inside = cells_of(AREA, city) & city["covered"].values
+    assert [q.first_step for q in questions] == list(range(0, 140 - 64 + 1, 4))
+    for question in questions:
+        assert (question.task.asked == inside).all() and (question.scored == inside).all()
+        shown = question.task.window["traffic"].values
+        assert np.isnan(shown[:, inside]).all() and np.isfinite(shown[:, ~cells_of(AREA, city)]).all()
+        assert (question.split, question.area, question.past_week) == ("area", "1:4,2:5", False)
+
+
+def test_the_scale_of_a_district_is_that_of_the_city_without_it_and_so_are_its_users():
+    city = town()
+    outside = ~cells_of(AREA, city)
+    question = family_questions([city], "generate", area=AREA, context="full")[0]
+    assert question.reference == question.task.reference == city_reference(city["traffic"].values[:, outside])
+    assert question.scale == "the city without the district"
+    limit = city_reference(city["users"].values[:, outside])
+    assert question.task.users_reference == limit
+    assert float(question.task.window["users"].max()) == pytest.approx(limit, rel=1e-6)  # those inside are clipped
+
+
+@pytest.mark.parametrize("layers", [("users",), ("residents",), ("users", "residents"), ()])
+def test_of_the_context_the_layers_that_are_asked_are_shown(layers):
+    for context in ("past", "full"):
+        question = family_questions([town()], "generate", area=AREA, context=context, layers=layers)[0]
+        told = {"users", "residents"} & set(layers)
+        assert set(question.task.window.data_vars) & {"users", "poi", "residents"} == told
+        if context == "past":
+            assert set(question.task.layers) == told - {"users"}
+
+
+@pytest.mark.parametrize("name", ["short", "long"])
+def test_a_district_is_generated_and_not_forecast(name):
+    with pytest.raises(CityError, match=rf"not asked for '{name}'"):
+        family_questions([town()], name, area=AREA)
+
+
+def test_a_district_outside_the_city_is_refused():
+    with pytest.raises(CityError, match="does not lie on the grid"):
+        family_questions([town()], "generate", area=(0, 7, 0, 2))
+
+
+def test_users_before_the_window_are_told_with_the_past_week_and_context():
+    cities = [region(0, 0, steps=400)]
+    del cities[0].attrs["fold"]
+    for context in ("none", "past", "full"):
+        question = family_questions(cities, "short", context=context)[0]
+        start = question.first_step - 48
+        if context == "none":
+            assert question.task.users_earlier is None
+            continue
+        limit = city_reference(cities[0]["users"].values[: last_fifth(cities[0])])
+        expected = np.minimum(cities[0]["users"].values[:start], np.float32(limit))
+        np.testing.assert_allclose(question.task.users_earlier, expected, rtol=1e-6)
+        assert question.task.users_reference == limit

@@ -20,6 +20,7 @@ from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
 from fomo.windows.batch import Batch
+from fomo.windows.context import USERS_ROWS
 from fomo.windows.observation import Observation
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.task import Task, fill_task, forecast_task, generate_task
@@ -546,3 +547,244 @@ def test_what_happened_before_the_window_moves_the_forecast(model):
     assert not np.allclose(one.samples.values, other.samples.values)
     one, other = (model().forecast(c, 16, samples=2, past_week=False) for c in (city, changed))
     close(one, other)
+
+
+# ---------------------------------------------------------------- users, POI and residents
+
+
+CONTEXT_LAYERS = ("users", "poi", "residents")
+
+
+def town(steps: int = 80, height: int = 4, width: int = 4, seed: int = 0) -> xr.Dataset:
+    """A city with users, POI and residents."""
+    random = np.random.default_rng(seed)
+    users = random.gamma(4.0, 10.0, (steps, height, width))
+    return make_city(
+        users * random.lognormal(0.0, 0.2, users.shape), users=users,
+        poi=random.integers(0, 9, (2, height, width)), poi_names=["shopping", "finance"],
+        residents=random.uniform(10, 90, (height, width)),
+        name="town", start="2024-01-01T00:00", step_minutes=60, cell_km=1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def reader(model, small_network) -> Model:
+    """Weights that read context, and know what is usual of users everywhere."""
+
+    def make(about: dict[str, Any] | None = None, **sampling: Any) -> FoMo:
+        usual = np.random.default_rng(0).uniform(0.5, 1.5, (USERS_ROWS, 168)).astype(np.float32)
+        known = {"users": {GENERAL: usual}, "users_rates": {GENERAL: 1.0}, "users_spreads": {GENERAL: 0.5}}
+        return model(known | (about or {}), network=small_network(seed=5, context=True), **sampling)
+
+    return make
+
+
+def told(forecast: Forecast) -> tuple[str, str]:
+    return forecast.attrs["context"], forecast.attrs["context_layers"]
+
+
+def test_a_forecast_says_which_context_it_used(reader):
+    city, ahead = town(), np.full((16, 4, 4), 40.0)
+    forecaster = reader()
+    assert told(forecaster.forecast(city, samples=2)) == ("past", "users, poi, residents")
+    assert told(forecaster.forecast(city, samples=2, context="none")) == ("none", "")
+    assert told(forecaster.forecast(city, samples=2, context="full", users_ahead=ahead)) == (
+        "full",
+        "users, poi, residents",
+    )
+    bare = city.drop_vars(CONTEXT_LAYERS)
+    assert told(forecaster.forecast(bare, samples=2)) == ("none", "")
+    without_users = city.drop_vars("users")
+    assert told(forecaster.forecast(without_users, samples=2, context="full")) == ("past", "poi, residents")
+
+
+def test_without_context_a_city_is_forecast_as_if_it_had_none(reader):
+    city = town()
+    forecaster = reader()
+    one = forecaster.forecast(city, samples=3, context="none")
+    other = forecaster.forecast(city.drop_vars(CONTEXT_LAYERS), samples=3)
+    np.testing.assert_array_equal(one.samples.values, other.samples.values)
+
+
+@pytest.mark.parametrize("layer", CONTEXT_LAYERS)
+def test_every_layer_of_the_context_moves_the_forecast(reader, layer):
+    city = town()
+    ramp = np.linspace(0.2, 3.0, 4, dtype=np.float32)
+    changed = city.assign({layer: city[layer] * ramp[:, None]})
+    before, after = (reader().forecast(some, samples=3).samples.values for some in (city, changed))
+    assert not np.allclose(before, after, rtol=1e-3)
+
+
+def test_assumed_users_move_a_forecast_and_those_of_the_past_mode_are_not_looked_at(reader):
+    city, few, many = town(), np.full((16, 4, 4), 5.0), np.full((16, 4, 4), 60.0)
+    one, other = (reader().forecast(city, samples=3, context="full", users_ahead=ahead) for ahead in (few, many))
+    assert not np.allclose(one.samples.values, other.samples.values, rtol=1e-3)
+    past = [reader().forecast(city, samples=3, users_ahead=ahead) for ahead in (few, None)]
+    np.testing.assert_array_equal(past[0].samples.values, past[1].samples.values)
+
+
+def test_asking_with_full_context_without_assumed_users_is_refused_with_both_ways_out(reader):
+    with pytest.raises(CityError, match=r"users_ahead .*or ask with context 'past'"):
+        reader().forecast(town(), context="full")
+
+
+def test_weights_that_do_not_read_context_use_none_and_say_so(model):
+    city = town()
+    area = np.zeros((4, 4), bool)
+    area[1, 1:3] = True
+    forecaster = model()
+    assert not forecaster.reads_context
+    for forecast in (forecaster.forecast(city, samples=3), forecaster.generate(city, area, samples=3)):
+        assert told(forecast) == ("none", "")
+    bare = forecaster.forecast(city.drop_vars(CONTEXT_LAYERS), samples=3)
+    np.testing.assert_array_equal(bare.samples.values, forecaster.forecast(city, samples=3).samples.values)
+
+
+def test_users_in_another_unit_give_the_same_forecast(reader):
+    city = town()
+    other = city.assign(users=city["users"] * np.float32(1000))
+    one, two = reader().forecast(city, samples=3), reader().forecast(other, samples=3)
+    np.testing.assert_allclose(two.samples.values, one.samples.values, rtol=1e-3, atol=1e-3)
+
+
+def test_the_scale_of_users_is_the_stored_one_of_a_known_family_else_that_of_the_city(reader):
+    city = town()
+    assert reader({"users_references": {"town": 77.0}}).users_reference(city) == 77.0
+    expected = np.percentile(city["users"].values, 99.99)
+    assert reader({"users_references": {"other": 77.0}}).users_reference(city) == pytest.approx(expected)
+    assert reader().users_reference(city.drop_vars("users")) is None
+
+
+def asked_of(forecaster: FoMo, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """All tasks that will be asked."""
+    seen: list[Task] = []
+    answer = FoMo._answer_all
+
+    def listen(self: FoMo, tasks: Any, *rest: Any) -> list[Forecast]:
+        seen.extend(tasks)
+        return answer(self, tasks, *rest)
+
+    monkeypatch.setattr(FoMo, "_answer_all", listen)
+    return seen
+
+
+def test_every_block_of_a_long_horizon_knows_the_assumed_users_of_its_own_steps(reader, monkeypatch):
+    city = town()
+    ahead = np.random.default_rng(1).uniform(1, 60, (100, 4, 4)).astype(np.float32)
+    forecaster = reader()
+    seen = asked_of(forecaster, monkeypatch)
+    forecast = forecaster.forecast(city, horizon=100, samples=2, context="full", users_ahead=ahead)
+    assert forecast.samples.shape == (2, 100, 4, 4)
+    assert told(forecast) == ("full", "users, poi, residents")
+    everything = np.concatenate([city["users"].values, ahead])
+    begins = []
+    for task in seen:
+        start = int((task.window["time"].values[0] - city["time"].values[0]) / np.timedelta64(60, "m"))
+        steps = task.window.sizes["time"]
+        np.testing.assert_array_equal(task.window["users"].values, everything[start : start + steps])
+        np.testing.assert_array_equal(task.users_earlier, everything[:start])
+        begins.append(start + int(np.argmax(task.asked.any((1, 2)))) - 80)
+    assert begins == [0, 48, 48, 96, 96]  # one task for the first block, then one for each member
+
+
+def test_the_later_blocks_of_a_long_horizon_know_the_users_of_the_past_alone(reader, monkeypatch):
+    city = town()
+    forecaster = reader()
+    seen = asked_of(forecaster, monkeypatch)
+    forecast = forecaster.forecast(city, horizon=60, samples=2)
+    assert np.isfinite(forecast.samples.values).all()
+    assert told(forecast) == ("past", "users, poi, residents")
+    for task in seen[1:]:
+        known = np.isfinite(task.window["users"].values).all((1, 2))
+        late = task.window["time"].values > city["time"].values[-1]
+        assert not known[late].any()
+        assert known[~late].all()
+        assert np.isnan(task.users_earlier[80:]).all()
+
+
+def test_generating_uses_the_layers_that_are_asked(reader):
+    city = town()
+    area = np.zeros((4, 4), bool)
+    area[1, 1:3] = True
+    full = reader().generate(city, area, samples=3)
+    assert told(full) == ("full", "users, poi, residents")
+    assert told(reader().generate(city, area, samples=3, context="past")) == ("past", "poi, residents")
+    some = reader().generate(city, area, samples=3, layers=("residents",))
+    assert told(some) == ("past", "residents")
+    assert not np.allclose(full.samples.values[:, :, area], some.samples.values[:, :, area], rtol=1e-3)
+    np.testing.assert_array_equal(full.samples.values[0][:, ~area], city["traffic"].values[:, ~area])
+
+
+def without_traffic(steps: int = 70) -> xr.Dataset:
+    city = town(steps)
+    city["traffic"][:] = np.nan
+    return city
+
+
+@pytest.mark.parametrize("layers", [("poi",), ("residents",), ("users",), CONTEXT_LAYERS])
+def test_a_whole_city_without_traffic_is_generated_from_what_is_known_of_it(reader, layers):
+    forecast = reader().generate(without_traffic(), np.ones((4, 4), bool), samples=3, layers=layers)
+    assert np.isfinite(forecast.samples.values).all()
+    assert (forecast.samples.values >= 0).all()
+    assert forecast.samples.values.std() > 0
+    assert forecast.attrs["context_layers"] == ", ".join(layers)
+    assert forecast.attrs["reference"] == 1.0
+
+
+def test_a_city_without_traffic_has_the_scale_of_its_family_where_that_is_known(reader):
+    everywhere = np.ones((4, 4), bool)
+    one = reader({"references": {"other": 50.0}}).generate(without_traffic(), everywhere, samples=3)
+    other = reader({"references": {"town": 50.0}}).generate(without_traffic(), everywhere, samples=3)
+    np.testing.assert_allclose(other.samples.values, 50 * one.samples.values, rtol=1e-4)
+
+
+def test_generating_a_whole_city_without_context_is_refused_with_a_remedy(reader, model):
+    everywhere = np.ones((4, 4), bool)
+    for forecaster, options in ((reader(), {"context": "none"}), (reader(), {"layers": ()}), (model(), {})):
+        with pytest.raises(CityError, match=r"no context is known.*give some cells with traffic, or users, POI"):
+            forecaster.generate(without_traffic(), everywhere, **options)
+
+
+def test_tasks_with_and_without_context_are_answered_the_same_alone_and_together(reader):
+    whole = town(80, 5, 6)
+    area = np.zeros((5, 6), bool)
+    area[:2, 1] = True
+    window = whole.isel(time=slice(0, 64))
+    tasks = [
+        generate_task(window, area, context="full"),
+        generate_task(window, area),
+        generate_task(window, area, context="full", layers=("poi",)),
+        fill_task(with_gaps(whole.isel(time=slice(5, 69))), context="full"),
+        forecast_task(whole.isel(time=slice(0, 48)), 16, 48, context="past"),
+    ]
+    forecaster = reader(tile=(4, 4), overlap=2)
+    together = forecaster.forecast_tasks(tasks, 3, seed=1)
+    for task, answer in zip(tasks, together, strict=True):
+        (alone,) = forecaster.forecast_tasks([task], 3, seed=1)
+        close(alone, answer)
+        assert answer.attrs["context"] == task.context
+
+
+def test_a_city_that_fits_in_a_tile_is_forecast_with_context_the_same_whatever_the_tile(reader):
+    close(reader(tile=(4, 4)).forecast(town(), samples=3), reader(tile=(8, 8)).forecast(town(), samples=3))
+
+
+def test_what_is_generated_with_context_is_not_looked_at(reader):
+    city = town()
+    area = np.zeros((4, 4), bool)
+    area[1:3, 1:3] = True
+    other = city.copy(deep=True)
+    other["traffic"].values[:, area] *= 7
+    one, two = (reader().generate(some, area, samples=3) for some in (city, other))
+    np.testing.assert_array_equal(one.samples.values[:, :, area], two.samples.values[:, :, area])
+
+
+def test_users_that_are_not_known_are_no_zeros(reader):
+    """Cells without user counts beside cells with them."""
+    city = town()
+    gaps = city.copy(deep=True)
+    gaps["users"][:, :, 0] = np.nan
+    zeros = gaps.assign(users=gaps["users"].fillna(0.0))
+    one, other = (reader().forecast(some, samples=3).samples.values for some in (gaps, zeros))
+    assert np.isfinite(one).all()
+    assert not np.allclose(one, other, rtol=1e-3)

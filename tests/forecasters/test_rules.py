@@ -12,6 +12,7 @@ from fomo.forecasters.rules import (
     NeighbourMean,
     NeighbourTrafficPerUser,
     Persistence,
+    Proportional,
     SameHourLastWeek,
     SeasonalAverage,
     TrafficPerUser,
@@ -280,6 +281,45 @@ def test_a_spread_cannot_be_trained_where_the_rule_is_never_defined():
         TrainedSpread(SeasonalAverage(), [(short_task(city), city["traffic"].values)], [])
 
 
+@pytest.mark.parametrize("layer", ["poi", "residents"])
+@pytest.mark.parametrize("holes", [0.0, 0.3])
+def test_traffic_is_shared_out_in_proportion_to_a_layer_by_a_loop(layer, holes):
+    random = np.random.default_rng(5)
+    poi, residents = random.integers(0, 9, (2, 3, 4)).astype(float), random.uniform(0, 50, (3, 4))
+    poi[:, 2, 3], poi[1, 0, 0], residents[2, 3], residents[0, 1] = np.nan, np.nan, np.nan, 0.0
+    city = made_city(holes=holes)
+    city = make_city(
+        city["traffic"].values, poi=poi, poi_names=["a", "b"], residents=residents,
+        name="made", start=START, step_minutes=60,
+    )  # fmt: skip
+    area = np.zeros((3, 4), bool)
+    area[1, 1:3] = True
+    task = generate_task(city, area, context="full")
+    point = Proportional(layer).point(task)
+    amount = residents if layer == "residents" else np.where(np.isfinite(poi).any(0), np.nansum(poi, 0), np.nan)
+    shown = task.window["traffic"].values.astype(np.float64)
+    for t, y, x in np.ndindex(64, 3, 4):
+        others = [
+            (shown[t, j, i], amount[j, i])
+            for j, i in np.ndindex(3, 4)
+            if (j, i) != (y, x) and np.isfinite(shown[t, j, i]) and np.isfinite(amount[j, i])
+        ]
+        if not np.isfinite(amount[y, x]) or not others:
+            assert np.isnan(point[t, y, x])
+            continue
+        rate = sum(traffic for traffic, _ in others) / sum(people for _, people in others)
+        assert point[t, y, x] == pytest.approx(rate * amount[y, x], rel=1e-6)
+    assert np.isfinite(point[:, 1, 1:3]).all() and np.isnan(point[:, 2, 3]).all()
+
+
+@pytest.mark.parametrize("layer", ["poi", "residents"])
+def test_sharing_out_by_a_layer_that_is_not_there_is_not_defined(layer):
+    rule = Proportional(layer)
+    point = rule.point(generate_task(made_city(), np.eye(3, 4, dtype=bool), context="full"))
+    assert point.shape == (64, 3, 4) and np.isnan(point).all()
+    assert layer in rule.undefined
+
+
 def test_the_rules_of_a_table_are_those_that_its_context_allows():
     def names(*arguments):
         return [rule.name for rule in rules_for(*arguments)]
@@ -289,5 +329,9 @@ def test_the_rules_of_a_table_are_those_that_its_context_allows():
     assert names("full", False) == [*names("none", False), "traffic per user"]
     assert names("past", False) == names("none", False)
     assert names("none", True, "generate") == ["mean of the other cells"]
-    assert names("full", False, "generate")[1:] == ["traffic per user of the other cells"]
+    shared_out = ["proportional to POI", "proportional to residents"]
+    assert names("full", False, "generate")[1:] == ["traffic per user of the other cells", *shared_out]
+    assert names("past", False, "generate")[1:] == shared_out
+    assert names("full", False, "generate", ("residents",))[1:] == shared_out[1:]
+    assert names("full", False, "short", ("poi",)) == names("none", False)
     assert all(rule.trained_on == () for rule in rules_for("full", True))

@@ -22,6 +22,7 @@ from fomo.model.checkpoint import (
     weights_hash,
 )
 from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.windows.context import USERS_ROWS
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.shapes import SHAPES
 
@@ -109,7 +110,13 @@ def test_a_truncated_description_is_refused(saved):
         load_checkpoint(saved)
 
 
-@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, None, "1"])
+def test_weights_of_the_version_before_context_are_read(saved, network):
+    rewrite(saved, format_version=4)
+    assert holds(saved, network)
+    assert load_checkpoint(saved)[1].users_pattern("uomo_nanjing") is None
+
+
+@pytest.mark.parametrize("version", [0, 3, FORMAT_VERSION + 1, None, "1"])
 def test_another_version_is_refused_with_a_remedy(saved, version):
     rewrite(saved, format_version=version)
     with pytest.raises(CheckpointError, match=rf"version {version};.*reads version {FORMAT_VERSION}.*train again"):
@@ -283,4 +290,85 @@ def test_weights_that_know_no_week_take_all_cells_to_be_alike(network):
 def test_shapes_that_do_not_fit_their_rhythm_are_refused(tmp_path, network, shapes):
     folder = save_checkpoint(tmp_path / "w", network, usual(network, shapes=shapes))
     with pytest.raises(CheckpointError, match="do not fit its rhythm of 168 steps; fetch or train"):
+        load_checkpoint(folder)
+
+
+# ---------------------------------------------------------------- what is usual of users
+
+
+def users_of(seed: int, slots: int = 168) -> np.ndarray:
+    return np.random.default_rng(seed).random((USERS_ROWS, slots)).astype(np.float32)
+
+
+def with_users(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoint:
+    about = {
+        "users": {"a": users_of(0), GENERAL: users_of(1)},
+        "users_rates": {"a": 2.5, GENERAL: 0.5},
+        "users_spreads": {"a": 0.4, GENERAL: 0.9},
+        "users_references": {"a": 70.0},
+    }
+    return usual(network, **(about | changes))
+
+
+def test_the_users_of_a_family_come_back_and_others_have_those_of_all(tmp_path, network):
+    checkpoint = with_users(network)
+    _, found = load_checkpoint(save_checkpoint(tmp_path / "w", network, checkpoint))
+    for family, name, rate, spread in (("a", "a", 2.5, 0.4), ("elsewhere", GENERAL, 0.5, 0.9)):
+        pattern, rows = found.users_pattern(family), checkpoint.users[name]
+        assert pattern is not None
+        assert (pattern.rate, pattern.spread) == (rate, spread)
+        for half, part in ((rows[: USERS_ROWS // 2], pattern.users), (rows[USERS_ROWS // 2 :], pattern.per_user)):
+            np.testing.assert_array_equal(part.curve, half[0])
+            np.testing.assert_array_equal(part.noise, half[1])
+            np.testing.assert_array_equal(part.shapes, half[2:])
+        np.testing.assert_array_equal(pattern.stored, rows)
+    assert found.users_references == {"a": 70.0}
+    assert "users" not in json.loads((tmp_path / "w" / DESCRIPTION).read_text())
+
+
+def test_a_network_that_reads_context_comes_back_with_its_modules(tmp_path, small_network):
+    network = small_network(seed=1, context=True)
+    saved = save_checkpoint(tmp_path / "w", network, with_users(network))
+    assert holds(saved, network)
+    assert load_checkpoint(saved)[0].context is not None
+
+
+def test_weights_trained_without_users_have_no_pattern_of_them(network):
+    assert usual(network).users_pattern("a") is None
+
+
+def not_finite() -> np.ndarray:
+    rows = users_of(0)
+    rows[5, 3] = np.nan
+    return rows
+
+
+def negative(row: int) -> np.ndarray:
+    rows = users_of(0)
+    rows[row, 3] = -0.1
+    return rows
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"users": {GENERAL: users_of(1)}},
+        {"users_rates": {GENERAL: 0.5}},
+        {"users_spreads": {GENERAL: 0.5}},
+        {"users": {"a": users_of(0)[:-1], GENERAL: users_of(1)}},
+        {"users": {"a": users_of(0)[0], GENERAL: users_of(1)}},
+        {"users": {"a": not_finite(), GENERAL: users_of(1)}},
+        {"users": {"a": negative(0), GENERAL: users_of(1)}},
+        {"users": {"a": negative(1), GENERAL: users_of(1)}},
+        {"users": {"a": negative(USERS_ROWS // 2), GENERAL: users_of(1)}},
+        {"users": {"a": negative(USERS_ROWS // 2 + 1), GENERAL: users_of(1)}},
+    ],
+    ids=[
+        "no week", "no rate", "no spread", "a row missing", "one row", "not finite",
+        "negative users", "negative noise", "negative rate", "negative noise of the rate",
+    ],
+)  # fmt: skip
+def test_users_that_cannot_be_read_are_refused(tmp_path, network, changes):
+    folder = save_checkpoint(tmp_path / "w", network, with_users(network, **changes))
+    with pytest.raises(CheckpointError, match="what is stored of the users of 'a' cannot be read; fetch or train"):
         load_checkpoint(folder)

@@ -79,7 +79,7 @@ def arrays_of(form: str) -> dict[str, Any]:
             "activity": amount(3 * 24, 2, 3),
             "date": np.array(["2013-11-08", "2013-11-09", "2013-11-11"]),
             "context_20x20": amount(2, 3, 2),
-            "context_names": np.array(["social_tweets", "base_stations"]),
+            "context_names": np.array(["social_tweets", "poi_other"]),
             "cell_center_lonlat_100x100": fine,
             "step_minutes": np.int64(60),
         }
@@ -95,7 +95,10 @@ def arrays_of(form: str) -> dict[str, Any]:
         return {
             "ulm_SYNTH_traffic": amount(48, 3, 4),
             "ulm_poi": amount(2, 6, 8),
-            "trier_poi": amount(2, 5, 5),
+            "trier_pop": np.where(np.eye(5, dtype=bool), -0.08, amount(5, 5))[None].astype(np.float32),
+            "trier_poi": np.tril(amount(2, 5, 5), -1),
+            "trier_landuse": np.tril(random.dirichlet(np.ones(3), (5, 5)).transpose(2, 0, 1), -1).astype(np.float32),
+            "worms_poi": amount(2, 5, 5),
         }
     if form == "barcelona":
         minutes = np.arange(0, 240, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fomo.city import CityError
+from fomo.city import CityError, open_city, save_city
 from fomo.sources import read_cities
 
 
@@ -164,7 +164,8 @@ def test_a_day_that_is_absent_stays_missing_on_an_even_axis(write_form):
 def test_context_becomes_poi_and_fine_centres_are_averaged(write_form):
     arrays = write_form.arrays_of("milan activity")
     (city,) = read_cities(write_form("milan activity"))
-    np.testing.assert_array_equal(city.poi[1], arrays["context_20x20"][..., 1])
+    np.testing.assert_array_equal(city.poi, arrays["context_20x20"][..., 1:].transpose(2, 0, 1))  # tweets are no POI
+    assert city.category.values.tolist() == ["poi_other"]
     np.testing.assert_allclose(city.lon.values[0], [9.0015, 9.0075, 9.0135])
     np.testing.assert_allclose(city.lat.values[:, 0], [45.001, 45.005])
 
@@ -224,7 +225,7 @@ def test_times_out_of_order_are_refused(write_form):
 
 
 def test_made_traffic_is_marked_and_context_of_another_grid_is_left_out_aloud(write_form):
-    (city,) = read_cities(write_form("german"))
+    _, city = read_cities(write_form("german"))
     assert city.attrs["synthetic"] == 1
     assert city.attrs["family"] == "any_name_ulm"
     assert "poi" not in city
@@ -232,5 +233,48 @@ def test_made_traffic_is_marked_and_context_of_another_grid_is_left_out_aloud(wr
 
 
 def test_context_of_the_same_grid_is_kept(write_form):
-    (city,) = read_cities(write_form("german", ulm_poi=np.ones((2, 3, 4), np.float32)))
+    _, city = read_cities(write_form("german", ulm_poi=np.ones((2, 3, 4), np.float32)))
     assert city.poi.shape == (2, 3, 4)
+
+
+def test_context_alone_is_a_city_in_which_no_traffic_is_recorded(write_form, tmp_path):
+    arrays = write_form.arrays_of("german")
+    city, _ = read_cities(write_form("german"))
+    assert city.attrs["name"] == "any_name_trier_context"
+    assert city.traffic.shape == (7 * 24, 5, 5)
+    assert str(city.time.values[0])[:16] == "2024-01-01T00:00"
+    assert missing(city).all()
+    assert (city.attrs["synthetic"], city.attrs["cell_km"], city.attrs["clipped_values"]) == (0, 0.25, 5)
+    np.testing.assert_array_equal(city.residents, np.maximum(arrays["trier_pop"][0], 0))
+    np.testing.assert_array_equal(city.poi, arrays["trier_poi"])
+    assert list(city.category.values) == ["unnamed 0", "unnamed 1"]
+    np.testing.assert_array_equal(city.landuse, arrays["trier_landuse"])
+    assert city.landuse.dims == ("landuse_class", "y", "x")
+    assert open_city(save_city(city, tmp_path / "trier.zarr")).identical(city)
+
+
+def test_a_place_of_which_the_context_says_nothing_is_not_covered(write_form):
+    city, _ = read_cities(write_form("german"))
+    np.testing.assert_array_equal(city.covered, ~np.eye(5, dtype=bool))
+    unknown = np.full((1, 5, 5), np.nan, np.float32)
+    city, _ = read_cities(write_form("german", trier_pop=unknown))
+    np.testing.assert_array_equal(city.covered, np.tri(5, k=-1, dtype=bool))
+
+
+@pytest.mark.parametrize("array", ["trier_pop", "trier_poi", "trier_landuse"])
+def test_context_that_is_not_whole_makes_no_city(write_form, array):
+    assert [city.attrs["name"] for city in read_cities(write_form("german", drop=(array,)))] == ["any_name_ulm"]
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "message"),
+    [
+        ("trier_pop", np.full((1, 5, 5), -3.0), r"'trier_pop' of .* is -3 at \(0, 0\); 25 such values: write people"),
+        ("trier_landuse", np.full((3, 5, 5), 40.0), r"'trier_landuse' of .* is 40 at \(0, 0, 0\).*write shares"),
+        ("trier_landuse", np.ones((3, 5, 6)), "'trier_landuse' of .* has 6 along 'x' where"),
+        ("trier_pop", np.ones((5, 5)), r"'trier_pop' of .* it needs the axes \(1, y, x\)"),
+    ],
+)
+def test_context_that_cannot_be_is_refused(write_form, array, value, message):
+    with pytest.raises(CityError, match=message):
+        read_cities(write_form("german", **{array: value}))

@@ -29,10 +29,18 @@ CELLS = {  # family -> cells of its grid; lengths and numbers of regions differ 
     "german_cities_context_aachen": (11, 17),
 }
 
+CONTEXT_CELLS = {  # those without traffic
+    "german_cities_context_aachen_context": (22, 28),
+    "german_cities_context_bonn_context": (36, 39),
+    "german_cities_context_dresden_context": (40, 63),
+    "german_cities_context_frankfurt_context": (58, 77),
+    "german_cities_context_munich_context": (56, 75),
+}
+
 
 def test_every_family_is_listed_and_what_is_no_traffic_is_not(real_data):
     families = list_families(real_data)
-    assert set(CELLS) <= set(families)
+    assert set(CELLS) | set(CONTEXT_CELLS) <= set(families)
     assert not any(name.startswith("poi_") for name in families)
 
 
@@ -45,6 +53,29 @@ def test_a_family_is_read_whole_and_valid(real_data, family):
         assert city.attrs["family"] == family
         assert np.isfinite(city.traffic.values).any()
         assert city.attrs["synthetic"] == int("german" in family)
+
+
+@pytest.mark.parametrize("family", CONTEXT_CELLS)
+def test_a_city_of_context_alone_has_people_places_and_no_traffic(real_data, family):
+    (city,) = read_family(real_data, family)
+    assert validate(city) is city
+    assert city.traffic.shape == (168, *CONTEXT_CELLS[family])
+    assert np.isnan(city.traffic.values).all()
+    assert (city.attrs["family"], city.attrs["synthetic"]) == (family, 0)
+    assert city.covered.values.all()
+    assert 1_000 < float(city.residents.mean()) / city.attrs["cell_km"] ** 2 < 10_000  # people per square kilometre
+    assert (city.poi.values == np.round(city.poi.values)).all()
+    assert np.corrcoef(city.residents.values.ravel(), np.log1p(city.poi.values.sum(0)).ravel())[0, 1] > 0.4
+    assert city.landuse.values.sum(0).max() < 1.001
+
+
+def test_the_woods_lie_south_of_frankfurt_and_north_east_of_dresden(real_data):
+    (frankfurt,) = read_family(real_data, "german_cities_context_frankfurt_context")
+    (dresden,) = read_family(real_data, "german_cities_context_dresden_context")
+    south, north = (frankfurt.landuse.values[10][::way][8:18, 26:38].mean() for way in (1, -1))
+    assert south > 0.8 > 0.6 > north
+    south, north = (dresden.landuse.values[10][::way][:10, -25:].mean() for way in (1, -1))
+    assert north > 0.9 > 0.6 > south
 
 
 def test_all_names_in_the_folder_are_unique(real_data):

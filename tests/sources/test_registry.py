@@ -81,6 +81,7 @@ def test_families_are_called_by_stem_and_layer(write_form):
     assert set(families) == {
         "uomo_here",
         "context_ulm",
+        "context_trier_context",
         "town",
         "town_5g_up",
         "town_4g_down",

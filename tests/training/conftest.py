@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fomo.city import City
+from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.sources.synthetic import synthetic_city
 from fomo.training.loop import Training
 from fomo.training.recipe import Recipe
@@ -38,18 +39,22 @@ def made_cities() -> list[City]:
     ]
 
 
-def made_training(recipe: Recipe) -> Training:
-    """A fresh run of a recipe on the made cities."""
+def made_training(recipe: Recipe, start: MaskedDiffusionTransformer | None = None) -> Training:
+    """A fresh run of a recipe on the made cities, with their users, POI and residents where the recipe reads them."""
     cities = made_cities()
-    return Training(recipe, TrainingSet(cities, family_references(cities), recipe.augment))
+    users = None if recipe.context is None else family_references(cities, "users")
+    data = TrainingSet(cities, family_references(cities), recipe.augment, users_references=users)
+    return Training(recipe, data, start=start)
 
 
 @pytest.fixture
 def tiny_training(tiny_recipe) -> Callable[..., Training]:
     """A fresh run of a tiny recipe on made cities."""
 
-    def make(recipe: Recipe | None = None, **optimiser: Any) -> Training:
-        return made_training(recipe or tiny_recipe(**optimiser))
+    def make(
+        recipe: Recipe | None = None, start: MaskedDiffusionTransformer | None = None, **optimiser: Any
+    ) -> Training:
+        return made_training(recipe or tiny_recipe(**optimiser), start)
 
     return make
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from fomo.diffusion.contrast import alignment_loss
 from fomo.diffusion.process import PROCESSES
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.training import loop
-from fomo.training.loop import level_weight, losses, window_balance
+from fomo.training.loop import bounded_error, level_weight, losses, window_balance, wrong_context_error
 from fomo.training.recipe import LossConfig
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import GUESSES, observe
@@ -89,7 +90,8 @@ def test_the_papers_process_trains_no_heads(batch, small_network):
     found = losses_and_gradients(small_network(), "paper", batch)
     assert float(found["mean"]) == float(found["scale"]) == 0
     assert float(found["total"]) == pytest.approx(float(found["denoising"]))
-    assert (found["head.last.weight"] == 0).all()
+    assert "decoder.weight" in found
+    assert not any(name.startswith("head.") for name in found)  # no gradient at all
 
 
 def test_every_weight_of_the_network_learns(batch, small_network):
@@ -180,3 +182,105 @@ def test_a_negative_sign_is_the_truth_on_the_other_side_of_the_mean(batch, small
     assert abs(float(found.denoising - plain.denoising)) > 1e-4
     torch.testing.assert_close(found.mean, plain.mean)  # heads learn the truth as it is
     torch.testing.assert_close(found.scale, plain.scale)
+
+
+# ---------------------------------------------------------------- context
+
+
+@pytest.fixture
+def told(random_batch, with_context) -> Batch:
+    """With whole blocks observed, as alignment needs them."""
+    return with_context(random_batch(seed=1, batch=3, time=16, missing=0.0))
+
+
+def test_an_error_under_another_context_counts_up_to_the_margin_and_teaches_nothing_beyond_it():
+    wrong, right = torch.linspace(0, 4, 9, requires_grad=True), torch.full((9,), 1.0, requires_grad=True)
+    found = bounded_error(wrong, right, 2.5)
+    assert found.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 2.5, 2.5, 2.5]
+    found.sum().backward()
+    assert wrong.grad[:5].tolist() == [1.0] * 5
+    assert wrong.grad[6:].tolist() == [0.0] * 3
+    assert right.grad is None  # what it is bounded by is held fixed
+
+
+def contrast_of(network: MaskedDiffusionTransformer, batch: Batch, config: LossConfig) -> Tensor:
+    observation = observe(batch)
+    weight = level_weight(batch, observation, config.level_power)
+    truth = (batch.share / observation.unit[:, None] - 1) * batch.hidden
+    return wrong_context_error(network, config, batch, network.encode(batch, observation), truth, weight)
+
+
+@pytest.mark.parametrize("margin", [1.5, 2.0, 10.0])
+def test_the_error_under_the_context_of_another_window_is_that_of_a_loop_over_hidden_values(
+    told, small_network, margin
+):
+    network, config = small_network(context=True), LossConfig(margin=margin, balance=0.0)
+    with torch.no_grad():
+        found = contrast_of(network, told, config)
+        observation = observe(told)
+        right = network.encode(told, observation).mean
+        order = [2, 0, 1]
+        swapped = replace(told, context=told.context.rows(torch.tensor(order)))
+        other = observe(swapped)
+        wrong = network.encode(swapped, other).mean
+    weight = level_weight(told, observation, config.level_power)
+    total = worth = 0.0
+    for at in told.hidden.nonzero().tolist():
+        row, t, y, x = at
+        unit, share = float(observation.unit[row, y, x]), float(told.share[row, t, y, x])
+        error = (float(wrong[row, t, y, x]) + 1) * float(other.unit[row, y, x]) - share
+        usual = (float(right[row, t, y, x]) + 1) * unit - share
+        total += float(weight[row, t, y, x]) * min(error**2, margin * usual**2) / unit**2
+        worth += float(weight[row, t, y, x])
+    assert float(found) == pytest.approx(total / worth, rel=1e-3)
+    assert 0 <= float(found) <= margin * float(losses_and_gradients(network.eval(), "residual", told, config)["mean"])
+
+
+def test_only_windows_of_which_both_contexts_say_something_count(told, small_network):
+    network = small_network(context=True)
+    assert float(contrast_of(network, told, LossConfig())) > 0
+    one = torch.tensor([True, False, False])[:, None, None, None]
+    kept = told.context.keep(one.expand_as(told.share), one.expand_as(told.context.static))
+    assert float(contrast_of(network, replace(told, context=kept), LossConfig())) == 0
+
+
+def test_with_context_the_total_is_still_the_weighted_sum_of_its_parts(told, small_network):
+    config = LossConfig(denoising=0.7, mean=3.0, scale=0.1, contrast=0.2, alignment=0.3)
+    network = small_network(context=True)
+    found = losses_and_gradients(network, "residual", told, config)
+    assert float(found["contrast"]) > 0
+    assert float(found["alignment"]) > 0
+    expected = 0.7 * found["denoising"] + 3.0 * found["mean"] + 0.1 * found["scale"]
+    expected = expected - 0.2 * 3.0 * found["contrast"] + 0.3 * found["alignment"]
+    assert float(found["total"]) == pytest.approx(float(expected), rel=1e-5)
+    aligned = alignment_loss(*network.aligned_tokens(told, observe(told)))
+    assert float(found["alignment"]) == pytest.approx(float(aligned.loss), rel=1e-5)
+    assert float(found["score"]) == pytest.approx(float(aligned.score), rel=1e-5)
+
+
+def test_alignment_does_not_train_what_it_is_aligned_to(told, small_network):
+    config = LossConfig(denoising=0.0, mean=0.0, scale=0.0, alignment=1.0)
+    found = losses_and_gradients(small_network(context=True), "residual", told, config)
+    moved = {name for name, value in found.items() if "." in name and value.any()}
+    assert moved and all(name.startswith("context.") for name in moved)
+    assert not any(name.startswith("context.head.") for name in moved)
+
+
+def test_without_context_there_is_nothing_to_contrast_or_to_align(batch, told, small_network):
+    config = LossConfig(contrast=0.5, alignment=0.5)
+    for network, some in ((small_network(context=True), batch), (small_network(), told)):
+        found = losses_and_gradients(network, "residual", some, config)
+        assert float(found["contrast"]) == float(found["alignment"]) == float(found["score"]) == 0
+
+
+def test_thirty_steps_that_reward_errors_under_another_context_far_too_much_do_not_run_away(told, small_network):
+    config = LossConfig(denoising=0.0, scale=0.0, contrast=100.0, margin=2.0, balance=0.0)
+    network = small_network(context=True)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(30):
+        found = losses_and_gradients(network, "residual", told, config)
+        assert all(torch.isfinite(value).all() for value in found.values())
+        assert 0 <= float(found["contrast"]) <= config.margin * float(found["mean"]) * (1 + 1e-4)
+        bound = config.mean * float(found["mean"]) * (1 - config.contrast * config.margin)
+        assert float(found["total"]) >= bound - 1e-3 * abs(bound)
+        optimiser.step()

@@ -80,13 +80,20 @@ def test_hiding_takes_only_observed_values():
     assert batch.state.flatten().tolist() == [0, 1, 2, 3] * 2  # the batch itself stays what it was
 
 
-def test_rows_cut_every_field(random_batch):
-    batch = random_batch(batch=5)
-    some = batch.rows(slice(1, 3))
-    for name, value in vars(batch).items():
-        assert torch.equal(getattr(some, name), value[1:3]), name
+def layers(batch: Batch) -> dict[str, torch.Tensor]:
+    """All tensors of a batch, those of its context too."""
+    assert batch.context is not None
+    return {name: value for name, value in vars(batch).items() if name != "context"} | vars(batch.context)
 
 
-def test_a_batch_moves_whole(random_batch):
-    moved = random_batch().to("meta")
-    assert {value.device.type for value in vars(moved).values()} == {"meta"}
+def test_rows_cut_every_field(random_batch, with_context):
+    batch = with_context(random_batch(batch=5))
+    some = layers(batch.rows(slice(1, 3)))
+    for name, value in layers(batch).items():
+        assert torch.equal(some[name], value[1:3]), name
+    assert random_batch().rows(slice(0, 1)).context is None
+
+
+def test_a_batch_moves_whole(random_batch, with_context):
+    moved = with_context(random_batch()).to("meta")
+    assert {value.device.type for value in layers(moved).values()} == {"meta"}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fomo.city import City, make_city
+from fomo.windows.patterns import GROUPS, PARTITIONS, family_patterns
 from fomo.windows.rhythm import GENERAL, GENERAL_WORTH, rhythm_at
-from fomo.windows.sample import GROUPS, PARTITIONS, AugmentConfig, TrainingSet, coarser, family_patterns
+from fomo.windows.sample import AugmentConfig, TrainingSet, coarser
 from fomo.windows.shapes import SHAPES
 
 DAY = np.tile(np.linspace(0.2, 1.8, 24), 9)

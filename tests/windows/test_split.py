@@ -7,6 +7,8 @@ import pytest
 
 from fomo.city import CityError, make_city, mock_city
 from fomo.windows.split import (
+    area_name,
+    cells_of,
     city_reference,
     family_reference,
     first_week,
@@ -16,6 +18,7 @@ from fomo.windows.split import (
     train_part,
     trained_name,
     training_parts,
+    without_area,
 )
 
 START = "2024-01-01T00:00"
@@ -152,3 +155,85 @@ def test_a_city_of_another_file_is_another_city_even_under_the_same_name():
     assert leaks(seen, "mock", 0, city.attrs["sha256"])
     assert not leaks(seen, "mock", 0, "f" * 64)
     assert leaks(seen, "mock", 0)  # where the hash is not known, the name decides
+
+
+# ---------------------------------------------------------------- a district
+
+
+AREA = (1, 3, 2, 4)
+
+
+def with_users(steps=60):
+    random = np.random.default_rng(3)
+    traffic, users = random.gamma(2.0, 1.0, (2, steps, 5, 6))
+    return make_city(
+        traffic, users=users, residents=np.ones((5, 6)), name="town", family="town", start=START, step_minutes=60
+    )
+
+
+def test_the_cells_of_a_district_are_its_rows_and_columns_without_their_ends():
+    inside = cells_of(AREA, with_users())
+    assert {(int(y), int(x)) for y, x in np.argwhere(inside)} == {(1, 2), (1, 3), (2, 2), (2, 3)}
+    assert inside.shape == (5, 6) and inside.dtype == bool
+    assert area_name(AREA) == "1:3,2:4"
+
+
+def test_no_value_of_a_district_is_in_the_city_without_it_and_all_others_are():
+    city = with_users()
+    rest, inside = without_area(city, AREA), cells_of(AREA, city)
+    for variable in ("traffic", "users"):
+        assert np.isnan(rest[variable].values[:, inside]).all()
+        np.testing.assert_array_equal(rest[variable].values[:, ~inside], city[variable].values[:, ~inside])
+    np.testing.assert_array_equal(rest["covered"].values, ~inside)
+    np.testing.assert_array_equal(rest["residents"], city["residents"])
+    assert np.isfinite(city["traffic"].values).all() and city["covered"].values.all()  # the city itself is untouched
+    assert "held_back_area" not in city.attrs
+
+
+@pytest.mark.parametrize("area", [(0, 6, 0, 2), (0, 2, 3, 7)])
+def test_a_district_outside_the_grid_is_refused(area):
+    with pytest.raises(CityError, match=r"does not lie on the grid \(5, 6\) of 'town'"):
+        without_area(with_users(), area)
+
+
+def test_a_trained_name_says_which_district_was_left_out():
+    city = with_users()
+    assert trained_name(without_area(city, AREA)) == "town~1:3,2:4"
+    assert trained_name(train_part(without_area(city, AREA), "last_fifth")) == "town~1:3,2:4[:48]"
+    city.attrs["sha256"] = "0123456789abcdef" * 4
+    assert trained_name(without_area(city, AREA)) == "town~1:3,2:4#0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "area", "leaking"),
+    [
+        ((), "1:3,2:4", False),
+        (("town~1:3,2:4",), "1:3,2:4", False),
+        (("town~1:3,2:4[:48]#0123456789abcdef",), "1:3,2:4", False),
+        (("town",), "1:3,2:4", True),
+        (("town[:48]",), "1:3,2:4", True),
+        (("town~0:1,0:1",), "1:3,2:4", True),  # another district was left out
+        (("town~1:3,2:4", "town"), "1:3,2:4", True),
+        (("town~1:3,2:4",), None, True),  # the rest of the city was seen
+        (("town~1:3,2:4[:48]",), None, True),
+        (("village",), "1:3,2:4", False),
+    ],
+)
+def test_a_district_leaks_where_training_saw_the_city_without_leaving_it_out(trained_on, area, leaking):
+    assert leaks(trained_on, "town", 0, area=area) is leaking
+
+
+def test_the_time_that_was_seen_counts_with_a_district_left_out_too():
+    assert not leaks(["town~1:3,2:4[:48]"], "town", 48)
+    assert leaks(["town~1:3,2:4[:48]"], "town", 47)
+
+
+def test_the_training_part_of_a_split_by_district_is_the_city_without_it():
+    with pytest.raises(CityError, match="without_area"):
+        training_parts([with_users()], "area")
+
+
+def test_the_family_reference_may_be_that_of_users():
+    cities = [with_users(), with_users(20)]
+    pooled = np.concatenate([city["users"].values.ravel() for city in cities])
+    assert family_reference(cities, "users") == city_reference(pooled)

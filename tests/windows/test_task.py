@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fomo.city import CityError, make_city, mock_city
-from fomo.windows.task import Task, fill_task, forecast_task, generate_task, last_week, make_task
+from fomo.windows.task import Task, context_left, fill_task, forecast_task, generate_task, last_week, make_task
 
 START = "2024-01-01T00:00"
 
@@ -126,3 +126,140 @@ def test_a_past_of_other_cells_is_refused():
     asked[-1] = True
     with pytest.raises(CityError, match="before the window"):
         make_task(city, asked, earlier=np.zeros((5, 3, 4), np.float32))
+
+
+# ---------------------------------------------------------------- context
+
+
+LAYERS = ("users", "poi", "residents")
+
+
+def full_city(steps=60):
+    """Users, POI and residents."""
+    random = np.random.default_rng(1)
+    traffic = random.gamma(2.0, 1.0, (steps, 4, 4))
+    return make_city(
+        traffic, users=10 * traffic, poi=random.integers(0, 9, (2, 4, 4)), poi_names=["shopping", "finance"],
+        residents=random.uniform(10, 90, (4, 4)), name="made", start=START, step_minutes=60,
+    )  # fmt: skip
+
+
+def late(city, first=12):
+    asked = np.zeros(city["traffic"].shape, bool)
+    asked[first:] = True
+    return asked
+
+
+@pytest.mark.parametrize("kept", [LAYERS, ("poi",), ("users", "residents"), ()])
+@pytest.mark.parametrize("context", ["none", "past", "full"])
+def test_a_task_shows_the_layers_that_are_kept_and_no_other(context, kept):
+    city = full_city()
+    task = make_task(city, late(city), context=context, layers=kept)
+    shown = () if context == "none" else kept
+    assert {name for name in LAYERS if name in task.window} == set(shown)
+    assert set(task.layers) == set(shown)
+    for name in set(shown) - {"users"}:
+        np.testing.assert_array_equal(task.window[name], city[name])
+
+
+@pytest.mark.parametrize(
+    ("present", "asked", "left"),
+    [
+        (LAYERS, "full", "full"),
+        (LAYERS, "past", "past"),
+        (LAYERS, "none", "none"),
+        (("users",), "full", "full"),
+        (("poi", "residents"), "full", "past"),
+        (("residents",), "past", "past"),
+        ((), "full", "none"),
+        ((), "past", "none"),
+    ],
+)
+def test_the_context_falls_back_to_what_the_city_has(present, asked, left):
+    city = full_city().drop_vars([name for name in LAYERS if name not in present])
+    assert context_left(city, asked) == left
+    assert make_task(city, late(city), context=asked).context == left
+    whole = full_city()
+    assert make_task(whole, late(whole), context=asked, layers=present).context == left
+
+
+def test_an_unknown_layer_is_refused_with_those_there_are():
+    city = full_city()
+    with pytest.raises(CityError, match=r"no context layers \['people'\]; there are users, poi, residents"):
+        make_task(city, late(city), context="full", layers=("people", "poi"))
+
+
+def test_users_before_the_window_and_their_scale_are_told_where_users_are():
+    city = full_city()
+    earlier = np.ones((9, 4, 4), np.float32)
+    told = make_task(city, late(city), context="past", users_earlier=earlier, users_reference=80.0)
+    assert told.users_earlier is earlier and told.users_reference == 80.0
+    for hidden in ({"context": "none"}, {"context": "full", "layers": ("poi",)}):
+        task = make_task(city, late(city), users_earlier=earlier, users_reference=80.0, **hidden)
+        assert task.users_earlier is None and task.users_reference is None
+
+
+def test_layers_of_which_nothing_is_known_are_none():
+    city = full_city()
+    city["users"][:] = np.nan
+    assert make_task(city, late(city), context="full").layers == ("poi", "residents")
+
+
+def test_a_forecast_with_the_users_of_the_past_knows_them_before_and_none_after():
+    city = full_city(70)
+    task = forecast_task(city, 16, context="past")
+    users = task.window["users"].values
+    np.testing.assert_array_equal(users[:48], city["users"].values[-48:])
+    assert np.isnan(users[48:]).all()
+    np.testing.assert_array_equal(task.users_earlier, city["users"].values[:22])
+    assert forecast_task(city, 16, context="past", past_week=False).users_earlier is None
+
+
+def test_a_forecast_with_assumed_users_knows_them_where_it_is_asked():
+    city = full_city(70)
+    ahead = np.random.default_rng(2).uniform(0, 9, (16, 4, 4)).astype(np.float32)
+    task = forecast_task(city, 16, context="full", users_ahead=ahead)
+    assert task.context == "full"
+    np.testing.assert_array_equal(task.window["users"].values[48:], ahead)
+    np.testing.assert_array_equal(task.window["users"].values[:48], city["users"].values[-48:])
+    assert np.isnan(task.window["traffic"].values[48:]).all()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "message"),
+    [
+        (None, "which nobody knows: give what you assume as users_ahead"),
+        (np.ones((15, 4, 4)), r"assumed users \(15, 4, 4\) do not lie on the asked steps \(16, 4, 4\)"),
+        (np.ones((16, 4)), "do not lie on the asked steps"),
+        (np.full((16, 4, 4), -1.0), "negative or missing"),
+        (np.full((16, 4, 4), np.nan), "negative or missing"),
+    ],
+)
+def test_assumed_users_must_be_a_count_for_every_asked_value(ahead, message):
+    with pytest.raises(CityError, match=message):
+        forecast_task(full_city(70), 16, context="full", users_ahead=ahead)
+
+
+def test_a_city_without_users_needs_no_assumed_ones():
+    assert forecast_task(mock_city(70), 16, context="full").context == "none"
+    assert forecast_task(full_city(70).drop_vars("users"), 16, context="full").context == "past"
+
+
+def test_generating_with_the_users_of_the_past_knows_none_as_nothing_lies_before():
+    city = full_city()
+    area = np.zeros((4, 4), bool)
+    area[1:3, 1:3] = True
+    past, full = (generate_task(city, area, context=context) for context in ("past", "full"))
+    assert np.isnan(past.window["users"].values).all()
+    assert past.layers == ("poi", "residents")
+    np.testing.assert_array_equal(full.window["users"], city["users"])
+    assert np.isnan(full.window["traffic"].values[:, area]).all()
+    assert generate_task(city, area, context="full", layers=("residents",)).layers == ("residents",)
+
+
+def test_filling_with_users_knows_them_where_traffic_is_missing():
+    city = full_city()
+    city["traffic"][5:9, 0, 0] = np.nan
+    full, past = (fill_task(city, context=context) for context in ("full", "past"))
+    np.testing.assert_array_equal(full.window["users"], city["users"])
+    assert np.isfinite(past.window["users"].values[:5]).all() and np.isnan(past.window["users"].values[5:]).all()

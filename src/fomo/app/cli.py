@@ -19,6 +19,7 @@ from fomo import __version__
 from fomo.app.commands.data import Data
 from fomo.app.commands.demo import Demo
 from fomo.app.commands.evaluate import Evaluate
+from fomo.app.commands.finetune import Finetune
 from fomo.app.commands.forecast import Fill, Forecast, Generate
 from fomo.app.commands.train import INTERRUPTED, Train
 from fomo.app.errors import is_for_the_user, one_line
@@ -33,7 +34,7 @@ class Verb(Protocol):
         ...
 
 
-VERBS: tuple[type[Verb], ...] = (Demo, Data, Train, Forecast, Generate, Fill, Evaluate)
+VERBS: tuple[type[Verb], ...] = (Demo, Data, Train, Finetune, Forecast, Generate, Fill, Evaluate)
 
 DESCRIPTION = """FoMo: forecast the mobile traffic of any city, with its uncertainty.
 

@@ -160,3 +160,28 @@ def _resampling(rows: Sequence[Row]) -> str:
 
 
 __all__ = ["calibration_figure", "lines_figure", "table_figure"]
+
+
+def small_lines_figure(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], *, across: str, up: str
+) -> Figure:
+    """A panel per title, each name -> (x, y); every panel starts at 0, and one legend serves all."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(WIDE, 0.6 + 2.2 * rows)
+    figure.set_layout_engine("constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (title, series) in zip(grid.T.flat, panels.items(), strict=False):
+        for i, (name, (x, y)) in enumerate(series.items()):
+            axes.plot(x, y, color=PALETTE[i % len(PALETTE)], marker="os^D"[i % 4], markersize=4, label=name)
+        axes.set_ylim(bottom=0)
+        axes.set_title(title, loc="left", fontsize=TEXT)
+        axes.yaxis.set_major_formatter(FuncFormatter(short_number))
+        tidy(axes, grid="both")
+    for axes in grid.T.flat[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel(across, fontsize=TEXT)
+    figure.supylabel(up, fontsize=TEXT)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=SMALL, frameon=False)
+    return figure

@@ -106,8 +106,9 @@ def evaluate(
             leaks(
                 forecaster.trained_on,
                 window.region,
-                0 if first.split == "fold" else window.first_step,
+                0 if first.split in ("fold", "area") else window.first_step,
                 str(first.task.window.attrs["sha256"]),
+                first.area or None,
             )
             for window in windows
         ),

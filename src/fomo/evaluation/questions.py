@@ -8,6 +8,7 @@ recorded time. Errors count on hidden, recorded, covered values only. Splits are
   than what is asked, the one window that ends with the city, and errors count inside the last fifth only.
   `generate` hides from the window's first step on, so its windows lie in the last fifth, or end with the
   city;
+- `area`: every window of a city, of which a district of it is generated;
 - `next_week`: windows whose hidden part lies in the second week of a region.
 """
 
@@ -22,15 +23,19 @@ import numpy as np
 
 from fomo.city import City, CityError, steps_per_day
 from fomo.windows.split import (
+    Area,
     Split,
+    area_name,
+    cells_of,
     city_reference,
     family_reference,
     first_week,
     fold_split,
     last_fifth,
     training_parts,
+    without_area,
 )
-from fomo.windows.task import HISTORY_AND_HORIZON, ContextMode, Task, last_week, make_task
+from fomo.windows.task import CONTEXT_LAYERS, HISTORY_AND_HORIZON, ContextMode, Task, context_left, last_week, make_task
 
 TaskName = Literal["short", "long", "generate"]
 WINDOW = 64
@@ -60,6 +65,7 @@ class Question:
     reference: float
     scale: str
     past_week: bool
+    area: str = ""  # the district that is generated, with the split `area`
 
 
 def family_questions(
@@ -71,6 +77,8 @@ def family_questions(
     fold: int = 0,
     past_week: bool | None = None,
     reference: float | None = None,
+    layers: Sequence[str] = CONTEXT_LAYERS,
+    area: Area | None = None,
 ) -> list[Question]:
     """All questions of one task to the cities of one family.
 
@@ -79,11 +87,17 @@ def family_questions(
     for cells to generate.
     `reference` is the scale that a model's weights store for this family, used where the test fold has no
     other fold beside it. With `last_fifth` each city has its own scale; one whose past carried nothing has none: it is
-    left out with a warning. Known users are clipped at their own 99.99th percentile of the training part, as
-    traffic is. Raises `CityError` where nothing can be asked.
+    left out with a warning. Of the context, `layers` are known as far as the mode says; a mode that a city cannot give
+    falls back (`windows.task.make_task`). Known users are clipped at their own 99.99th percentile of the training part,
+    as traffic is. With an `area`, that district is generated, and the split is `area`. Raises `CityError` where nothing
+    can be asked.
     """
     if not cities:
         raise CityError("there is no city to ask about")
+    if area is not None:
+        split = "area"
+        if name != "generate":
+            raise CityError(f"a district is generated, not asked for {name!r}: leave the area out, or ask to generate")
     if split is None:
         split = "fold" if all("fold" in city.attrs for city in cities) else "last_fifth"
     if past_week is None:
@@ -96,17 +110,20 @@ def family_questions(
     without_scale: list[str] = []
     for city in tested:
         try:
-            scale = _scale(cities, tested, city, split, fold, reference)
+            scale = _scale(cities, tested, city, split, fold, reference, area)
         except CityError as error:
             if split != "last_fifth":
                 raise  # one scale for all
             without_scale.append(f"{city.attrs['name']!r} is left out: {error}")
             continue
-        if context != "none":
-            city = _clip_users(city, scale.users_of)
-        first = {"fold": 0, "last_fifth": last_fifth(city), "next_week": first_week(city)}[split]
+        users_scale = None
+        if context != "none" and "users" in city and "users" in layers:
+            users_scale = family_reference(scale.users_of, "users")
+            city = city.assign(users=city["users"].clip(max=users_scale, keep_attrs=True))
+        known = _Known(context, tuple(layers), past_week, users_scale)
+        first = {"fold": 0, "last_fifth": last_fifth(city), "next_week": first_week(city), "area": 0}[split]
         for start in window_starts(city, name, split):
-            question = _question(city, name, split, start, first, context, past_week, scale)
+            question = _question(city, name, split, start, first, known, scale, area)
             if question is not None:
                 questions.append(question)
     if without_scale and not questions:
@@ -131,7 +148,7 @@ def window_starts(city: City, name: TaskName, split: Split) -> list[int]:
     if last < begin:
         return []
     stride = 8 if int(city.attrs["step_minutes"]) <= 15 else 4
-    if split == "fold":
+    if split in ("fold", "area"):
         return list(range(begin, last + 1, stride))
     history = 0 if name == "generate" else HISTORY_AND_HORIZON[name][0]
     if split == "last_fifth":
@@ -173,8 +190,17 @@ class _Scale:
 
 
 def _scale(
-    cities: Sequence[City], tested: Sequence[City], city: City, split: Split, fold: int, stored: float | None
+    cities: Sequence[City],
+    tested: Sequence[City],
+    city: City,
+    split: Split,
+    fold: int,
+    stored: float | None,
+    area: Area | None,
 ) -> _Scale:
+    if area is not None:
+        rest = [without_area(city, area)]
+        return _Scale(city_reference(rest[0]["traffic"].values), "the city without the district", True, rest)
     if split == "last_fifth":
         history = training_parts([city], split)
         return _Scale(city_reference(history[0]["traffic"].values), "own history", True, history)
@@ -187,10 +213,14 @@ def _scale(
     return _Scale(family_reference(tested), "test regions' own data", False, tested)
 
 
-def _clip_users(city: City, train: Sequence[City]) -> City:
-    if "users" not in city:
-        raise CityError(f"city {city.attrs['name']!r} has no users: ask with context 'none'")
-    return city.assign(users=city["users"].clip(max=family_reference(train, "users"), keep_attrs=True))
+@dataclass(frozen=True)
+class _Known:
+    """What the tasks of a city may show beside the window's traffic."""
+
+    context: ContextMode
+    layers: tuple[str, ...]
+    past_week: bool
+    users_reference: float | None
 
 
 def _question(
@@ -199,28 +229,41 @@ def _question(
     split: Split,
     start: int,
     first: int,
-    context: ContextMode,
-    past_week: bool,
+    known: _Known,
     scale: _Scale,
+    area: Area | None,
 ) -> Question | None:
     """The question of one window, or None where it holds nothing to score or nothing to see."""
     window = city.isel(time=slice(start, start + WINDOW))
     truth = window["traffic"].values
     asked = np.zeros(truth.shape, bool)
     history = 0 if name == "generate" else HISTORY_AND_HORIZON[name][0]
-    asked[history:] = generated_area(city) if name == "generate" else city["covered"].values
+    asked[history:] = city["covered"].values
+    if name == "generate":
+        asked[history:] = generated_area(city) if area is None else cells_of(area, city) & city["covered"].values
     scored = asked & np.isfinite(truth) & (np.arange(start, start + WINDOW) >= first)[:, None, None]
-    if not scored.any() or not np.isfinite(truth[~asked]).any():
+    shown = window.drop_vars([name for name in CONTEXT_LAYERS if name in window and name not in known.layers])
+    if not scored.any() or (context_left(shown, known.context) == "none" and not np.isfinite(truth[~asked]).any()):
         return None
-    week = last_week(city, start, WINDOW) if past_week else None
+    week = last_week(city, start, WINDOW) if known.past_week else None
     if week is not None:
         lag = 7 * steps_per_day(city)
         week[history + lag :] = np.nan  # a week before these steps is itself asked
-    earlier = city["traffic"].values[:start] if past_week else None
+    before = {variable: city[variable].values[:start] for variable in ("traffic", "users") if variable in city}
     reference = scale.reference if scale.known else None
     step = int(np.argmax(scored.any(axis=(1, 2))))
     return Question(
-        make_task(window, asked, last_week=week, earlier=earlier, reference=reference, context=context),
+        make_task(
+            window,
+            asked,
+            last_week=week,
+            earlier=before["traffic"] if known.past_week else None,
+            users_earlier=before.get("users") if known.past_week else None,
+            reference=reference,
+            users_reference=known.users_reference if scale.known else None,
+            context=known.context,
+            layers=known.layers,
+        ),
         truth,
         scored,
         name,
@@ -231,7 +274,8 @@ def _question(
         start + step,
         scale.reference,
         scale.origin,
-        past_week,
+        known.past_week,
+        "" if area is None else area_name(area),
     )
 
 

@@ -8,8 +8,9 @@ there are no seams.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import count
+from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
@@ -25,7 +26,18 @@ from fomo.forecasters.tiles import Tiling
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed
 from fomo.windows.batch import Batch
-from fomo.windows.observation import SMALLEST_UNIT, Observation, observe
+from fomo.windows.observation import Observation, observe
+from fomo.windows.regression import SMALLEST_UNIT
+
+#: Fields of a batch, its context and its observation that have no cells.
+WITHOUT_GRID = frozenset(
+    (
+        *("start_hour", "step_hours", "cell_km", "shapes", "noise", "rate", "rate_spread", "anything"),
+        *("users_shapes", "users_noise", "rate_shapes", "rate_noise"),
+    )
+)
+
+Record = TypeVar("Record")
 
 
 class SamplingConfig(Config):
@@ -123,30 +135,32 @@ def member_noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bo
 
 def _cut(batch: Batch, observation: Observation, tiling: Tiling) -> tuple[Batch, Observation]:
     """Tiles of everything on the grid, tiles first: row = tile * tasks + task."""
+    return _each_tile(batch, tiling), _each_tile(observation, tiling)
+
+
+def _each_tile(parts: Record, tiling: Tiling) -> Record:
+    """The tiles of every layer on the grid, and copies of what has no grid."""
     tiles = len(tiling.corners)
 
-    def grid(layer: Tensor) -> Tensor:
-        return rearrange(tiling.cut(layer), "i b ... -> (i b) ...")
+    def cut(name: str, part: Any) -> Any:
+        if part is None:
+            return None
+        if is_dataclass(part):
+            return _each_tile(part, tiling)
+        if name in WITHOUT_GRID:
+            return part.repeat(tiles, *(1 for _ in part.shape[1:]))
+        return rearrange(tiling.cut(part), "i b ... -> (i b) ...")
 
-    def number(values: Tensor) -> Tensor:
-        return values.repeat(tiles, *(1 for _ in values.shape[1:]))
-
-    return (
-        Batch(
-            share=grid(batch.share),
-            state=grid(batch.state),
-            week=grid(batch.week),
-            week_known=grid(batch.week_known),
-            start_hour=number(batch.start_hour),
-            step_hours=number(batch.step_hours),
-            cell_km=number(batch.cell_km),
-            rhythm=grid(batch.rhythm),
-            shapes=number(batch.shapes),
-            noise=number(batch.noise),
-        ),
-        Observation(**{name: grid(layer) for name, layer in vars(observation).items()}),
-    )
+    names = [field.name for field in fields(parts)]  # type: ignore[arg-type]
+    return replace(parts, **{name: cut(name, getattr(parts, name)) for name in names})  # type: ignore[type-var]
 
 
 def _rows(observation: Observation, rows: slice) -> Observation:
-    return Observation(**{name: layer[rows] for name, layer in vars(observation).items()})
+    """That of some of the windows."""
+
+    def some(part: Any) -> Any:
+        if is_dataclass(part) and not isinstance(part, type):
+            return replace(part, **{field.name: some(getattr(part, field.name)) for field in fields(part)})
+        return None if part is None else part[rows]
+
+    return some(observation)

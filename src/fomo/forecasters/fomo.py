@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +27,9 @@ from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, 
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed
 from fomo.windows.batch import collate
+from fomo.windows.context import full_users
 from fomo.windows.scale import from_share, reference_of
-from fomo.windows.task import Task, fill_task, forecast_task, generate_task
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, forecast_task, generate_task
 from fomo.windows.task_arrays import task_arrays
 
 #: Steps in a window, the length that the network is trained on (paper, §4.2).
@@ -67,8 +70,14 @@ class FoMo:
         samples: int = 20,
         seed: int = 0,
         past_week: bool = True,
+        context: ContextMode = "past",
+        users_ahead: np.ndarray | None = None,
     ) -> Forecast:
         """The `horizon` steps after the end of the city, in its unit: (sample, time, y, x).
+
+        `context` says what is used of the city's surroundings: nothing, POI and residents and its users up to now, or
+        with `full` also `users_ahead` (horizon, y, x), the users that you assume. Where the city or the weights lack
+        what it takes, less is used: `forecast.attrs["context"]` and `["context_layers"]` say what was.
 
         `history`: observed steps to look back on, default what a window of 64 leaves, at least 16. With `past_week`
         the network is also told the same hours one week before, where the city has them. Horizons above 48 steps are
@@ -82,12 +91,13 @@ class FoMo:
             raise CityError(f"the history is {history} steps; it must be at least 1")
         history = max(WINDOW - block, 16) if history is None else history
         reference = self.reference(city)
-        task = forecast_task(city, block, history, reference=reference, past_week=past_week)
+        ask = _Ahead(city, horizon, context, users_ahead, self.users_reference(city))
+        task = forecast_task(city, block, history, reference=reference, past_week=past_week, **ask.known(0, block))
         first = self.forecast_tasks([task], samples, seed)[0]
         pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
         while sum(piece.sizes["time"] for piece in pieces) < horizon:
             pieces.append(
-                self._continue(city, pieces, horizon, history, reference, derived_seed(seed, len(pieces)), past_week)
+                self._continue(city, pieces, ask, history, reference, derived_seed(seed, len(pieces)), past_week)
             )
         if len(pieces) == 1:
             return Forecast(pieces[0])
@@ -97,24 +107,53 @@ class FoMo:
         times = city["time"].values[-1] + step * np.arange(1, len(asked) + 1)
         window = city.isel(time=slice(-1, None)).reindex(time=times)
         return make_forecast(
-            members, asked, window, forecaster=self.name, seed=seed, provenance=self._provenance(reference)
-        )
+            members, asked, window, forecaster=self.name, context=first.attrs["context"], seed=seed,
+            provenance=self._provenance(reference, first.attrs["context_layers"]),
+        )  # fmt: skip
 
-    def generate(self, city: City, area: np.ndarray, samples: int = 20, seed: int = 0) -> Forecast:
-        """Traffic of the cells of `area` (bool (y, x)) at all times of the city, as if they had no history."""
-        known = generate_task(validate(city), area).window  # the area's own traffic, where there is any, sets nothing
-        return self._windowed(
-            known, lambda part: generate_task(part, area, reference=self.reference(known)), samples, seed
-        )
+    def generate(
+        self,
+        city: City,
+        area: np.ndarray,
+        samples: int = 20,
+        seed: int = 0,
+        context: ContextMode = "full",
+        layers: Sequence[str] = CONTEXT_LAYERS,
+    ) -> Forecast:
+        """Traffic of the cells of `area` (bool (y, x)) at all times of the city, as if they had no history.
 
-    def fill(self, city: City, samples: int = 20, seed: int = 0) -> Forecast:
+        `layers`: which of the city's users, POI and residents are used; `context` `past` leaves the users out, as
+        nothing lies before what is asked. The area may be the whole city where there is context to go by.
+        """
+        return self._windowed(validate(city), _generation(area), samples, seed, context, layers)
+
+    def fill(
+        self,
+        city: City,
+        samples: int = 20,
+        seed: int = 0,
+        context: ContextMode = "full",
+        layers: Sequence[str] = CONTEXT_LAYERS,
+    ) -> Forecast:
         """Values for what was not recorded in covered cells; recorded values come back untouched."""
-        return self._windowed(city, lambda part: fill_task(part, reference=self.reference(city)), samples, seed)
+        return self._windowed(validate(city), fill_task, samples, seed, context, layers)
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
         stored = self.checkpoint.references.get(city.attrs["family"])
         return stored if stored is not None else reference_of(city["traffic"].values)
+
+    def users_reference(self, city: City) -> float | None:
+        """What counts as full users: stored for a known family, else from the city; None where it has none."""
+        stored = self.checkpoint.users_references.get(city.attrs["family"])
+        if stored is not None or "users" not in city:
+            return stored
+        return full_users(city["users"].values)
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether these weights read users, POI and residents."""
+        return self.network.context is not None
 
     def forecast_tasks(self, tasks: Sequence[Task], samples: int, seed: int) -> list[Forecast]:
         """One forecast per task; tasks of one shape share the network's batches. Raises `CityError`: samples < 1."""
@@ -155,22 +194,30 @@ class FoMo:
                     task.asked,
                     task.window,
                     forecaster=self.name,
-                    context=task.context,
+                    context=task.context if self.reads_context else "none",
                     seed=seed,
-                    provenance=self._provenance(reference),
+                    provenance=self._provenance(reference, ", ".join(task.layers) if self.reads_context else ""),
                 )
             )
         return answers
 
-    def _window(self, task: Task, reference: float) -> dict[str, np.ndarray | float]:
+    def _window(self, task: Task, reference: float) -> dict[str, Any]:
         """A task as arrays, with what is usual in its family."""
-        return task_arrays(task, reference, self.checkpoint.pattern(str(task.window.attrs["family"])))
+        family = str(task.window.attrs["family"])
+        arrays = task_arrays(
+            task,
+            reference,
+            self.checkpoint.pattern(family),
+            self.checkpoint.users_references.get(family, task.users_reference),
+            self.checkpoint.users_pattern(family),
+        )
+        return arrays if self.reads_context else {**arrays, "context": None}
 
     def _continue(
         self,
         city: City,
         pieces: list[xr.Dataset],
-        horizon: int,
+        ask: _Ahead,
         history: int,
         reference: float,
         seed: int,
@@ -178,40 +225,62 @@ class FoMo:
     ) -> xr.Dataset:
         """The next block, every member from its own past."""
         done = sum(piece.sizes["time"] for piece in pieces)
-        block = min(horizon - done, LONGEST_BLOCK)
+        block = min(ask.horizon - done, LONGEST_BLOCK)
         paths = np.concatenate([piece["traffic"].values for piece in pieces], 1)
         step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
         end = city["time"].values[-1]
         times = np.concatenate([city["time"].values, end + step * np.arange(1, done + 1)])
-        longer = city.drop_vars("users", errors="ignore").reindex(time=times)
+        longer = ask.fill_in(city.reindex(time=times), done)
         history = min(history, longer.sizes["time"])
         tasks = []
         for path in paths:
             member = longer.copy()
             member["traffic"] = longer["traffic"].copy(data=np.concatenate([city["traffic"].values, path]))
-            tasks.append(forecast_task(member, block, history, reference=reference, past_week=past_week))
+            tasks.append(
+                forecast_task(
+                    member, block, history, reference=reference, past_week=past_week, **ask.known(done, block)
+                )
+            )
         seeds = [derived_seed(seed, index) for index in range(len(tasks))]
         answers = [forecast.dataset.isel(time=slice(history, None)) for forecast in self._answer_all(tasks, 1, seeds)]
         joined = answers[0].copy()
         members = np.concatenate([answer["traffic"].values for answer in answers])
         return joined.drop_vars("traffic").assign(traffic=(("sample", "time", "y", "x"), members))
 
-    def _windowed(self, city: City, ask: Callable[[City], Task], samples: int, seed: int) -> Forecast:
+    def _windowed(
+        self,
+        city: City,
+        ask: Callable[..., Task],
+        samples: int,
+        seed: int,
+        context: ContextMode,
+        layers: Sequence[str],
+    ) -> Forecast:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour."""
-        validate(city)
+        whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
+        known = np.isfinite(whole.window["traffic"].values)
+        reference = self.reference(whole.window) if known.any() else self._made_up_reference(city, whole)
+        users_reference = self.users_reference(city) if "users" in whole.layers else None
         steps = city.sizes["time"]
         windows = math.ceil(steps / WINDOW)
         starts = [min(i * WINDOW, max(steps - WINDOW, 0)) for i in range(windows)]
-        tasks = [ask(city.isel(time=slice(start, start + WINDOW))) for start in starts]
+        tasks = [
+            ask(
+                city.isel(time=slice(start, start + WINDOW)),
+                context=context, layers=layers, reference=reference, users_reference=users_reference,
+            )
+            for start in starts
+        ]  # fmt: skip
         if not any(task.asked.any() for task in tasks):
             raise CityError(f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells")
         wanted = {start: task for start, task in zip(starts, tasks, strict=True) if task.asked.any()}
         for task in wanted.values():
-            if not np.isfinite(task.window["traffic"].values).any():
+            alone = not (task.layers and self.reads_context)
+            if alone and not np.isfinite(task.window["traffic"].values).any():
                 first, last = (np.datetime_as_string(task.window["time"].values[at], unit="m") for at in (0, -1))
                 raise CityError(
                     f"nothing is recorded in {city.attrs['name']!r} from {first} to {last}, "
-                    "so there is nothing to go by: cut the city there"
+                    "so there is nothing to go by: cut the city there, or give users, POI or residents"
                 )
         members = np.repeat(city["traffic"].values[None], samples, 0)
         asked = np.zeros(city["traffic"].shape, bool)
@@ -220,11 +289,22 @@ class FoMo:
             members[:, start : start + WINDOW] = answer.samples.values
             asked[start : start + WINDOW] = task.asked
         return make_forecast(
-            members, asked, city, forecaster=self.name, seed=seed, provenance=self._provenance(self.reference(city))
-        )
+            members, asked, city, forecaster=self.name, context=answers[0].attrs["context"], seed=seed,
+            provenance=self._provenance(reference, answers[0].attrs["context_layers"]),
+        )  # fmt: skip
 
-    def _provenance(self, reference: float) -> dict[str, str | float | int]:
+    def _made_up_reference(self, city: City, task: Task) -> float:
+        """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""
+        if not (task.layers and self.reads_context):
+            raise CityError(
+                f"no traffic is recorded in {city.attrs['name']!r} and no context is known, so there is nothing "
+                "to go by: give some cells with traffic, or users, POI or residents"
+            )
+        return self.checkpoint.references.get(str(city.attrs["family"]), 1.0)
+
+    def _provenance(self, reference: float, layers: str) -> dict[str, str | float | int]:
         return {
+            "context_layers": layers,
             "weights": self.checkpoint.name,
             "weights_sha256": self.weights,
             "reference": reference,
@@ -232,6 +312,35 @@ class FoMo:
             "sampling_steps": self.sampling.steps,
             "antithetic": int(self.sampling.antithetic),
         }
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """What is known of the context of a whole horizon, to be cut into blocks."""
+
+    city: City
+    horizon: int
+    context: ContextMode
+    users_ahead: np.ndarray | None
+    users_reference: float | None
+
+    def known(self, done: int, block: int) -> dict[str, Any]:
+        """What `forecast_task` takes for the steps `done` to `done + block` after the end of the city."""
+        ahead = None if self.users_ahead is None else self.users_ahead[done : done + block]
+        return {"context": self.context, "users_ahead": ahead, "users_reference": self.users_reference}
+
+    def fill_in(self, longer: City, done: int) -> City:
+        """The city with `done` steps more, and their assumed users where there are any."""
+        if self.users_ahead is None or self.context != "full" or "users" not in longer:
+            return longer
+        users = longer["users"].values.copy()
+        users[len(users) - done :] = self.users_ahead[:done]
+        return longer.assign(users=longer["users"].copy(data=users))
+
+
+def _generation(area: np.ndarray) -> Callable[..., Task]:
+    """`generate_task` of one area."""
+    return lambda city, **known: generate_task(city, area, **known)
 
 
 def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
 from fomo.city import MINUTES_PER_DAY
 from fomo.forecasters.rule import Rule, draw_residuals, mean_level, observed, ratio
-from fomo.windows.task import ContextMode, Task
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task
 
 
 class Persistence(Rule):
@@ -179,14 +182,44 @@ class NeighbourTrafficPerUser(NeighbourMean):
         return np.asarray(per_user(traffic.sum() - traffic, their_users.sum() - their_users) * users)
 
 
-def rules_for(context: ContextMode, past_week: bool, task: str = "short") -> list[Rule]:
-    """The rules that a table of this task has: with the past week known or not, with users known or not."""
+class Proportional(NeighbourMean):
+    """The traffic of all observed cells at that time, shared out by a layer that does not change: POI or residents."""
+
+    def __init__(self, layer: Literal["poi", "residents"]) -> None:
+        """`layer` of the city; of POI, all categories together."""
+        self.layer = layer
+        self.name = {"poi": "proportional to POI", "residents": "proportional to residents"}[layer]
+        self.undefined = f"{layer} of the asked cells not known"
+
+    def point(self, task: Task) -> np.ndarray:
+        """Traffic per POI or resident of the other cells at each step, times those of the cell, (time, y, x)."""
+        seen = observed(task)
+        if self.layer not in task.window:
+            return np.full(seen.shape, np.nan)
+        amount = np.asarray(task.window[self.layer].values, np.float64)
+        if self.layer == "poi":
+            amount = np.where(np.isfinite(amount).any(0), np.nansum(amount, 0), np.nan)
+        both = np.isfinite(seen) & np.isfinite(amount)
+        traffic, people = np.where(both, seen, 0.0), np.where(both, amount, 0.0)
+        totals = (part.sum((1, 2), keepdims=True) - part for part in (traffic, people))
+        return np.asarray(ratio(*totals) * amount)
+
+
+def rules_for(
+    context: ContextMode, past_week: bool, task: str = "short", layers: Sequence[str] = CONTEXT_LAYERS
+) -> list[Rule]:
+    """The rules that a table of this task has: with the past week known or not, with this context known or not."""
     if task == "generate":
-        return [NeighbourMean(), NeighbourTrafficPerUser()] if context == "full" else [NeighbourMean()]
+        found: list[Rule] = [NeighbourMean()]
+        if context == "full" and "users" in layers:
+            found.append(NeighbourTrafficPerUser())
+        if context != "none":
+            found += [Proportional(layer) for layer in ("poi", "residents") if layer in layers]
+        return found
     rules: list[Rule] = [Persistence(), HistoryMean(), SeasonalAverage()]
     if past_week:
         rules.append(SameHourLastWeek())
-    if context == "full":
+    if context == "full" and "users" in layers:
         rules.append(TrafficPerUser())
     return rules
 
@@ -224,6 +257,7 @@ __all__ = [
     "NeighbourMean",
     "NeighbourTrafficPerUser",
     "Persistence",
+    "Proportional",
     "SameHourLastWeek",
     "SeasonalAverage",
     "TrafficPerUser",

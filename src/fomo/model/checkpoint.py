@@ -22,13 +22,18 @@ from safetensors.torch import load_file, save_file
 
 from fomo.config import Config, ConfigError, parse
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
+from fomo.windows.context import USERS_ROWS, UsersPattern
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.shapes import SHAPES, Pattern, flat_pattern
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+#: Versions that are read: 4 has no context.
+READ_VERSIONS = (4, FORMAT_VERSION)
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 #: Name of a family's shapes among the tensors: this and the family.
 SHAPES_OF = "shapes of "
+#: Name of what is stored of a family's users: this and the family.
+USERS_OF = "users of "
 
 
 class CheckpointError(ValueError):
@@ -46,6 +51,11 @@ class Checkpoint(Config):
     rhythms: dict[str, tuple[PositiveFloat, ...]] = Field(default_factory=dict)  # family -> hours of the week, mean 1
     #: family -> noise and shapes, (1 + shape, slot): beside the weights, not in the JSON
     shapes: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    users_references: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> users that count as full
+    users_rates: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> traffic share per users' share
+    users_spreads: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> of the logarithm of cells' rates
+    #: family -> weeks of users and of the traffic per user, `UsersPattern.stored`: beside the weights
+    users: dict[str, Any] = Field(default_factory=dict, exclude=True)
     temperature: float = Field(1.0, gt=0)  # widens the members' residuals; 1: as trained
     trained_on: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -59,6 +69,13 @@ class Checkpoint(Config):
         stored = np.asarray(self.shapes[name], np.float64)
         return Pattern(curve, stored[1:], stored[0])
 
+    def users_pattern(self, family: str) -> UsersPattern | None:
+        """What is usual of users: of a family, or of all families; None where the weights were trained without."""
+        name = family if family in self.users else GENERAL
+        if name not in self.users:
+            return None
+        return UsersPattern.restored(self.users[name], self.users_rates[name], self.users_spreads[name])
+
 
 def save_checkpoint(
     folder: str | Path, network: MaskedDiffusionTransformer, checkpoint: Checkpoint, half: bool = False
@@ -69,10 +86,12 @@ def save_checkpoint(
     """
     folder = Path(folder)
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
-    shapes = {f"{SHAPES_OF}{family}": torch.as_tensor(stored) for family, stored in checkpoint.shapes.items()}
+    stored = {f"{SHAPES_OF}{family}": rows for family, rows in checkpoint.shapes.items()}
+    stored |= {f"{USERS_OF}{family}": rows for family, rows in checkpoint.users.items()}
+    beside = {name: torch.as_tensor(rows) for name, rows in stored.items()}
     tensors = {
         key: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
-        for key, value in [*network.state_dict().items(), *shapes.items()]
+        for key, value in [*network.state_dict().items(), *beside.items()]
     }
     try:
         fresh.mkdir(parents=True)
@@ -122,7 +141,7 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{description} is not readable: {error}; fetch or train the weights again") from None
     version = raw.get("format_version") if isinstance(raw, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in READ_VERSIONS:
         raise CheckpointError(
             f"{folder} has format version {version}; this FoMo reads version {FORMAT_VERSION}: use the release that "
             "wrote it, or train again"
@@ -136,16 +155,41 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
         raise CheckpointError(
             f"{folder / WEIGHTS} is truncated or not safetensors ({error}); fetch or train the weights again"
         ) from None
-    names = [key for key in tensors if key.startswith(SHAPES_OF)]
-    shapes = {key.removeprefix(SHAPES_OF): tensors.pop(key).float().numpy() for key in names}
+    shapes, users = (_taken(tensors, prefix) for prefix in (SHAPES_OF, USERS_OF))
     _check_shapes(shapes, checkpoint.rhythms, folder)
-    checkpoint = checkpoint.model_copy(update={"shapes": shapes})
+    _check_users(users, checkpoint, folder)
+    checkpoint = checkpoint.model_copy(update={"shapes": shapes, "users": users})
     network = MaskedDiffusionTransformer(checkpoint.model)
     try:
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its description: {error}") from None
     return network.eval(), checkpoint
+
+
+def _taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, np.ndarray]:
+    """Tensors of one prefix, without it, taken out."""
+    names = [key for key in tensors if key.startswith(prefix)]
+    return {key.removeprefix(prefix): tensors.pop(key).float().numpy() for key in names}
+
+
+def _check_users(users: dict[str, np.ndarray], checkpoint: Checkpoint, folder: Path) -> None:
+    """Raises `CheckpointError` where what is stored of a family's users cannot be read."""
+    rates, spreads = checkpoint.users_rates, checkpoint.users_spreads
+    for family in sorted({*users, *rates, *spreads}):
+        stored = users.get(family)
+        if (
+            stored is None
+            or family not in rates
+            or family not in spreads
+            or stored.ndim != 2
+            or len(stored) != USERS_ROWS
+            or not np.isfinite(stored).all()
+            or min(stored[row].min() for row in (0, 1, USERS_ROWS // 2, USERS_ROWS // 2 + 1)) < 0
+        ):
+            raise CheckpointError(
+                f"{folder}: what is stored of the users of {family!r} cannot be read; fetch or train the weights again"
+            )
 
 
 def _check_shapes(shapes: dict[str, np.ndarray], rhythms: dict[str, tuple[float, ...]], folder: Path) -> None:

@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from fomo.config import Config
+from fomo.model.context import ContextModule
 from fomo.model.embeddings import CalendarEmbedding, NoiseEmbedding, rotary_turn, token_positions
 from fomo.model.layers import AdaptiveBlock, CellHead, EncoderBlock
 from fomo.tokens.patch import TokenShape, from_tokens, pad_to_tokens, to_tokens
@@ -29,6 +30,8 @@ from fomo.windows.scale import compress
 #: Channels per cell that the encoder reads (see `_channels`), and numbers per cell that its head gives.
 CHANNELS = 9 + 2 * len(GUESSES)
 HEADS = 2 + len(GUESSES)
+#: Blocks that are aligned at a time.
+MOST_BLOCKS = 512
 
 
 class ModelConfig(Config):
@@ -43,6 +46,10 @@ class ModelConfig(Config):
     head_width: int = Field(96, ge=8)  # features of a cell in the head
     head_context: int = Field(16, ge=1)  # numbers per cell that the head gets from its token
     token: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 2, 2)  # t0 steps, h0 rows, v0 columns
+    context: bool = False  # reads users, POI and residents
+    poi_width: int = Field(24, ge=1)  # hidden features of (12)-(13)
+    poi_layers: int = Field(2, ge=1)  # L of (13)
+    poi_features: int = Field(4, ge=1)  # that (13) gives of every value
     smallest_log_scale: float = -4.0
     largest_log_scale: float = 1.5
 
@@ -121,6 +128,10 @@ class MaskedDiffusionTransformer(nn.Module):
         for layer in (self.adapt_decoder, self.decoder):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.context = ContextModule(
+            width, config.token_shape, CHANNELS, config.head_context, config.head_width,
+            config.poi_width, config.poi_layers, config.poi_features,
+        ) if config.context else None  # fmt: skip
 
     def encode(self, batch: Batch, observation: Observation, denoised: slice = slice(None)) -> Condition:
         """Everything that can be said before noise enters; `denoised`: the windows that the denoiser will be asked of.
@@ -140,19 +151,23 @@ class MaskedDiffusionTransformer(nn.Module):
         hours = batch.start_hour[:, None] + position[..., 0]
 
         layers = self._channels(batch, observation)
-        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, 0.0)
-        channels = rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=CHANNELS)
-        tokens = self.embed_observation(channels)  # batch token width
+        tokens = self.embed_observation(self._tokens_of(layers))  # batch token width
+        surroundings = None
+        if self.context is not None and observation.context is not None:
+            surroundings = self.context.layers(batch, observation.context)
+            tokens = tokens + self.context.tokens(surroundings)
         tokens = tokens + self.calendar(hours % 168, batch.step_hours)  # batch token width
         for block in self.encoder:
             tokens = block(tokens[:, None], turn, attend)[:, 0]  # batch token width
         tokens = self.norm_observation(tokens)
 
-        context = rearrange(self.head.context(tokens), "b n (c k) -> (b c) n k", k=shape.cells)
-        context = rearrange(from_tokens(context, shape, *size), "(b c) t y x -> b t y x c", b=len(tokens))
-        found = self.head(torch.cat([rearrange(layers, "b c t y x -> b t y x c"), context], -1))
+        found = self._said(self.head, tokens, layers)
         offset, log_scale, weights = found[..., 0], found[..., 1], rearrange(found[..., 2:], "b t y x g -> b g t y x")
         mean = offset + (weights * observation.known).sum(1)
+        if surroundings is not None and self.context is not None and observation.context is not None:
+            said = self._said(self.context.head, tokens, torch.cat([layers, surroundings], 1))
+            mean, wider = self.context.change(said, mean, observation.context)
+            log_scale = log_scale + wider
         low, high = self.config.smallest_log_scale, self.config.largest_log_scale
         # The denoiser looks only at tokens with something hidden; in forecasting the others are left out for good.
         kept = slice(None) if self.training else asked.any(0).nonzero()[:, 0]
@@ -167,6 +182,44 @@ class MaskedDiffusionTransformer(nn.Module):
             attend=None if not self.training and bool(asked.all()) else asked,
             kept=kept,
         )
+
+    def _said(
+        self,
+        head: CellHead,
+        tokens: Float[Tensor, "batch token width"],
+        layers: Float[Tensor, "batch channel time y x"],
+    ) -> Float[Tensor, "batch time y x said"]:
+        """What a head says of every value from its channels and its token."""
+        shape = self.config.token_shape
+        context = rearrange(head.context(tokens), "b n (c k) -> (b c) n k", k=shape.cells)
+        context = rearrange(from_tokens(context, shape, *layers.shape[2:]), "(b c) t y x -> b t y x c", b=len(tokens))
+        return head(torch.cat([rearrange(layers, "b c t y x -> b t y x c"), context], -1))
+
+    def aligned_tokens(
+        self, batch: Batch, observation: Observation, most: int = MOST_BLOCKS
+    ) -> tuple[Float[Tensor, "block width"], Float[Tensor, "block width"]]:
+        """Tokens e of the traffic and y of the context of the same blocks, for (14): observed ones with known context.
+
+        e is not trained by what is done with it; at most `most` blocks, evenly taken from all there are.
+        """
+        if self.context is None or observation.context is None or batch.context is None:
+            raise ValueError("this network or this batch has no context to align")
+        shape = self.config.token_shape
+        known = batch.context.users_known | batch.context.static_known.any(1)[:, None]
+        there = self._cut(known[:, None].to(batch.share.dtype))[:, 0].amax(-1) > 0
+        state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
+        blocks = (there & (state == CellState.OBSERVED).all(-1)).flatten().nonzero()[:, 0]
+        blocks = blocks[:: max(1, -(-len(blocks) // most))]
+        with torch.no_grad():
+            traffic = self.embed_observation(self._tokens_of(self._channels(batch, observation))).flatten(0, 1)[blocks]
+        context = self.context.tokens(self.context.layers(batch, observation.context)).flatten(0, 1)[blocks]
+        return traffic, context
+
+    def _tokens_of(self, layers: Float[Tensor, "batch channel time y x"]) -> Float[Tensor, "batch token _"]:
+        """Channels of every value as one row a token."""
+        shape = self.config.token_shape
+        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, 0.0)
+        return rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=layers.shape[1])
 
     def adapt_observation(self) -> list[nn.Module]:
         """Per denoiser layer, the part of F in (10) that reads the observation."""

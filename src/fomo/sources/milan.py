@@ -18,8 +18,9 @@ INTERNET_START = "2013-11-01T00:00"  # the internet form carries no date; its re
 
 
 def read_activity(path: Path, layer: str = "") -> list[City]:
-    """Activity (time, y, x) with tweets, base stations and POI as `poi` categories, and lon/lat of centres.
+    """Activity (time, y, x) with lon/lat of centres, and as `poi` those of its context layers that count POI.
 
+    Tweets and base stations are no POI; the layers meant are called `poi_*`.
     `date` names the days in the order of the steps; a day that is absent in between stays NaN. The centre of
     a cell is the mean of those of the fine cells that make it up. Raises `CityError`.
     """
@@ -37,11 +38,14 @@ def read_activity(path: Path, layer: str = "") -> list[City]:
     traffic = np.full((int(day[-1]) + 1, slots, *activity.shape[1:]), np.nan, np.float32)
     traffic[day] = activity.reshape(len(dates), slots, *activity.shape[1:])
     centres = _coarse_centres(archive, *activity.shape[1:])
+    names = [str(name) for name in archive.take("context_names", "category", text=True)]
+    counted = [index for index, name in enumerate(names) if name.startswith("poi_")]
+    layers = archive.take("context_20x20", "y x category").transpose(2, 0, 1)
     return [
         make_city(
             traffic.reshape(-1, *activity.shape[1:]),
-            poi=archive.take("context_20x20", "y x category").transpose(2, 0, 1),
-            poi_names=[str(name) for name in archive.take("context_names", "category", text=True)],
+            poi=layers[counted] if counted else None,
+            poi_names=[names[index] for index in counted] if counted else None,
             lon=centres[..., 0],
             lat=centres[..., 1],
             cell_km=CELL_KM,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fomo.city import City, CityError
 from fomo.sources import read_family
 from fomo.training.recipe import DataConfig, Recipe
 from fomo.windows.sample import TrainingSet, coarser, family_references
-from fomo.windows.split import train_part, trained_name
+from fomo.windows.split import train_part, trained_name, without_area
 
 
 def training_cities(config: DataConfig, folder: Path) -> list[City]:
@@ -17,7 +18,9 @@ def training_cities(config: DataConfig, folder: Path) -> list[City]:
     for family in config.families:
         if "@" in family:
             continue
-        parts = [part for city in read_family(folder, family) for part in training_part(city, config)]
+        area = config.held_back_areas.get(family)
+        whole = [city if area is None else without_area(city, area) for city in read_family(folder, family)]
+        parts = [part for city in whole for part in training_part(city, config)]
         if not parts:
             raise CityError(f"family {family!r} has no training part: all its regions are held back")
         cities += parts
@@ -36,12 +39,21 @@ def training_part(city: City, config: DataConfig) -> list[City]:
     return [] if city.attrs["fold"] in held_back else [city]
 
 
-def training_set(recipe: Recipe, folder: Path) -> tuple[TrainingSet, dict[str, float], tuple[str, ...]]:
+@dataclass(frozen=True)
+class References:
+    """What counts as full traffic, and as full users, in each family; no users where a recipe does not read them."""
+
+    traffic: dict[str, float]
+    users: dict[str, float]
+
+
+def training_set(recipe: Recipe, folder: Path) -> tuple[TrainingSet, References, tuple[str, ...]]:
     """What the loop draws from, the references to store with the weights, and the names of the cities seen."""
     cities = training_cities(recipe.data, folder)
     references = family_references(cities)
     unknown = set(recipe.data.families) - set(references)
     if unknown:
         raise CityError(f"the recipe weighs {sorted(unknown)}, but its training data are {sorted(references)}")
-    data = TrainingSet(cities, references, recipe.augment, recipe.data.families)
-    return data, references, tuple(sorted({trained_name(city) for city in cities}))
+    users = None if recipe.context is None else family_references(cities, "users")
+    data = TrainingSet(cities, references, recipe.augment, recipe.data.families, users)
+    return data, References(references, users or {}), tuple(sorted({trained_name(city) for city in cities}))

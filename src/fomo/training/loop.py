@@ -6,12 +6,13 @@ changes is in the snapshot; so a run that is killed and resumed ends in the same
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fomo.diffusion.loss import HeadLosses, denoising_loss, head_losses, standardised
+from fomo.diffusion.contrast import alignment_loss
+from fomo.diffusion.loss import HeadLosses, denoising_loss, head_losses, masked_mean, standardised
 from fomo.diffusion.process import PROCESSES, Process
-from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.model.checkpoint import CheckpointError
+from fomo.model.transformer import Condition, MaskedDiffusionTransformer
 from fomo.seeds import derived_seed
 from fomo.tokens.masks import draw_masks
+from fomo.training.finetune import begin_from, freeze
 from fomo.training.recipe import LossConfig, OptimiserConfig, Recipe, window_shape
 from fomo.training.snapshot import Snapshot
 from fomo.windows.batch import Batch
+from fomo.windows.context import draw_context
 from fomo.windows.observation import Observation, observe
 from fomo.windows.sample import TrainingSet
 
@@ -43,6 +48,9 @@ class Losses:
     denoising: Float[Tensor, ""]
     mean: Float[Tensor, ""]
     scale: Float[Tensor, ""]
+    contrast: Float[Tensor, ""]  # what (16) takes off: bounded error under the context of other windows
+    alignment: Float[Tensor, ""]  # (14) between traffic and context tokens
+    score: Float[Tensor, ""]  # how much closer tokens of one block are than those of two
 
 
 def losses(
@@ -60,12 +68,13 @@ def losses(
     denoiser learned of it by heart would move the members away from it.
     """
     observation = observe(batch)
+    zero = torch.zeros((), device=batch.share.device)
     share = config.denoised_share if process.standardise else 1.0  # the paper's process has no other loss
     denoised = slice(0, math.ceil(share * len(batch.share)))
     condition = network.encode(batch, observation, denoised)
     weight = level_weight(batch, observation, config.level_power)
     truth = (batch.share / observation.unit[:, None] - 1) * batch.hidden
-    zero = condition.mean.sum() * 0.0
+    contrast = alignment = score = zero
     if process.standardise:
         clean = standardised(truth, condition.mean, condition.log_scale) * batch.hidden
         clean = clean * sign[:, None, None, None]
@@ -86,7 +95,58 @@ def losses(
             uniform[denoised],
         )
     total = config.denoising * denoising + config.mean * heads.mean + config.scale * heads.scale
-    return Losses(total, denoising.detach(), heads.mean.detach(), heads.scale.detach())
+    if network.context is not None and batch.context is not None:
+        if config.contrast > 0:
+            contrast = wrong_context_error(network, config, batch, condition, truth, weight)
+            total = total - config.contrast * config.mean * contrast
+        traffic, context = network.aligned_tokens(batch, observation)
+        if len(traffic) > 1:
+            aligned = alignment_loss(traffic, context)
+            alignment, score = aligned.loss, aligned.score
+            total = total + config.alignment * alignment
+    return Losses(
+        total,
+        denoising.detach(),
+        heads.mean.detach(),
+        heads.scale.detach(),
+        contrast.detach(),
+        alignment.detach(),
+        score.detach(),
+    )
+
+
+def wrong_context_error(
+    network: MaskedDiffusionTransformer,
+    config: LossConfig,
+    batch: Batch,
+    right: Condition,
+    truth: Float[Tensor, "batch time y x"],
+    weight: Float[Tensor, "batch time y x"],
+) -> Float[Tensor, ""]:
+    """The negatives of (16): the error of the mean when every window has the context of another one.
+
+    Only windows of which both contexts say something count. An error counts up to `margin` times that under the right
+    context, so what is taken off the loss is bounded and cannot run away.
+    """
+    assert batch.context is not None
+    order = torch.arange(len(batch.share), device=batch.share.device).roll(1)
+    swapped = replace(batch, context=batch.context.rows(order))
+    observation = observe(swapped)
+    wrong = network.encode(swapped, observation, slice(0, 1))
+    balanced = weight * window_balance(right.log_scale, weight, config.balance)
+    both = (batch.context.anything & batch.context.anything[order]).to(weight.dtype)[:, None, None, None]
+    found = ((wrong.mean + 1) * observation.unit[:, None] - batch.share) * batch.hidden  # in shares: units differ
+    error = found / observe(batch).unit[:, None]
+    counted = balanced * both
+    bounded = bounded_error(error.square(), (truth - right.mean).square(), config.margin)
+    return masked_mean(bounded, counted)
+
+
+def bounded_error(
+    wrong: Float[Tensor, "*axes"], right: Float[Tensor, "*axes"], margin: float
+) -> Float[Tensor, "*axes"]:
+    """`wrong` where it is below `margin` times `right`, which is held fixed; that bound elsewhere."""
+    return torch.minimum(wrong, margin * right.detach())
 
 
 def level_weight(batch: Batch, observation: Observation, power: float) -> Float[Tensor, "batch time y x"]:
@@ -124,16 +184,31 @@ def learning_rate(config: OptimiserConfig, step: int) -> float:
 class Training:
     """A run that can be stepped, saved and resumed."""
 
-    def __init__(self, recipe: Recipe, data: TrainingSet, device: str = "cpu", compile_network: bool = False) -> None:
-        """A fresh run: weights from the recipe's seed."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingSet,
+        device: str = "cpu",
+        compile_network: bool = False,
+        start: MaskedDiffusionTransformer | None = None,
+    ) -> None:
+        """A fresh run: weights from the recipe's seed, or those of `start` where the recipe fine-tunes.
+
+        Raises `CheckpointError` where `start` does not fit the recipe.
+        """
         torch.manual_seed(recipe.seed)
         self.recipe, self.data, self.device = recipe, data, device
         self.process: Process = PROCESSES[recipe.process]()
-        self.network = MaskedDiffusionTransformer(recipe.model).to(device)
-        self.average = MaskedDiffusionTransformer(recipe.model).to(device).requires_grad_(False).eval()
-        self.average.load_state_dict(self.network.state_dict())
-        decayed = [p for p in self.network.parameters() if p.ndim >= 2]
-        others = [p for p in self.network.parameters() if p.ndim < 2]
+        self.network = MaskedDiffusionTransformer(recipe.model)
+        if recipe.finetune is not None:
+            if start is None:
+                raise CheckpointError(f"fine-tuning needs the weights {recipe.finetune.start} to begin from")
+            begin_from(self.network, start, recipe.finetune.start)
+            freeze(self.network, recipe.finetune)
+        self.network = self.network.to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        decayed, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": recipe.optimiser.weight_decay},
@@ -157,7 +232,11 @@ class Training:
         size = max(1, round(config.batch * math.prod(self.shapes[0]) / math.prod(shape)))
         batch = self.data.draw(shape, size, random)
         masks = draw_masks(self.recipe.masks, size, *shape, self.recipe.model.token_shape, random)
-        batch = batch.hide(masks).to(self.device)
+        batch = batch.hide(masks)
+        if batch.context is not None and self.recipe.context is not None:
+            known = np.random.default_rng([self.recipe.seed, self.step, 1])
+            batch = replace(batch, context=draw_context(batch.context, batch.hidden, self.recipe.context, known))
+        batch = batch.to(self.device)
         noise = torch.randn(batch.share.shape, device=self.device)
         uniform = torch.rand(size, device=self.device)
         sign = 1.0 - 2.0 * torch.randint(2, (size,), device=self.device)
@@ -186,9 +265,15 @@ class Training:
             "mean": found.mean.item(),
             "scale": found.scale.item(),
             "gradient": norm.item(),
+            **self._context_numbers(found),
             "rate": rate,
             "cells": float(batch.share.numel()),
         }
+
+    def _context_numbers(self, found: Losses) -> dict[str, float]:
+        if self.recipe.context is None:
+            return {}
+        return {name: getattr(found, name).item() for name in ("contrast", "alignment", "score")}
 
     def snapshot(self) -> Snapshot:
         """Everything that changes."""

@@ -10,7 +10,11 @@ from pydantic import Field, PositiveFloat, model_validator
 from fomo.config import Config, ConfigError, load_toml
 from fomo.model.transformer import ModelConfig
 from fomo.tokens.masks import MaskConfig
+from fomo.windows.context import ContextDraw
 from fomo.windows.sample import AugmentConfig
+
+#: What fine-tuning trains, see `training.finetune`.
+Scheme = Literal["partial", "output", "adapters", "full"]
 
 Factor = Annotated[int, Field(ge=2)]
 
@@ -25,12 +29,23 @@ class DataConfig(Config):
     held_back_folds: tuple[int, ...] = (0,)  # families with folds: regions that are never seen
     validation_fold: int | None = None  # families with folds: held back too, and scored while training
     first_week_only: bool = False  # families with folds: week one of all regions instead of all weeks of some
+    #: family -> rows y0, y1 and columns x0, x1 of a district that is never seen
+    held_back_areas: dict[str, tuple[int, int, int, int]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _coarser_families_are_drawn(self) -> DataConfig:
         unknown = sorted(set(self.coarser) - set(self.families))
         if unknown:
             raise ValueError(f"coarser names {unknown}, which are not in families: add them there or remove them")
+        return self
+
+    @model_validator(mode="after")
+    def _areas_are_of_families(self) -> DataConfig:
+        for family, (y0, y1, x0, x1) in self.held_back_areas.items():
+            if family not in self.families:
+                raise ValueError(f"held_back_areas names {family!r}, which is not in families")
+            if not (0 <= y0 < y1 and 0 <= x0 < x1):
+                raise ValueError(f"the held-back area of {family!r} is [y0, y1, x0, x1] with y0 < y1 and x0 < x1")
         return self
 
     @model_validator(mode="after")
@@ -66,7 +81,18 @@ class LossConfig(Config):
     mean: float = Field(4.0, ge=0)  # squared error of the encoder's mean; 0 with the `paper` process
     scale: float = Field(0.2, ge=0)  # likelihood of the encoder's scale; 0 with the `paper` process
     balance: float = Field(1.0, ge=0, le=1)  # 1: easy and hard windows count alike in the mean's loss; 0: as they are
+    contrast: float = Field(0.0, ge=0)  # lambda of (16)
+    margin: float = Field(2.0, gt=1)  # errors under another context count up to so many times the right one's
+    alignment: float = Field(0.0, ge=0)  # weight of (14) between traffic and context tokens
     level_power: float = 0.5  # weight of a cell ~ unit^(2 power): 0 relative errors alike, 1 squared error of traffic
+
+
+class FinetuneConfig(Config):
+    """Where a run begins and what of it stays as it is (§3.4.2)."""
+
+    start: str = Field(min_length=1)  # name of shipped weights, or a folder with weights
+    scheme: Scheme = "partial"
+    rank: int = Field(4, ge=1)  # of the adapters
 
 
 class Recipe(Config):
@@ -81,6 +107,8 @@ class Recipe(Config):
     temperature: float = Field(1.0, gt=0)  # widens the members' residuals: found with benchmarks/calibration.py
     loss: LossConfig = LossConfig()
     masks: MaskConfig = MaskConfig()
+    context: ContextDraw | None = None  # None: users, POI and residents are not read
+    finetune: FinetuneConfig | None = None  # None: random weights
     augment: AugmentConfig = AugmentConfig()
     windows: dict[str, PositiveFloat] = Field(
         default_factory=lambda: {"64x4x4": 1.0}, min_length=1
@@ -98,6 +126,14 @@ class Recipe(Config):
                 rest = {key: value for key, value in model.items() if key != "preset"}
                 raw = {**raw, "model": {**ModelConfig.preset(model["preset"]).model_dump(), **rest}}
         return raw
+
+    @model_validator(mode="after")
+    def _context_is_read(self) -> Recipe:
+        if (self.context is not None) != self.model.context:
+            raise ValueError("context says what is known in training, model.context that it is read: both or neither")
+        if self.context is None and (self.loss.contrast or self.loss.alignment):
+            raise ValueError("loss.contrast and loss.alignment align traffic with its context: add [context]")
+        return self
 
     @model_validator(mode="after")
     def _windows_are_shapes(self) -> Recipe:

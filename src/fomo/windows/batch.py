@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor
+
+from fomo.windows.context import Context, collate_context
 
 
 class CellState(IntEnum):
@@ -37,6 +41,7 @@ class Batch:
     rhythm: Float[Tensor, "batch time y x"]  # what is usual at this hour, as a multiple of the week's mean
     shapes: Float[Tensor, "batch shape time"]  # how cells differ from it: each times a standard normal weight
     noise: Float[Tensor, "batch time"]  # variance of a value beside rhythm and shapes
+    context: Context | None = None  # None: of no window anything is known
 
     @property
     def observed(self) -> Bool[Tensor, "batch time y x"]:
@@ -55,11 +60,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return self._each(lambda part: part.to(device))
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some of the windows."""
-        return Batch(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return self._each(lambda part: part.rows(index) if isinstance(part, Context) else part[index])
+
+    def _each(self, change: Callable[[Any], Any]) -> Batch:
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: None if part is None else change(part) for name, part in parts.items()}
+        return Batch(**changed)
 
 
 def hours_since_monday(time: np.ndarray) -> np.ndarray:
@@ -68,11 +78,11 @@ def hours_since_monday(time: np.ndarray) -> np.ndarray:
     return np.asarray((hours + 3 * 24) % (7 * 24))  # 1970-01-01 was a Thursday
 
 
-def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
+def collate(windows: list[dict[str, Any]]) -> Batch:
     """Stack windows given as arrays (NaN = not known) into a batch.
 
     Each has `share`, `week`, `rhythm` and `state` (time, y, x), `shapes` (shape, time), `noise` (time,), and the
-    numbers `start_hour`, `step_hours`, `cell_km`.
+    numbers `start_hour`, `step_hours`, `cell_km`; some may have a `context` as `context_arrays` makes it.
     """
 
     def stacked(key: str, kind: type = np.float32) -> Tensor:
@@ -89,6 +99,7 @@ def collate(windows: list[dict[str, np.ndarray | float]]) -> Batch:
         rhythm=stacked("rhythm"),
         shapes=stacked("shapes"),
         noise=stacked("noise"),
+        context=collate_context([w.get("context") for w in windows], np.shape(windows[0]["share"])),
         **numbers,
     )
 

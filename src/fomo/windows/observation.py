@@ -11,22 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fomo.windows.batch import Batch
+from fomo.windows.context_observation import NOMINAL_LEVEL, ContextObservation, observe_context, observe_users
+from fomo.windows.regression import LARGEST_RELATIVE, SMALLEST_UNIT, Fitted, fit_week, lasting
 from fomo.windows.rhythm import SMALLEST_RHYTHM
 from fomo.windows.scale import compress
 
-#: Added to every cell's level: the share below which differences do not matter.
-SMALLEST_UNIT = 0.002
 #: Hours over which the recent past is remembered.
 RECENT_HOURS, TREND_HOURS = 1.5, 6.0
-#: What is left of a cell's week beside its shapes stays for about so long; the noise of a value is so many hours of it.
-CARRIED_HOURS, CARRIED_NOISE = 1.0, 0.25
-#: Relative values above this are cut: one spike must not rule a window.
-LARGEST_RELATIVE = 8.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Observation:
     misfit: Float[Tensor, "batch y x"]  # root mean square of what the fitted week leaves, in units of the cell
     known: Float[Tensor, "batch guess time y x"]  # the guesses below, relative
     is_known: Bool[Tensor, "batch guess time y x"]
+    context: ContextObservation | None = None  # None: of no window any context is known
 
 
 #: Simple guesses at every value, all from OBSERVED values: the network weighs them cell by cell.
@@ -60,9 +56,6 @@ GUESSES = (
     "carried",
     "around",
 )
-#: Variance of a cell's level around what the rhythm alone says of it, in the fit of the shapes; a fit moves the level
-#: by this factor at most.
-LEVEL_VARIANCE, LARGEST_MOVE = 10.0, 4.0
 
 
 def observe(batch: Batch) -> Observation:
@@ -74,13 +67,22 @@ def observe(batch: Batch) -> Observation:
     whole = share.sum((1, 2, 3)) / usual.sum((1, 2, 3)).clamp(min=SMALLEST_RHYTHM)
     unit_known = count > 0
     level = torch.where(unit_known, share.sum(1) / usual.sum(1).clamp(min=SMALLEST_RHYTHM), whole[:, None, None])
-    fitted = _fit_shapes(batch, share, seen, level)
+    fitted = fit_week(batch.rhythm, batch.shapes, batch.noise, share, seen, level)
     unit = fitted.level + SMALLEST_UNIT
+    users = None if batch.context is None else observe_users(batch, batch.context, share, seen)
+    if users is not None:  # a cell without history has the level that its users make
+        unseen = torch.where(seen.any(dim=(1, 2, 3))[:, None, None], unit, NOMINAL_LEVEL + SMALLEST_UNIT)
+        unseen = torch.where(users.told, users.level + SMALLEST_UNIT, unseen)
+        unit = torch.where(unit_known, unit, unseen)
 
     logs = compress(batch.share) * seen
     compressed = (logs - (logs.sum(1) / count.clamp(min=1))[:, None]) * seen
     known, is_known = _guesses(batch, share, seen, level, fitted)
     left = (share - fitted.share) * seen
+    context = None
+    if users is not None and batch.context is not None:
+        carried = known[:, GUESSES.index("carried")]
+        context = observe_context(batch, batch.context, users, share, seen, unit, carried)
     return Observation(
         unit=unit,
         unit_known=unit_known,
@@ -90,6 +92,7 @@ def observe(batch: Batch) -> Observation:
         misfit=((left.square().sum(1) / count.clamp(min=1)).sqrt() / unit).clamp(max=LARGEST_RELATIVE),
         known=((known / unit[:, None, None]).clamp(max=LARGEST_RELATIVE) - 1) * is_known,
         is_known=is_known,
+        context=context,
     )
 
 
@@ -98,7 +101,7 @@ def _guesses(
     share: Float[Tensor, "batch time y x"],
     seen: Float[Tensor, "batch time y x"],
     level: Float[Tensor, "batch y x"],
-    fitted: _Fitted,
+    fitted: Fitted,
 ) -> tuple[Float[Tensor, "batch guess time y x"], Bool[Tensor, "batch guess time y x"]]:
     """Shares guessed by simple rules, in the order of GUESSES, and where each rule has something to go by.
 
@@ -140,7 +143,7 @@ def _guesses(
         batch.week,
         fitted.share,
         fitted.share * _ratio(fit_now, fit_then)[:, None],
-        (fitted.share + _lasting((share - fitted.share) * seen, seen, batch.step_hours)).clamp(min=0),
+        (fitted.share + lasting((share - fitted.share) * seen, seen, batch.step_hours)).clamp(min=0),
         others,
     ]
     is_known = [
@@ -159,73 +162,6 @@ def _guesses(
         others_seen > 0,
     ]
     return torch.stack(known, 1), torch.stack(is_known, 1)
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """What every cell carries at every step as its level and shapes were fitted to what is observed."""
-
-    level: Float[Tensor, "batch y x"]
-    share: Float[Tensor, "batch time y x"]
-
-
-def _fit_shapes(
-    batch: Batch,
-    share: Float[Tensor, "batch time y x"],
-    seen: Float[Tensor, "batch time y x"],
-    level: Float[Tensor, "batch y x"],
-) -> _Fitted:
-    """The most probable level and weights of the shapes of each cell: a Bayesian linear regression (Bishop, 3.3).
-
-    share = level rhythm + scale (d rhythm + sum over k of z_k shape_k + noise), with the level as the rhythm alone
-    gives it, scale = level + SMALLEST_UNIT, d normal of variance LEVEL_VARIANCE, z standard normal, all independent.
-    """
-    height, width = share.shape[2:]
-    scale = level + SMALLEST_UNIT
-    left = ((share - level[:, None] * batch.rhythm) / scale[:, None]).clamp(-LARGEST_RELATIVE, LARGEST_RELATIVE) * seen
-    shapes = repeat(batch.shapes, "b k t -> b y x t k", y=height, x=width)
-    design = torch.cat([rearrange(batch.rhythm, "b t y x -> b y x t 1"), shapes], -1)
-    weighted = design * rearrange(seen / batch.noise[:, :, None, None], "b t y x -> b y x t 1")
-    prior = torch.ones(design.shape[-1], dtype=share.dtype, device=share.device)
-    prior[0] = 1 / LEVEL_VARIANCE
-    precision = weighted.mT @ design + torch.diag(prior)
-    target = weighted.mT @ rearrange(left, "b t y x -> b y x t 1")
-    weights = torch.cholesky_solve(target, torch.linalg.cholesky(precision))  # b y x 1+k 1
-    moved = rearrange(design @ weights, "b y x t 1 -> b t y x")
-    fitted_level = level + scale * weights[..., 0, 0]
-    return _Fitted(
-        level=torch.minimum(torch.maximum(fitted_level, level / LARGEST_MOVE), level * LARGEST_MOVE),
-        share=(level[:, None] * batch.rhythm + scale[:, None] * moved).clamp(min=0),
-    )
-
-
-def _lasting(
-    left: Float[Tensor, "batch time y x"], seen: Float[Tensor, "batch time y x"], step_hours: Float[Tensor, " batch"]
-) -> Float[Tensor, "batch time y x"]:
-    """What the residuals seen say of all steps: the conditional mean of an Ornstein-Uhlenbeck process under noise.
-
-    Correlation exp(-hours / CARRIED_HOURS), noise of CARRIED_NOISE / hours of a step relative to its variance. The
-    precision of such a process has three diagonals (Rue & Held, Gaussian Markov Random Fields, 1.1), so elimination
-    down and substitution up (Thomas) solve it in O(time).
-    """
-    steps = left.shape[1]
-    hours = step_hours[:, None, None]
-    keep = torch.exp(-hours / CARRIED_HOURS)
-    change = 1 - keep.square()
-    trust = seen * (hours / CARRIED_NOISE)[:, None]
-    diagonal = trust + ((1 + keep.square()) / change)[:, None]
-    diagonal[:, 0] -= keep.square() / change
-    diagonal[:, -1] -= keep.square() / change
-    beside = -keep / change
-    target = trust * left
-    ratios, values = [beside / diagonal[:, 0]], [target[:, 0] / diagonal[:, 0]]
-    for step in range(1, steps):
-        pivot = diagonal[:, step] - beside * ratios[-1]
-        values.append((target[:, step] - beside * values[-1]) / pivot)
-        ratios.append(beside / pivot)
-    for step in range(steps - 2, -1, -1):
-        values[step] = values[step] - ratios[step] * values[step + 1]
-    return torch.stack(values, 1)
 
 
 def _ratio(above: Float[Tensor, "*axes"], below: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

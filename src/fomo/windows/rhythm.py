@@ -24,6 +24,8 @@ SMALLEST_BUSY, LARGEST_OF_WEEK = 0.002, 9.0
 #: Cells with traffic that the curve over all families is worth beside a family's own: best for predicting the rhythm of
 #: a left-out training region (journal, 2026-11-24).
 GENERAL_WORTH = 20.0
+#: Traffic per user in a slot is drawn towards the curve of all cells as if a cell had so much of its mean users more.
+FEW_USERS = 0.1
 #: Days before a window that are looked at for a cell's own rhythm, and what each is worth by its kind of day.
 LOOK_BACK_DAYS = 28
 SAME_WEEKDAY, SAME_KIND, OTHER_KIND = 1.0, 0.5, 0.15
@@ -38,9 +40,11 @@ class RhythmSums:
     traffic: np.ndarray
     level: np.ndarray
     cells: int  # with traffic
-    weight: float  # sum of the levels of busy cells
-    first: np.ndarray  # (slot,): their weeks, as multiples of their mean, each times its level
-    second: np.ndarray  # (slot, slot): the products of these weeks with themselves, each times its level
+    weight: float  # sum of the mean traffic of busy cells
+    first: np.ndarray  # (slot,): their weeks, as multiples of their mean, each times its mean traffic
+    second: np.ndarray  # (slot, slot): the products of these weeks with themselves, each times its mean traffic
+    divisor: float  # recorded values; with `per`, the users of those values
+    logs: np.ndarray  # (2,): logarithms of the levels of busy cells and their squares, each times its mean traffic
 
     @property
     def slots(self) -> int:
@@ -56,32 +60,53 @@ class RhythmSums:
         return RhythmSums(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
 
-def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float) -> RhythmSums:
+def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float, per: np.ndarray | None = None) -> RhythmSums:
     """Sums over the recorded values of `share` (time, y, x), NaN = not recorded; one slot per step of a week.
 
     A slot that a busy cell never recorded is taken from the curve of all cells here, where it counts for how cells
-    differ: it then says nothing.
+    differ: it then says nothing. With `per`, users like `share`, it is the traffic per user whose week is described:
+    sums over users take the place of counts, and a slot with few users is drawn towards the curve of all cells.
     """
     slots = round(HOURS_PER_WEEK / step_hours)
     slot = (round(start_hour / step_hours) + np.arange(len(share))) % slots
     share = share.reshape(len(share), -1)
-    known = np.isfinite(share)
+    worth = np.ones(share.shape) if per is None else per.reshape(len(share), -1).astype(np.float64)
+    known = np.isfinite(share) & np.isfinite(worth)
     filled = np.where(known, share, 0.0).astype(np.float64)
-    level = filled.sum(0) / np.maximum(known.sum(0), 1)
+    worth = np.where(known, worth, 0.0)
+    carried = filled.sum(0) / np.maximum(known.sum(0), 1)
+    busy = carried > SMALLEST_BUSY
+    level = carried
+    pull = np.zeros(share.shape[1])
+    if per is not None:
+        some = worth.sum(0) > SMALLEST_BUSY / 4 * known.sum(0)
+        busy, filled, worth = busy & some, filled * some, worth * some
+        level = np.divide(filled.sum(0), worth.sum(0), out=np.zeros(len(some)), where=some)
     traffic, count = np.zeros((slots, share.shape[1])), np.zeros((slots, share.shape[1]))
     np.add.at(traffic, slot, filled)
-    np.add.at(count, slot, known)
-    total, expected = traffic.sum(1), (count * level).sum(1)
-    busy = level > SMALLEST_BUSY
+    np.add.at(count, slot, worth)
+    if per is not None:
+        pull = FEW_USERS * count.mean(0)
+    total, expected, cells, divisor = traffic.sum(1), (count * level).sum(1), int((level > 0).sum()), float(worth.sum())
     usual = _curve(total, expected)
     if usual is None or not busy.any():
         nothing = np.zeros(slots)
-        return RhythmSums(total, expected, int((level > 0).sum()), 0.0, nothing, np.outer(nothing, nothing))
-    week = traffic[:, busy] / (np.maximum(count[:, busy], 1) * level[busy])
-    week = np.where(count[:, busy] > 0, np.minimum(week, LARGEST_OF_WEEK), usual[:, None])
-    weighted = week * level[busy]
+        return RhythmSums(total, expected, cells, 0.0, nothing, np.outer(nothing, nothing), divisor, np.zeros(2))
+    counted, level, pull = count[:, busy], level[busy], pull[busy]
+    below = np.where(counted + pull > 0, counted + pull, 1.0) * level
+    week = (traffic[:, busy] + pull * usual[:, None] * level) / below
+    week = np.where(counted + pull > 0, np.minimum(week, LARGEST_OF_WEEK), usual[:, None])
+    weighted = week * carried[busy]
+    logs = carried[busy] @ np.stack([np.log(level), np.log(level) ** 2], 1)
     return RhythmSums(
-        total, expected, int((level > 0).sum()), float(level[busy].sum()), weighted.sum(1), weighted @ week.T
+        traffic=total,
+        level=expected,
+        cells=cells,
+        weight=float(carried[busy].sum()),
+        first=weighted.sum(1),
+        second=weighted @ week.T,
+        divisor=divisor,
+        logs=logs,
     )
 
 

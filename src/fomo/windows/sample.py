@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -16,23 +16,11 @@ from pydantic import Field
 from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
 from fomo.config import Config
 from fomo.windows.batch import Batch, CellState, collate, hours_since_monday
-from fomo.windows.rhythm import GENERAL, LOOK_BACK_DAYS, RhythmSums, general_rhythm, rhythm_sums, weekly_rhythm
+from fomo.windows.context import UsersPattern, context_arrays, static_layers, users_share
+from fomo.windows.patterns import View, family_patterns, family_users, views_of
+from fomo.windows.rhythm import LOOK_BACK_DAYS
 from fomo.windows.scale import reference_of
-from fomo.windows.shapes import (
-    Pattern,
-    general_covariance,
-    pattern_of,
-    steadied_pattern,
-    usual_in_window,
-    week_covariance,
-)
-
-#: A family is parted into so many groups of cities, in so many ways. What is usual for a window comes from the other
-#: groups, and cities and cells are mixed within a group only: a window must not find its own cells in what is usual.
-GROUPS, PARTITIONS = 5, 3
-
-
-Key = TypeVar("Key")
+from fomo.windows.shapes import Pattern, pattern_of, usual_in_window
 
 
 class AugmentConfig(Config):
@@ -61,20 +49,15 @@ class Series:
     step_hours: float
     cell_km: float
     scattered: bool  # layout 'list': cells are drawn at random, they have no neighbours
-    views: "tuple[View, ...]"  # for each partition of the family
+    views: tuple[View, ...]  # for each partition of the family
     general: Pattern  # of other families
-
-
-@dataclass(frozen=True)
-class View:
-    """A city's group in one partition of its family, and what is usual in the other groups."""
-
-    group: tuple[int, ...]  # indices into the training set
-    pattern: Pattern  # of all families but this where there is no other group
+    users: np.ndarray | None = None  # (time, y, x), share of the users' reference
+    static: np.ndarray | None = None  # (layer, y, x)
+    general_users: UsersPattern | None = None
 
 
 def coarser(city: City, factor: int) -> City:
-    """The same city at `factor` times the granularity period: traffic summed, NaN where any part is; no users.
+    """The same city at `factor` times the granularity period: traffic summed, users averaged, NaN where any part is.
 
     Whole periods from the first step that starts one. Raises `CityError` where the step would not divide a day.
     """
@@ -84,11 +67,19 @@ def coarser(city: City, factor: int) -> City:
     minutes = hours_since_monday(city["time"].values) * 60
     first = int(np.argmax(np.isclose(minutes % step, 0)))
     periods = (city.sizes["time"] - first) // factor
-    traffic = city["traffic"].values[first : first + periods * factor]
-    summed = traffic.reshape(periods, factor, *traffic.shape[1:]).sum(1)
+
+    def parts(variable: str) -> np.ndarray:
+        """(period, factor, y, x)."""
+        values = city[variable].values[first : first + periods * factor]
+        return np.asarray(values.reshape(periods, factor, *values.shape[1:]))
+
     keep = {k: v for k, v in city.attrs.items() if k not in ("schema_version", "step_minutes", "name", "family")}
     return make_city(
-        summed,
+        parts("traffic").sum(1),
+        users=parts("users").mean(1) if "users" in city else None,
+        poi=city["poi"].values if "poi" in city else None,
+        poi_names=city["category"].values.tolist() if "poi" in city else None,
+        residents=city["residents"].values if "residents" in city else None,
         start=city["time"].values[first],
         step_minutes=step,
         name=f"{city.attrs['name']}@{step}min",
@@ -98,11 +89,15 @@ def coarser(city: City, factor: int) -> City:
     )
 
 
-def family_references(cities: Sequence[City]) -> dict[str, float]:
-    """Per family, the 99.99th percentile of all its training values: what is stored with the weights."""
+def family_references(cities: Sequence[City], variable: str = "traffic") -> dict[str, float]:
+    """Per family, the 99.99th percentile of all its training values: what is stored with the weights.
+
+    Of `users`, for the families that have them.
+    """
     families: dict[str, list[np.ndarray]] = {}
     for city in cities:
-        families.setdefault(city.attrs["family"], []).append(city["traffic"].values.ravel())
+        if variable in city:
+            families.setdefault(city.attrs["family"], []).append(city[variable].values.ravel())
     return {family: reference_of(np.concatenate(parts)) for family, parts in families.items()}
 
 
@@ -115,8 +110,12 @@ class TrainingSet:
         references: Mapping[str, float],
         augment: AugmentConfig,
         family_weights: Mapping[str, float] | None = None,
+        users_references: Mapping[str, float] | None = None,
     ) -> None:
-        """`family_weights`: how often each family is drawn, relative; default: the root of its recorded values."""
+        """`family_weights`: how often each family is drawn, relative; default: the root of its recorded values.
+
+        `users_references`: what counts as full users, by family; without it windows have no context at all.
+        """
         if not cities:
             raise CityError("there is no city to train on")
         self.augment = augment
@@ -124,17 +123,37 @@ class TrainingSet:
         for index, city in enumerate(cities):
             self.families.setdefault(str(city.attrs["family"]), []).append(index)
         patterns = family_patterns(cities, references)
+        users = None if users_references is None else family_users(cities, references, users_references)
         series: dict[int, Series] = {}
         random = np.random.default_rng(0)
         for family, members in self.families.items():
-            reference, general = references[family], patterns.general(family)
-            views = _views({index: cities[index] for index in members}, reference, patterns, general, random)
-            elsewhere = pattern_of(*general)
-            series |= {index: _series(cities[index], reference, views[index], elsewhere) for index in members}
+            views = views_of({index: cities[index] for index in members}, references, patterns, users, random)
+            elsewhere = pattern_of(*patterns.general(family))
+            for index in members:
+                one = _series(cities[index], references[family], views[index], elsewhere)
+                if users_references is not None:
+                    one = _with_context(one, cities[index], users_references.get(family))
+                    one = replace(one, general_users=None if users is None else users.general(family))
+                series[index] = one
         self.series = [series[index] for index in range(len(cities))]
+        self.users_stored = {} if users is None else {name: users.pattern(name).stored for name in users.families}
+        self.users_spreads = {} if users is None else {name: users.pattern(name).spread for name in users.families}
+        self.users_rates = {} if users is None else {name: users.pattern(name).rate for name in users.families}
         self.rhythms = {name: tuple(np.round(pattern.curve, 4).tolist()) for name, pattern in patterns.patterns.items()}
         self.shapes = {name: pattern.stored for name, pattern in patterns.patterns.items()}
         self.frequency = self._frequency(dict(family_weights or {}))
+
+    def seen_as(self, pattern: Pattern, users: UsersPattern | None) -> None:
+        """Give all windows one pattern: that of other cities, where a city is too small to be parted into groups."""
+        self.series = [
+            replace(
+                one,
+                views=tuple(View(view.group, pattern, users) for view in one.views),
+                general=pattern,
+                general_users=users,
+            )
+            for one in self.series
+        ]
 
     def _frequency(self, family_weights: Mapping[str, float]) -> np.ndarray:
         unknown = set(family_weights) - set(self.families)
@@ -158,9 +177,7 @@ class TrainingSet:
         chosen = random.choice(len(self.series), size=batch, p=frequency / frequency.sum())
         return collate([self._window(self.series[i], shape, random) for i in chosen])
 
-    def _window(
-        self, series: Series, shape: tuple[int, int, int], random: np.random.Generator
-    ) -> dict[str, np.ndarray | float]:
+    def _window(self, series: Series, shape: tuple[int, int, int], random: np.random.Generator) -> dict[str, Any]:
         steps, height, width = shape
         start = self._start(series, steps, random)
         view = series.views[random.integers(len(series.views))]
@@ -174,7 +191,11 @@ class TrainingSet:
         remembers = random.random() >= self.augment.forget_week
         day = week_steps // 7
         past = slice(max(0, start - LOOK_BACK_DAYS * day), start)
-        earlier = cells(series.traffic[past] / series.reference) if remembers and start >= day else None
+        knows_before = remembers and start >= day
+        earlier = cells(series.traffic[past] / series.reference) if knows_before else None
+        users = None if series.users is None else cells(series.users[start : start + steps])
+        users_earlier = cells(series.users[past]) if series.users is not None and knows_before else None
+        static = None if series.static is None else cells(series.static)
         if remembers and start >= week_steps:
             week = cells(series.traffic[start - week_steps : start - week_steps + steps] / series.reference)
 
@@ -187,6 +208,12 @@ class TrainingSet:
                 covered = covered & (turn(other.covered[None])[0] == 1)
                 if earlier is not None:
                     earlier = (1 - part) * earlier + part * turn(other.traffic[past] / other.reference)
+                if users is not None and other.users is not None:
+                    users = (1 - part) * users + part * turn(other.users[start : start + steps])
+                    if users_earlier is not None:
+                        users_earlier = (1 - part) * users_earlier + part * turn(other.users[past])
+                if static is not None and other.static is not None:
+                    static = (1 - part) * static + part * turn(other.static)
                 if start >= week_steps:
                     before = slice(start - week_steps, start - week_steps + steps)
                     week = (1 - part) * week + part * turn(other.traffic[before] / other.reference)
@@ -199,7 +226,18 @@ class TrainingSet:
 
         share = np.asarray(traffic * factor, np.float32)
         start_hour = (series.start_hour + start * series.step_hours) % 168
-        pattern = series.general if random.random() < self.augment.forget_rhythm else view.pattern
+        pattern, users_pattern = view.pattern, view.users
+        if random.random() < self.augment.forget_rhythm:
+            pattern, users_pattern = series.general, series.general_users
+        context = context_arrays(
+            None if users is None else users * factor,
+            static,
+            users_pattern,
+            None if users_earlier is None else users_earlier * factor,
+            start_hour,
+            series.step_hours,
+            shape,
+        )
         state = np.full(shape, int(CellState.MISSING), np.int8)
         state[np.isfinite(share)] = CellState.OBSERVED
         state[np.broadcast_to(~covered, shape)] = CellState.PADDING
@@ -210,6 +248,7 @@ class TrainingSet:
             "start_hour": start_hour,
             "step_hours": series.step_hours,
             "cell_km": series.cell_km,
+            "context": context,
             **usual_in_window(pattern, earlier, start_hour, series.step_hours, shape),
         }
 
@@ -223,13 +262,23 @@ class TrainingSet:
             if other.traffic.shape[0] >= start + steps and _same_hours(other, series)
         ]
         end = start + steps
-        columns = []
+        columns, users, static = [], [], []
         for _ in range(cells):
             other = pool[random.integers(len(pool))]
             cell = random.choice(np.flatnonzero(other.covered))
             columns.append(other.traffic[:end].reshape(end, -1)[:, cell] / other.reference * series.reference)
-        traffic = np.stack(columns, 1)[:, None]
-        return replace(series, traffic=traffic, covered=np.ones((1, cells), bool), scattered=True)
+            if series.users is not None and other.users is not None:
+                users.append(other.users[:end].reshape(end, -1)[:, cell])
+            if series.static is not None and other.static is not None:
+                static.append(other.static.reshape(len(other.static), -1)[:, cell])
+        return replace(
+            series,
+            traffic=np.stack(columns, 1)[:, None],
+            users=np.stack(users, 1)[:, None] if len(users) == cells else None,
+            static=np.stack(static, 1)[:, None] if len(static) == cells else None,
+            covered=np.ones((1, cells), bool),
+            scattered=True,
+        )
 
     @staticmethod
     def _start(series: Series, steps: int, random: np.random.Generator) -> int:
@@ -282,81 +331,6 @@ class Crop:
         return cut[:, :, ::-1] if self.mirror else cut
 
 
-@dataclass(frozen=True)
-class FamilyPatterns:
-    """Patterns to be stored with the weights, and what they are made of."""
-
-    patterns: dict[str, Pattern]  # family -> pattern, and GENERAL
-    raw: dict[str, np.ndarray]  # family -> curve of its cities alone
-    spread: dict[str, np.ndarray]  # family -> covariance of its cities alone
-    sums: dict[tuple[str, int], RhythmSums]  # family, slots of the week -> sums over its cities of that step
-
-    def general(self, without: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Curve and covariance over all families but one, by hour."""
-        curve = general_rhythm(self.raw, without)
-        return curve, general_covariance(self.raw, self.spread, curve, without)
-
-    def without(self, family: str, some: RhythmSums, general: tuple[np.ndarray, np.ndarray]) -> Pattern:
-        """The pattern of a family without some of its cities; the general one where nothing is left."""
-        others = self.sums[family, some.slots] - some
-        curve = weekly_rhythm(others) if others.cells else None
-        if curve is None:
-            return pattern_of(*general)
-        return steadied_pattern(curve, week_covariance(others), others.cells, *general)
-
-
-def family_patterns(cities: Sequence[City], references: Mapping[str, float]) -> FamilyPatterns:
-    """The pattern of every family from its training parts, and the one over all families."""
-    sums: dict[tuple[str, int], RhythmSums] = {}
-    for city in cities:
-        own = _city_sums(city, references[city.attrs["family"]])
-        _add(sums, (str(city.attrs["family"]), own.slots), own)
-    raw, spread, cells = {}, {}, {}
-    for family, slots in sorted(sums):  # where a family has several steps, the finest is kept
-        curve = weekly_rhythm(sums[family, slots])
-        if curve is not None:
-            raw[family], cells[family] = curve, sums[family, slots].cells
-            spread[family] = week_covariance(sums[family, slots])
-    found = FamilyPatterns({}, raw, spread, sums)
-    for family, curve in raw.items():
-        found.patterns[family] = steadied_pattern(curve, spread[family], cells[family], *found.general(family))
-    found.patterns[GENERAL] = pattern_of(*found.general())
-    return found
-
-
-def _city_sums(city: City, reference: float) -> RhythmSums:
-    start = float(hours_since_monday(city["time"].values[:1])[0])
-    return rhythm_sums(city["traffic"].values / reference, start, city.attrs["step_minutes"] / 60)
-
-
-def _add(sums: dict[Key, RhythmSums], key: Key, own: RhythmSums) -> None:
-    """Add to what is there under a key."""
-    sums[key] = sums[key] + own if key in sums else own
-
-
-def _views(
-    cities: Mapping[int, City],
-    reference: float,
-    patterns: FamilyPatterns,
-    general: tuple[np.ndarray, np.ndarray],
-    random: np.random.Generator,
-) -> dict[int, tuple[View, ...]]:
-    """Group and pattern of every city of a family in each of its partitions; few cities are groups of one, once."""
-    own = {index: _city_sums(city, reference) for index, city in cities.items()}
-    family = next(iter(cities.values())).attrs["family"]
-    views: dict[int, tuple[View, ...]] = {index: () for index in cities}
-    for _ in range(PARTITIONS if len(cities) > GROUPS else 1):
-        for part in np.array_split(random.permutation(list(cities)), min(GROUPS, len(cities))):
-            group = tuple(int(index) for index in part)
-            by_slots: dict[int, RhythmSums] = {}
-            for index in group:
-                _add(by_slots, own[index].slots, own[index])
-            found = {slots: patterns.without(family, some, general) for slots, some in by_slots.items()}
-            for index in group:
-                views[index] += (View(group, found[own[index].slots]),)
-    return views
-
-
 def _series(city: City, reference: float, views: tuple[View, ...], general: Pattern) -> Series:
     return Series(
         name=city.attrs["name"],
@@ -376,6 +350,14 @@ def _series(city: City, reference: float, views: tuple[View, ...], general: Patt
 def _same_hours(one: Series, other: Series) -> bool:
     """Whether step k of both is the same hour of the week."""
     return one.start_hour == other.start_hour and one.step_hours == other.step_hours
+
+
+def _with_context(series: Series, city: City, users_reference: float | None) -> Series:
+    """With the city's users as shares of their reference, cut there as scores cut them, and its static layers."""
+    users = None
+    if "users" in city and users_reference is not None:
+        users = users_share(city["users"].values, users_reference)
+    return replace(series, users=users, static=static_layers(city))
 
 
 def _lose_some(traffic: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -26,6 +26,7 @@ from fomo.windows.rhythm import (
     other_families,
     own_rhythm,
     rhythm_at,
+    weekly_rhythm,
 )
 
 #: Shapes that are kept: more do not help (journal, 2026-11-24).
@@ -40,12 +41,30 @@ SMOOTH_HOURS = 1.0
 
 
 @dataclass(frozen=True)
+class Steadiness:
+    """How much a family's own weeks are believed."""
+
+    of_rhythm: float  # noise of a single value, a share of the rhythm's square
+    power: float  # of the step in hours, in that noise
+    worth: float  # cells that the pattern over all families is worth beside a family's own
+
+
+def of_traffic() -> Steadiness:
+    """That of traffic and of users."""
+    return Steadiness(NOISE_OF_RHYTHM, NOISE_POWER, GENERAL_WORTH)
+
+
+#: Traffic per user has steadier hours, and differs more between families: chosen on folds 1-4 (journal, 2026-11-24).
+OF_PER_USER = Steadiness(of_rhythm=0.005, power=-1.25, worth=5.0)
+
+
+@dataclass(frozen=True)
 class Pattern:
     """What is usual in a week: the rhythm, and how cells differ from it."""
 
     curve: Float[np.ndarray, " slot"]  # mean 1
     shapes: Float[np.ndarray, "shape slot"]  # a cell has them times standard normal weights
-    noise: Float[np.ndarray, " slot"]  # variance of a value beside them
+    noise: Float[np.ndarray, " slot"]  # variance of a value of one hour beside them
 
     @property
     def stored(self) -> Float[np.ndarray, "row slot"]:
@@ -53,15 +72,19 @@ class Pattern:
         return np.concatenate([self.noise[None], self.shapes]).astype(np.float32)
 
 
-def pattern_of(curve: Float[np.ndarray, " slot"], covariance: Float[np.ndarray, "slot slot"]) -> Pattern:
+def pattern_of(
+    curve: Float[np.ndarray, " slot"], covariance: Float[np.ndarray, "slot slot"], steady: Steadiness | None = None
+) -> Pattern:
     """The principal shapes of a covariance; what they leave of its diagonal is noise."""
+    steady = steady or of_traffic()
     size, axes = np.linalg.eigh(covariance)
     order = np.argsort(size)[::-1][:SHAPES]
     shapes = np.zeros((SHAPES, len(curve)))
     shapes[: len(order)] = (axes[:, order] * np.sqrt(np.maximum(size[order], 0.0))).T
     variance = np.diag(covariance)
     left = np.maximum(variance - (shapes**2).sum(0), 0.0)
-    return Pattern(curve, shapes, left + NOISE_OF_VARIANCE * np.maximum(variance, 0) + NOISE_OF_RHYTHM * curve**2)
+    noise = left + NOISE_OF_VARIANCE * np.maximum(variance, 0) + steady.of_rhythm * curve**2
+    return Pattern(curve, shapes, noise)
 
 
 def flat_pattern(curve: Float[np.ndarray, " slot"]) -> Pattern:
@@ -108,18 +131,24 @@ def resampled(covariance: Float[np.ndarray, "slot slot"], slots: int) -> Float[n
 
 
 def steadied_pattern(
-    curve: np.ndarray, covariance: np.ndarray, cells: int, general: np.ndarray, general_spread: np.ndarray
+    curve: np.ndarray,
+    covariance: np.ndarray,
+    cells: int,
+    general: np.ndarray,
+    general_spread: np.ndarray,
+    steady: Steadiness | None = None,
 ) -> Pattern:
     """A family's pattern drawn towards that of all families, the more the fewer cells it comes from.
 
-    The covariance is that of the two together, as if the general one were `GENERAL_WORTH` cells more.
+    The covariance is that of the two together, as if the general one were `worth` cells more.
     """
+    steady = steady or of_traffic()
     slots = len(curve)
     usual = rhythm_at(general, 0.0, HOURS_PER_WEEK / slots, slots)
-    own = cells / (cells + GENERAL_WORTH)
+    own = cells / (cells + steady.worth)
     away = curve - usual
     both = own * covariance + (1 - own) * resampled(general_spread, slots) + own * (1 - own) * np.outer(away, away)
-    return pattern_of(own * curve + (1 - own) * usual, both)
+    return pattern_of(own * curve + (1 - own) * usual, both, steady)
 
 
 def usual_in_window(
@@ -128,15 +157,16 @@ def usual_in_window(
     start_hour: float,
     step_hours: float,
     size: tuple[int, int, int],
+    steady: Steadiness | None = None,
 ) -> dict[str, np.ndarray]:
     """`rhythm` (time, y, x), `shapes` (shape, time) and `noise` (time,) of a window of `size` (time, y, x).
 
     Where `earlier`, the traffic just before the window, is known, every cell has its own rhythm, and the shapes are as
     much smaller as its past has answered for.
     """
-    steps = size[0]
+    steps, steady = size[0], steady or of_traffic()
     shapes = mean_over_steps(pattern.shapes, start_hour, step_hours, steps)
-    noise = mean_over_steps(pattern.noise, start_hour, step_hours, steps) * step_hours**NOISE_POWER
+    noise = mean_over_steps(pattern.noise, start_hour, step_hours, steps) * step_hours**steady.power
     noise = np.maximum(noise, SMALLEST_RHYTHM**2 / 10)
     if earlier is None:
         usual = rhythm_at(pattern.curve, start_hour, step_hours, steps)[:, None, None]
@@ -147,3 +177,21 @@ def usual_in_window(
         "shapes": shapes * np.sqrt(left_open(earlier, start_hour, step_hours, steps)),
         "noise": noise,
     }
+
+
+def covariance_of(pattern: Pattern, steady: Steadiness | None = None) -> Float[np.ndarray, "slot slot"]:
+    """The covariance that `pattern_of` made a pattern of: its shapes, and the rest of the variance on the diagonal."""
+    steady = steady or of_traffic()
+    shared = pattern.shapes.T @ pattern.shapes
+    whole = (pattern.noise + np.diag(shared) - steady.of_rhythm * pattern.curve**2) / (1 + NOISE_OF_VARIANCE)
+    return np.asarray(shared + np.diag(np.maximum(whole - np.diag(shared), 0.0)))
+
+
+def adapted_pattern(sums: RhythmSums, general: Pattern, steady: Steadiness | None = None) -> Pattern:
+    """What is usual in a new city, from the sums over some of its cells and the pattern over all families."""
+    curve = weekly_rhythm(sums)
+    if curve is None:
+        return general
+    hourly = rhythm_at(general.curve, 0.0, 1.0, HOURS_PER_WEEK)
+    spread = resampled(covariance_of(general, steady), HOURS_PER_WEEK)
+    return steadied_pattern(curve, week_covariance(sums), sums.cells, hourly, spread, steady)

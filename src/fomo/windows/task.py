@@ -6,6 +6,7 @@ would leak (the asked traffic, future users). The asked traffic is not in a `Tas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ import numpy as np
 from fomo.city import City, CityError, validate
 
 ContextMode = Literal["none", "past", "full"]
+#: Layers of context that a city may have.
+CONTEXT_LAYERS = ("users", "poi", "residents")
 
 #: The paper's two forecasting tasks (§4.2): observed steps, asked steps.
 HISTORY_AND_HORIZON = {"short": (48, 16), "long": (16, 48)}
@@ -29,7 +32,10 @@ class Task:
     `earlier`: float32 (before, y, x), the traffic just before the window, NaN where not recorded; or None.
     `reference`: the traffic that counts as "full" in this city (99.99th percentile), or None to let the forecaster
     take it from the window.
-    `context`: which users are known: `none`, `past` (up to the first asked step) or `full`.
+    `context`: what is known of the surroundings: `none`; `past`: POI, residents, and users up to the first asked step;
+    `full`: users of the whole window too. Values that are NaN are not known, cell by cell.
+    `users_earlier`: float32 (before, y, x), users at the times of `earlier`; or None.
+    `users_reference`: the users that count as full, or None to let the forecaster take them from the window.
     """
 
     window: City
@@ -38,6 +44,8 @@ class Task:
     reference: float | None = None
     context: ContextMode = "none"
     earlier: np.ndarray | None = None
+    users_earlier: np.ndarray | None = None
+    users_reference: float | None = None
 
     def __post_init__(self) -> None:
         """Check that nothing asked can be seen. Raises `CityError`."""
@@ -53,6 +61,13 @@ class Task:
         if self.earlier is not None and self.earlier.shape[1:] != traffic.shape[1:]:
             raise CityError(f"the time before the window has cells {self.earlier.shape[1:]}, not {traffic.shape[1:]}")
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers of context of which anything is known."""
+        return tuple(
+            name for name in CONTEXT_LAYERS if name in self.window and np.isfinite(self.window[name].values).any()
+        )
+
 
 def make_task(
     window: City,
@@ -60,20 +75,41 @@ def make_task(
     *,
     last_week: np.ndarray | None = None,
     earlier: np.ndarray | None = None,
+    users_earlier: np.ndarray | None = None,
     reference: float | None = None,
+    users_reference: float | None = None,
     context: ContextMode = "none",
+    layers: Sequence[str] = CONTEXT_LAYERS,
 ) -> Task:
-    """A task from a window that still holds the truth: takes it out where `asked` (time, y, x) is True."""
+    """A task from a window that still holds the truth: takes it out where `asked` (time, y, x) is True.
+
+    Of the context, only `layers` are kept, and users only as far as the mode allows. The mode falls back where the
+    window lacks what it promises: `Task.context` is what is left of it. Raises `CityError` for an unknown layer.
+    """
+    unknown = set(layers) - set(CONTEXT_LAYERS)
+    if unknown:
+        raise CityError(f"there are no context layers {sorted(unknown)}; there are {', '.join(CONTEXT_LAYERS)}")
     hidden = window.copy()
     hidden["traffic"] = window["traffic"].where(~asked)
-    if "users" in hidden:
-        if context == "none":
-            hidden = hidden.drop_vars("users")
-        elif context == "past":
-            first = int(np.argmax(asked.any(axis=(1, 2))))
-            known = np.arange(window.sizes["time"]) < first
-            hidden["users"] = hidden["users"].where(known[:, None, None])
-    return Task(hidden, asked, last_week, reference, context, earlier)
+    shown = () if context == "none" else layers
+    hidden = hidden.drop_vars([name for name in CONTEXT_LAYERS if name in hidden and name not in shown])
+    if "users" in hidden and context == "past":
+        first = int(np.argmax(asked.any(axis=(1, 2)))) if asked.any() else window.sizes["time"]
+        known = np.arange(window.sizes["time"]) < first
+        hidden["users"] = hidden["users"].where(known[:, None, None])
+    left = context_left(hidden, context)
+    with_users = "users" in hidden
+    return Task(
+        hidden, asked, last_week, reference, left, earlier,
+        users_earlier if with_users else None, users_reference if with_users else None,
+    )  # fmt: skip
+
+
+def context_left(city: City, asked: ContextMode) -> ContextMode:
+    """The mode that a city allows: `full` needs users; without any layer there is `none`."""
+    if asked == "none" or not any(name in city for name in CONTEXT_LAYERS):
+        return "none"
+    return asked if "users" in city else "past"
 
 
 def forecast_task(
@@ -82,14 +118,17 @@ def forecast_task(
     history: int | None = None,
     *,
     reference: float | None = None,
+    users_reference: float | None = None,
     context: ContextMode = "none",
     past_week: bool = True,
+    users_ahead: np.ndarray | None = None,
 ) -> Task:
     """The steps after the end of a city: the last `history` steps are observed, `horizon` steps are asked.
 
     `history` defaults to 48, or to what the city has. With `past_week`, what the city recorded before that is given
-    too, and the same hours one week before each step. Raises `CityError` for a horizon below 1 or a history without a
-    single value.
+    too, and the same hours one week before each step. `users_ahead` (horizon, y, x) are assumed users of the asked
+    steps, for context `full`. Raises `CityError` for a horizon below 1, a history without a single value, `full`
+    without assumed users.
     """
     if horizon < 1:
         raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
@@ -102,13 +141,49 @@ def forecast_task(
             f"the last {history} steps of {city.attrs['name']!r} hold no recorded traffic: a forecast needs a history; "
             "use a longer --history or cut the empty end off"
         )
+    if context == "full" and "users" in city:
+        window = _with_users_ahead(window, history, horizon, users_ahead)
     asked &= city["covered"].values[None]
     week = last_week(city, city.sizes["time"] - history, history + horizon) if past_week else None
-    earlier = city["traffic"].values[: city.sizes["time"] - history] if past_week else None
-    return make_task(window, asked, last_week=week, earlier=earlier, reference=reference, context=context)
+    before = slice(0, city.sizes["time"] - history)
+    return make_task(
+        window,
+        asked,
+        last_week=week,
+        earlier=city["traffic"].values[before] if past_week else None,
+        users_earlier=city["users"].values[before] if past_week and "users" in city else None,
+        reference=reference,
+        users_reference=users_reference,
+        context=context,
+    )
 
 
-def generate_task(city: City, area: np.ndarray, *, reference: float | None = None) -> Task:
+def _with_users_ahead(window: City, history: int, horizon: int, users_ahead: np.ndarray | None) -> City:
+    """The window with assumed users of the asked steps."""
+    size = (horizon, window.sizes["y"], window.sizes["x"])
+    if users_ahead is None:
+        raise CityError(
+            "context 'full' needs the users of the asked steps, which nobody knows: give what you assume as "
+            "users_ahead (horizon, y, x), or ask with context 'past'"
+        )
+    if np.shape(users_ahead) != size:
+        raise CityError(f"the assumed users {np.shape(users_ahead)} do not lie on the asked steps {size}")
+    if not (np.isfinite(users_ahead) & (np.asarray(users_ahead) >= 0)).all():
+        raise CityError("the assumed users hold negative or missing numbers: give a count of 0 or more for every cell")
+    users = window["users"].values.copy()
+    users[history:] = users_ahead
+    return window.assign(users=window["users"].copy(data=users))
+
+
+def generate_task(
+    city: City,
+    area: np.ndarray,
+    *,
+    reference: float | None = None,
+    users_reference: float | None = None,
+    context: ContextMode = "none",
+    layers: Sequence[str] = CONTEXT_LAYERS,
+) -> Task:
     """All steps of the cells of `area` (bool (y, x)), from their neighbours and context: equation (6)."""
     area = np.asarray(area, bool)
     if area.shape != (city.sizes["y"], city.sizes["x"]):
@@ -116,13 +191,20 @@ def generate_task(city: City, area: np.ndarray, *, reference: float | None = Non
     if not area.any():
         raise CityError("the area to generate is empty")
     asked = np.broadcast_to(area, city["traffic"].shape).copy()
-    return make_task(city, asked, reference=reference)
+    return make_task(city, asked, reference=reference, users_reference=users_reference, context=context, layers=layers)
 
 
-def fill_task(city: City, *, reference: float | None = None) -> Task:
+def fill_task(
+    city: City,
+    *,
+    reference: float | None = None,
+    users_reference: float | None = None,
+    context: ContextMode = "none",
+    layers: Sequence[str] = CONTEXT_LAYERS,
+) -> Task:
     """The values of covered cells that were not recorded."""
     asked = ~np.isfinite(city["traffic"].values) & city["covered"].values[None]
-    return make_task(city, asked, reference=reference)
+    return make_task(city, asked, reference=reference, users_reference=users_reference, context=context, layers=layers)
 
 
 def last_week(city: City, start: int, steps: int) -> np.ndarray | None:
@@ -149,9 +231,11 @@ def _extend(city: City, history: int, horizon: int) -> City:
 
 
 __all__ = [
+    "CONTEXT_LAYERS",
     "HISTORY_AND_HORIZON",
     "ContextMode",
     "Task",
+    "context_left",
     "fill_task",
     "forecast_task",
     "generate_task",

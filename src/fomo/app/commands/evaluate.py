@@ -27,7 +27,9 @@ class Evaluate:
     task: Literal["short", "long", "generate"] = "short"
     """48 steps to 16, 16 steps to 48, or cells without history."""
     context: Literal["none", "past", "full"] = "none"
-    """Which users are known: none, up to now, all. FoMo's weights do not read users yet; rules do with full."""
+    """What of users, POI and residents is known: nothing, what is known before the asked steps, users of them too."""
+    layers: tuple[Literal["users", "poi", "residents"], ...] = ("users", "poi", "residents")
+    """Show only these layers of the context."""
     samples: Samples = 20
     seed: Seed = 0
     fold: Annotated[int, arg(metavar="N", help="The fold of regions to test, where the file has folds.")] = 0
@@ -69,6 +71,7 @@ class Evaluate:
             self.task,
             weights=self.weights,
             context=self.context,
+            layers=self.layers,
             samples=self.samples,
             seed=self.seed,
             past_week=True if self.past_week else False if self.no_past_week else None,

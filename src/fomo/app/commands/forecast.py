@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -56,6 +56,16 @@ class Forecast(_Ask):
     ] = None
     no_past_week: bool = False
     """Do not look at the same hours one week before."""
+    context: Literal["none", "past", "full"] = "past"
+    """What is used of the city's users, POI and residents: nothing, what is known by now, or assumed users too."""
+    assume_users: Annotated[
+        float | None,
+        arg(
+            metavar="FACTOR",
+            help="For --context full: users ahead are those of last week times this.",
+            help_behavior_hint="(default: none)",
+        ),
+    ] = None
     out: ForecastFolder = Path("forecast.zarr")
 
     def run(self) -> int:
@@ -73,18 +83,24 @@ class Forecast(_Ask):
                 samples=self.samples,
                 seed=self.seed,
                 past_week=not self.no_past_week,
+                context=self.context,
+                assume_users=self.assume_users,
                 device=self.device,
             )
-        return _say(answer)
+        return _say(answer, self.context)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generate(_Ask):
-    """Traffic for cells without history, from their neighbours."""
+    """Traffic for cells without history, from their neighbours and from users, POI and residents."""
 
     area: Annotated[
         str, arg(metavar="Y0:Y1,X0:X1", help="The cells: rows from the south, columns from the west, ends left out.")
     ]
+    context: Literal["none", "past", "full"] = "full"
+    """What is used of the city's users, POI and residents: nothing, POI and residents, or users too."""
+    layers: tuple[Literal["users", "poi", "residents"], ...] = ("users", "poi", "residents")
+    """Use only these layers of the context."""
     out: ForecastFolder = Path("generated.zarr")
 
     def run(self) -> int:
@@ -100,15 +116,19 @@ class Generate(_Ask):
                 weights=self.weights,
                 samples=self.samples,
                 seed=self.seed,
+                context=self.context,
+                layers=self.layers,
                 device=self.device,
             )
-        return _say(answer)
+        return _say(answer, self.context)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fill(_Ask):
     """What was not recorded; recorded values stay as they are."""
 
+    context: Literal["none", "past", "full"] = "full"
+    """What is used of the city's users, POI and residents: nothing, POI and residents, or users too."""
     out: ForecastFolder = Path("filled.zarr")
 
     def run(self) -> int:
@@ -117,13 +137,23 @@ class Fill(_Ask):
         with working("filling"):
             from fomo.app.service.forecasting import fill
 
-            answer = fill(city, outputs, weights=self.weights, samples=self.samples, seed=self.seed, device=self.device)
-        return _say(answer)
+            answer = fill(
+                city,
+                outputs,
+                weights=self.weights,
+                samples=self.samples,
+                seed=self.seed,
+                context=self.context,
+                device=self.device,
+            )
+        return _say(answer, self.context)
 
 
-def _say(answer: Answer) -> int:
+def _say(answer: Answer, asked_context: str) -> int:
     members, asked = answer.forecast.samples.sizes["sample"], int(answer.forecast.asked.values.sum())
     attrs = answer.forecast.attrs
     print(f"{attrs['city']}: {members} members of {asked:,} values [{attrs['unit']}] in {answer.seconds:.1f} s")
+    used, layers = attrs["context"], attrs["context_layers"] or "no layer"
+    print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
     wrote(answer.written)
     return 0

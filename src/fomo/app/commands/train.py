@@ -82,6 +82,8 @@ class Train:
                 stop=stopped,
             )
         done = f"step {result.step} of {result.steps}, {result.seconds:.0f} s, {result.parameters:,} parameters"
+        if result.trained < result.parameters:
+            done += f", {result.trained:,} of them trained ({result.trained / result.parameters:.0%})"
         if result.weights is not None:
             print(f"{done}\nwrote {result.weights}")
         if result.stopped:

@@ -18,7 +18,8 @@ from fomo.forecasters.fomo import FoMo
 from fomo.forecasters.rules import SeasonalAverage, rules_for
 from fomo.forecasters.trained_spread import TrainedSpread
 from fomo.sources import data_folder, read_family
-from fomo.windows.task import ContextMode
+from fomo.windows.split import Area
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ def evaluate(
     *,
     weights: str,
     context: ContextMode = "none",
+    layers: Sequence[str] = CONTEXT_LAYERS,
     samples: int = 20,
     seed: int = 0,
     past_week: bool | None = None,
     next_week: bool = False,
     fold: int = 0,
+    area: Area | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> Evaluation:
@@ -61,6 +64,8 @@ def evaluate(
             cities,
             task,
             context=known,
+            layers=layers,
+            area=area,
             split="next_week" if next_week else None,
             fold=fold,
             past_week=past_week,
@@ -74,7 +79,7 @@ def evaluate(
         raise CityError(f"{family} has no window of the task {task!r}: it is too short or has nothing to ask for")
     rule_questions = questions if context == used else ask(context)
     scores = [evaluate_forecaster(model, questions, samples=samples, seed=seed, progress=progress)]
-    for rule in rules_for(context, questions[0].past_week, task):
+    for rule in rules_for(rule_questions[0].task.context, questions[0].past_week, task, rule_questions[0].task.layers):
         scores.append(evaluate_forecaster(rule, rule_questions, samples=samples, seed=seed, progress=progress))
     spread = _seasonal_with_trained_spread(cities, task, questions[0], fold)
     if spread is not None:
@@ -101,8 +106,8 @@ def _seasonal_with_trained_spread(
 
 
 def context_used(model: FoMo, asked: ContextMode) -> ContextMode:
-    """What the network reads of the users. It has no input for them yet, so: none."""
-    return "none"
+    """What of the asked context these weights read: all of it, or none."""
+    return asked if model.reads_context else "none"
 
 
 def _check_region(cities: Sequence[City], name: str, next_week: bool, fold: int) -> None:
@@ -119,14 +124,20 @@ def _check_region(cities: Sequence[City], name: str, next_week: bool, fold: int)
 def _remarks(questions: Sequence[Question], used: ContextMode, asked: ContextMode) -> list[str]:
     first = questions[0]
     parts = {"fold": "unseen regions (one fold)", "last_fifth": "the last fifth of the time", "next_week": "next week"}
+    parts["area"] = "a district as if it had no history"
     remarks = [
         f"{len(questions)} windows of {len({question.region for question in questions})} region(s), "
         f"{parts[first.split]}; 1 = {first.reference:.6g} {first.task.window.attrs['unit']} ({first.scale}); "
         f"past week {'known' if first.past_week else 'not known'}"
     ]
+    left = first.task.context
+    if left != "none" or asked != "none":
+        remarks.append(f"context {left}: {', '.join(first.task.layers) or 'no layer'}")
+    if used == asked != left:
+        remarks.append(f"the context falls back from {asked!r} to {left!r}: the city has no more")
     if used != asked:
         remarks.append(
-            f"these weights do not read users: FoMo's row has context {used!r}, the rules' have {asked!r}, "
+            f"these weights do not read context: FoMo's row has context {used!r}, the rules' have {asked!r}, "
             "and the two are no fair comparison"
         )
     return remarks

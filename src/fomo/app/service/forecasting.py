@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import Outputs
-from fomo.city import City
+from fomo.city import City, steps_per_day
 from fomo.forecast import Forecast
 from fomo.forecasters.fomo import FoMo, load
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
 DEFAULT_WEIGHTS = "fomo-tiny"
 
@@ -53,15 +54,47 @@ def forecast(
     samples: int = 20,
     seed: int = 0,
     past_week: bool = True,
+    context: ContextMode = "past",
+    assume_users: float | None = None,
     device: str = "auto",
 ) -> Answer:
-    """The steps after the end of a city."""
+    """The steps after the end of a city.
+
+    `assume_users`: for context `full`, the users of the same hours of last week times this factor.
+    """
     _check_samples(samples)
+    ahead = _assumed(city, horizon, context, assume_users)
     if history is not None and history < 1:
         raise UsageError(f"--history {history}: look back on one step at least")
     return _answer(
-        city, outputs, weights, device, lambda model: model.forecast(city, horizon, history, samples, seed, past_week)
-    )
+        city, outputs, weights, device,
+        lambda model: model.forecast(city, horizon, history, samples, seed, past_week, context, ahead),
+    )  # fmt: skip
+
+
+def _assumed(city: City, horizon: int, context: ContextMode, factor: float | None) -> np.ndarray | None:
+    """Users of the asked steps, or None where none are assumed. Raises `UsageError`."""
+    if factor is None:
+        if context == "full" and "users" in city:
+            raise UsageError(
+                "--context full: nobody knows the users of the hours ahead; say what you assume, for example "
+                "--assume-users 1.2 for last week's times 1.2, or take --context past"
+            )
+        return None
+    if context != "full":
+        raise UsageError("--assume-users: assumed users are used with --context full only")
+    if not factor > 0:
+        raise UsageError(f"--assume-users {factor:g}: a factor above 0")
+    if "users" not in city:
+        raise UsageError(f"--assume-users: {city.attrs['name']!r} has no users; import them, or take --context past")
+    week = 7 * steps_per_day(city)
+    if city.sizes["time"] < week:
+        raise UsageError(f"--assume-users: {city.attrs['name']!r} has no full week of users to start from")
+    users = city["users"].values
+    ahead = users[len(users) - week + np.arange(horizon) % week]
+    if not np.isfinite(ahead[:, city["covered"].values]).all():
+        raise UsageError(f"--assume-users: users of last week are missing in {city.attrs['name']!r}; fill them first")
+    return np.asarray(np.where(np.isfinite(ahead), ahead * factor, 0.0), np.float32)
 
 
 def generate(
@@ -72,11 +105,15 @@ def generate(
     weights: str = DEFAULT_WEIGHTS,
     samples: int = 20,
     seed: int = 0,
+    context: ContextMode = "full",
+    layers: Sequence[str] = CONTEXT_LAYERS,
     device: str = "auto",
 ) -> Answer:
     """All times of the cells of `area` (bool (y, x)), as if they had no history."""
     _check_samples(samples)
-    return _answer(city, outputs, weights, device, lambda model: model.generate(city, area, samples, seed))
+    return _answer(
+        city, outputs, weights, device, lambda model: model.generate(city, area, samples, seed, context, layers)
+    )
 
 
 def fill(
@@ -86,11 +123,12 @@ def fill(
     weights: str = DEFAULT_WEIGHTS,
     samples: int = 20,
     seed: int = 0,
+    context: ContextMode = "full",
     device: str = "auto",
 ) -> Answer:
     """The values of covered cells that were not recorded; the others come back untouched."""
     _check_samples(samples)
-    return _answer(city, outputs, weights, device, lambda model: model.fill(city, samples, seed))
+    return _answer(city, outputs, weights, device, lambda model: model.fill(city, samples, seed, context))
 
 
 def _answer(city: City, outputs: Outputs, weights: str, device: str, ask: Callable[[FoMo], Forecast]) -> Answer:
@@ -121,8 +159,11 @@ def parse_area(text: str, city: City) -> np.ndarray:
         raise UsageError(f"--area {text!r} does not lie on the grid of {height} x {width} cells: 0:{height},0:{width}")
     area = np.zeros((height, width), bool)
     area[y0:y1, x0:x1] = True
-    if area.all():
-        raise UsageError(f"--area {text!r} is the whole city: leave some cells to generate it from")
+    if area.all() and not any(name in city for name in CONTEXT_LAYERS):
+        raise UsageError(
+            f"--area {text!r} is the whole city, which has no users, POI or residents: "
+            "leave some cells to generate it from"
+        )
     return area
 
 

@@ -17,7 +17,7 @@ import torch
 
 import fomo
 from fomo.app.errors import UsageError
-from fomo.app.service.forecasting import choose_device
+from fomo.app.service.forecasting import choose_device, load_weights
 from fomo.app.service.validation import make_validation
 from fomo.city import CityError, open_city
 from fomo.config import ConfigError
@@ -26,7 +26,8 @@ from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
 from fomo.model.transformer import parameter_count
 from fomo.sources import data_folder, list_families
 from fomo.sources.archive import file_hash
-from fomo.training.data import training_set
+from fomo.training.data import References, training_set
+from fomo.training.finetune import merged
 from fomo.training.loop import Report, Training, run
 from fomo.training.recipe import DataConfig, Recipe, load_recipe
 from fomo.windows.sample import TrainingSet
@@ -42,6 +43,7 @@ class TrainingResult:
     step: int
     steps: int
     parameters: int
+    trained: int  # those that were not frozen
     seconds: float
     weights: Path | None
     stopped: bool
@@ -85,7 +87,12 @@ def train(
     data, references, trained_on = training_set(recipe, where)
     _write_json(out / RECIPE, recipe.model_dump(mode="json"))
     _write_json(out / DATA, hashes)
-    training = Training(recipe, data, chosen, compile_network)
+    start = None
+    if recipe.finetune is not None:
+        begun = load_weights(recipe.finetune.start, "cpu")
+        start = begun.network
+        trained_on = tuple(sorted({*trained_on, *begun.trained_on}))
+    training = Training(recipe, data, chosen, compile_network, start)
     validate = make_validation(recipe.data, where, describe(recipe, references, data, trained_on, {}))
 
     def heard(step: int, numbers: dict[str, float]) -> None:
@@ -112,14 +119,15 @@ def train(
             "torch": torch.__version__,
         }
         checkpoint = describe(recipe, references, data, trained_on, provenance)
-        weights = save_checkpoint(out / WEIGHTS, training.average, checkpoint, half)
+        weights = save_checkpoint(out / WEIGHTS, merged(training.average), checkpoint, half)
     parameters = parameter_count(training.network)
-    return TrainingResult(out, training.step, recipe.optimiser.steps, parameters, seconds, weights, stopped)
+    trained = parameter_count(training.network, trainable_only=True)
+    return TrainingResult(out, training.step, recipe.optimiser.steps, parameters, trained, seconds, weights, stopped)
 
 
 def describe(
     recipe: Recipe,
-    references: dict[str, float],
+    references: References,
     data: TrainingSet,
     trained_on: tuple[str, ...],
     provenance: dict[str, Any],
@@ -128,9 +136,13 @@ def describe(
     both = {name: getattr(recipe, name) for name in Checkpoint.model_fields if name in Recipe.model_fields}
     return Checkpoint(
         format_version=FORMAT_VERSION,
-        references=references,
+        references=references.traffic,
         rhythms=data.rhythms,
         shapes=data.shapes,
+        users_references=references.users,
+        users_rates=data.users_rates,
+        users_spreads=data.users_spreads,
+        users=data.users_stored,
         trained_on=trained_on,
         provenance=provenance,
         **both,

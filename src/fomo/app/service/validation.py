@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,25 @@ def make_validation(config: DataConfig, folder: Path, checkpoint: Checkpoint) ->
 
     def validate(network: MaskedDiffusionTransformer) -> dict[str, float]:
         model = FoMo(network, checkpoint, device=str(next(network.parameters()).device))
-        found = {}
-        for column, questions in columns.items():
-            forecasts = model.forecast_tasks([question.task for question in questions], MEMBERS, seed=0)
-            sums = [score_window(question, answer).sums for question, answer in zip(questions, forecasts, strict=True)]
-            squared = sum(each.squared for each in sums if each is not None)
-            found[column] = float(np.sqrt(squared / sum(each.count for each in sums if each is not None)))
-        return {"validation": float(np.exp(np.mean(np.log(list(found.values()))))), **found}
+        found = {column: error(model, questions, MEMBERS) for column, questions in columns.items()}
+        return {"validation": geometric_mean(list(found.values())), **found}
 
     return validate
+
+
+def error(model: FoMo, questions: Sequence[Question], members: int) -> float:
+    """RMSE on [0, 1] of the mean of the members over the scored values of some questions."""
+    forecasts = model.forecast_tasks([question.task for question in questions], members, seed=0)
+    sums = [score_window(question, answer).sums for question, answer in zip(questions, forecasts, strict=True)]
+    squared = sum(each.squared for each in sums if each is not None)
+    return float(np.sqrt(squared / sum(each.count for each in sums if each is not None)))
+
+
+def mean_error(model: FoMo, tasks: Sequence[Sequence[Question]], members: int) -> float:
+    """The geometric mean of the errors of several tasks."""
+    return geometric_mean([error(model, questions, members) for questions in tasks])
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Of positive numbers; tasks of other sizes of error count alike."""
+    return float(np.exp(np.mean(np.log(values))))

@@ -1,0 +1,260 @@
+"""What is usual in the weeks of every family of cities: of traffic, of users, and of the traffic per user.
+
+A training window must not find its own cells in what is usual, so a family is parted into groups of cities, and what
+is usual for a window comes from the other groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from fomo.city import City
+from fomo.windows.batch import hours_since_monday
+from fomo.windows.context import UsersPattern
+from fomo.windows.rhythm import GENERAL, RhythmSums, general_rhythm, rhythm_sums, weekly_rhythm
+from fomo.windows.shapes import (
+    OF_PER_USER,
+    Pattern,
+    Steadiness,
+    general_covariance,
+    pattern_of,
+    steadied_pattern,
+    week_covariance,
+)
+
+#: A family is parted into so many groups of cities, in so many ways; cities and cells are mixed within a group only.
+GROUPS, PARTITIONS = 5, 3
+
+#: Spread of the logarithm of cells' traffic per user where nothing says it, and the least that is believed.
+UNKNOWN_SPREAD, SMALLEST_SPREAD = 0.7, 0.05
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class View:
+    """A city's group in one partition of its family, and what is usual in the other groups."""
+
+    group: tuple[int, ...]  # indices into the training set
+    pattern: Pattern  # of all families but this where there is no other group
+    users: UsersPattern | None = None  # None: the family has no users
+
+
+@dataclass(frozen=True)
+class FamilyPatterns:
+    """Patterns to be stored with the weights, and what they are made of."""
+
+    patterns: dict[str, Pattern]  # family -> pattern, and GENERAL
+    raw: dict[str, np.ndarray]  # family -> curve of its cities alone
+    spread: dict[str, np.ndarray]  # family -> covariance of its cities alone
+    sums: dict[tuple[str, int], RhythmSums]  # family, slots of the week -> sums over its cities of that step
+    steady: Steadiness | None = None  # None: that of traffic
+
+    def general(self, without: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Curve and covariance over all families but one, by hour."""
+        curve = general_rhythm(self.raw, without)
+        return curve, general_covariance(self.raw, self.spread, curve, without)
+
+    def without(self, family: str, some: RhythmSums, general: tuple[np.ndarray, np.ndarray]) -> Pattern:
+        """The pattern of a family without some of its cities; the general one where nothing is left."""
+        others = self.sums[family, some.slots] - some
+        curve = weekly_rhythm(others) if others.cells else None
+        if curve is None:
+            return pattern_of(*general, self.steady)
+        return steadied_pattern(curve, week_covariance(others), others.cells, *general, self.steady)
+
+
+def family_patterns(cities: Sequence[City], references: Mapping[str, float]) -> FamilyPatterns:
+    """The pattern of every family from its training parts, and the one over all families."""
+    return patterns_of(
+        (str(city.attrs["family"]), city_sums(city, references[city.attrs["family"]])) for city in cities
+    )
+
+
+def patterns_of(parts: Iterable[tuple[str, RhythmSums]], steady: Steadiness | None = None) -> FamilyPatterns:
+    """The same from the sums of each city, with its family."""
+    sums: dict[tuple[str, int], RhythmSums] = {}
+    for family, own in parts:
+        _add(sums, (family, own.slots), own)
+    raw, spread, cells = {}, {}, {}
+    for family, slots in sorted(sums):  # where a family has several steps, the finest is kept
+        curve = weekly_rhythm(sums[family, slots])
+        if curve is not None:
+            raw[family], cells[family] = curve, sums[family, slots].cells
+            spread[family] = week_covariance(sums[family, slots])
+    found = FamilyPatterns({}, raw, spread, sums, steady)
+    for family, curve in raw.items():
+        found.patterns[family] = steadied_pattern(curve, spread[family], cells[family], *found.general(family), steady)
+    found.patterns[GENERAL] = pattern_of(*found.general(), steady)
+    return found
+
+
+@dataclass(frozen=True)
+class FamilyUsers:
+    """Patterns of users and of the traffic per user, of the families that have users."""
+
+    users: FamilyPatterns
+    per_user: FamilyPatterns
+    own: Mapping[
+        tuple[str, str], tuple[RhythmSums, RhythmSums]
+    ]  # by family and name: of users, of traffic per user
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Those with a pattern of both, and GENERAL."""
+        return tuple(name for name in self.users.patterns if name in self.per_user.patterns)
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """Traffic share per users' share of each family."""
+        found: dict[str, tuple[float, float]] = {}
+        for (family, _), sums in self.per_user.sums.items():
+            traffic, users = found.get(family, (0.0, 0.0))
+            found[family] = (traffic + float(sums.traffic.sum()), users + sums.divisor)
+        return {family: traffic / users for family, (traffic, users) in found.items() if traffic > 0 and users > 0}
+
+    def rate(self, without: str | None = None) -> float:
+        """Geometric mean of the families' rates, at their own step, without one of them."""
+        left = (without or "").split("@")[0]
+        others = [rate for name, rate in self.rates.items() if "@" not in name and name != left]
+        return float(np.exp(np.mean(np.log(others)))) if others else 1.0
+
+    def spread(self, without: str | None = None) -> float:
+        """Standard deviation of the logarithm of a cell's rate in a family that was never seen: within, and between."""
+        left = (without or "").split("@")[0]
+        names = [name for name in self.rates if "@" not in name and name != left]
+        if not names:
+            return UNKNOWN_SPREAD
+        within = np.mean([spread_of(self._sums(name)) ** 2 for name in names])
+        return max(float(np.sqrt(within + np.var(np.log([self.rates[name] for name in names])))), SMALLEST_SPREAD)
+
+    def _sums(self, family: str) -> RhythmSums:
+        """All of a family's sums of the traffic per user, at one step."""
+        return next(sums for (name, _), sums in self.per_user.sums.items() if name == family)
+
+    def pattern(self, family: str) -> UsersPattern:
+        """That of a family, or of all families."""
+        whole = family == GENERAL
+        rate, spread = (self.rate(), self.spread()) if whole else (self.rates[family], spread_of(self._sums(family)))
+        return UsersPattern(self.users.patterns[family], self.per_user.patterns[family], rate, spread)
+
+    def general(self, without: str) -> UsersPattern:
+        """Over all families but one."""
+        users, per_user = (pattern_of(*each.general(without), each.steady) for each in (self.users, self.per_user))
+        return UsersPattern(users, per_user, self.rate(without), self.spread(without))
+
+    def without(self, family: str, users: RhythmSums, per_user: RhythmSums) -> UsersPattern:
+        """A family without some of its cities; all families but this where nothing is left."""
+        left = self.per_user.sums[family, per_user.slots] - per_user
+        something = left.divisor > 1e-6 * per_user.divisor and left.traffic.sum() > 0
+        return UsersPattern(
+            self.users.without(family, users, self.users.general(family)),
+            self.per_user.without(family, per_user, self.per_user.general(family)),
+            float(left.traffic.sum()) / left.divisor if something else self.rate(family),
+            spread_of(left) if something else self.spread(family),
+        )
+
+
+def spread_of(sums: RhythmSums) -> float:
+    """Standard deviation over busy cells of the logarithm of their traffic per user, busy cells counting more."""
+    if sums.weight <= 1e-9:
+        return UNKNOWN_SPREAD
+    mean, square = sums.logs / sums.weight
+    return float(np.sqrt(max(square - mean**2, SMALLEST_SPREAD**2)))
+
+
+def family_users(
+    cities: Sequence[City], references: Mapping[str, float], users_references: Mapping[str, float]
+) -> FamilyUsers | None:
+    """What is usual of the users of every family that has them; None where none has."""
+    own: dict[tuple[str, str], tuple[RhythmSums, RhythmSums]] = {}
+    for city in cities:
+        family = str(city.attrs["family"])
+        if "users" in city and family in users_references:
+            own[family, str(city.attrs["name"])] = users_sums(city, references[family], users_references[family])
+    if not own:
+        return None
+    users, per_user = (
+        patterns_of([(family, sums[i]) for (family, _), sums in own.items()], steady)
+        for i, steady in enumerate((None, OF_PER_USER))
+    )
+    return FamilyUsers(users, per_user, own)
+
+
+def users_sums(city: City, reference: float, users_reference: float) -> tuple[RhythmSums, RhythmSums]:
+    """Sums of a city's users, and of its traffic per user."""
+    start, step = _clock(city)
+    users = city["users"].values / users_reference
+    return rhythm_sums(users, start, step), rhythm_sums(city["traffic"].values / reference, start, step, users)
+
+
+def city_sums(city: City, reference: float) -> RhythmSums:
+    """Sums of a city's traffic."""
+    return rhythm_sums(city["traffic"].values / reference, *_clock(city))
+
+
+def _clock(city: City) -> tuple[float, float]:
+    """Hours since Monday 00:00 of the first step, and of a step."""
+    return float(hours_since_monday(city["time"].values[:1])[0]), city.attrs["step_minutes"] / 60
+
+
+def _add(sums: dict[Key, RhythmSums], key: Key, own: RhythmSums) -> None:
+    """Add to what is there under a key."""
+    sums[key] = sums[key] + own if key in sums else own
+
+
+def views_of(
+    cities: Mapping[int, City],
+    references: Mapping[str, float],
+    patterns: FamilyPatterns,
+    users: FamilyUsers | None,
+    random: np.random.Generator,
+) -> dict[int, tuple[View, ...]]:
+    """Group and patterns of every city of a family in each of its partitions; few cities are groups of one, once."""
+    family = str(next(iter(cities.values())).attrs["family"])
+    general = patterns.general(family)
+    own = {index: city_sums(city, references[family]) for index, city in cities.items()}
+    views: dict[int, tuple[View, ...]] = {index: () for index in cities}
+    for _ in range(PARTITIONS if len(cities) > GROUPS else 1):
+        for part in np.array_split(random.permutation(list(cities)), min(GROUPS, len(cities))):
+            group = tuple(int(index) for index in part)
+            by_slots: dict[int, RhythmSums] = {}
+            users_by_slots: dict[int, RhythmSums] = {}
+            per_user_by_slots: dict[int, RhythmSums] = {}
+            for index in group:
+                _add(by_slots, own[index].slots, own[index])
+                name = family, str(cities[index].attrs["name"])
+                if users is not None and name in users.own:
+                    _add(users_by_slots, own[index].slots, users.own[name][0])
+                    _add(per_user_by_slots, own[index].slots, users.own[name][1])
+            found = {slots: patterns.without(family, some, general) for slots, some in by_slots.items()}
+            found_users = {
+                slots: users.without(family, some, per_user_by_slots[slots])
+                for slots, some in users_by_slots.items()
+                if users is not None
+            }
+            for index in group:
+                slots = own[index].slots
+                views[index] += (View(group, found[slots], found_users.get(slots)),)
+    return views
+
+
+__all__ = [
+    "GROUPS",
+    "PARTITIONS",
+    "FamilyPatterns",
+    "FamilyUsers",
+    "View",
+    "city_sums",
+    "family_patterns",
+    "family_users",
+    "patterns_of",
+    "spread_of",
+    "users_sums",
+    "views_of",
+]

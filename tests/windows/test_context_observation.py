@@ -1,0 +1,236 @@
+"""What known users, POI and residents say of the traffic of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fomo.windows.batch import Batch, CellState
+from fomo.windows.context import ALL_POI, RESIDENTS, Context
+from fomo.windows.context_observation import CONTEXT_GUESSES, NOMINAL_LEVEL, ContextObservation
+from fomo.windows.observation import GUESSES, Observation, observe
+from fomo.windows.regression import LARGEST_RELATIVE, SMALLEST_UNIT
+
+
+def of_context(seen: Observation) -> ContextObservation:
+    assert seen.context is not None
+    return seen.context
+
+
+def guess(seen: Observation, name: str) -> tuple[Tensor, Tensor]:
+    """A guess as a share of the reference, and where it is known."""
+    at, found = CONTEXT_GUESSES.index(name), of_context(seen)
+    return (found.known[:, at] + 1) * seen.unit[:, None], found.is_known[:, at]
+
+
+def assert_equal(one: Observation, other: Observation) -> None:
+    for name in vars(one).keys() - {"context"}:
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    for name, value in vars(of_context(one)).items():
+        assert torch.equal(value, getattr(of_context(other), name)), name
+
+
+@pytest.fixture
+def batch(random_batch, with_context) -> Batch:
+    return with_context(random_batch(seed=4, batch=3, time=30, y=3, x=3, missing=0.25))
+
+
+@pytest.mark.parametrize("state", [CellState.HIDDEN, CellState.MISSING, CellState.PADDING])
+def test_traffic_that_is_not_observed_never_enters(batch, state):
+    changed = torch.where(batch.state == state, 1e3 * torch.rand_like(batch.share), batch.share)
+    assert not torch.equal(changed, batch.share)
+    assert_equal(observe(replace(batch, share=changed)), observe(batch))
+
+
+def test_users_and_layers_that_are_not_known_never_enter(batch):
+    context = batch.context
+    changed = replace(
+        context,
+        users=torch.where(context.users_known, context.users, 5.0),
+        static=torch.where(context.static_known, context.static, 5.0),
+    )
+    assert not torch.equal(changed.users, context.users) and not torch.equal(changed.static, context.static)
+    assert_equal(observe(replace(batch, context=changed)), observe(batch))
+
+
+def test_users_and_layers_that_are_known_do_enter(batch):
+    before = of_context(observe(batch))
+    for name in ("users", "static"):
+        changed = replace(batch.context, **{name: getattr(batch.context, name) * torch.linspace(0.5, 2.0, 3)})
+        after = of_context(observe(replace(batch, context=changed)))
+        assert not torch.equal(after.known, before.known), name
+
+
+def test_context_moves_none_of_the_guesses_from_traffic_alone(batch):
+    told, blind = observe(batch), observe(replace(batch, context=None))
+    assert blind.context is None
+    for name in ("unit_known", "compressed", "spread", "is_known"):
+        assert torch.equal(getattr(told, name), getattr(blind, name)), name
+    known = told.unit_known
+    assert torch.equal(told.unit[known], blind.unit[known])
+    by_cell = [seen.known.permute(0, 3, 4, 1, 2)[known] for seen in (told, blind)]
+    assert torch.equal(*by_cell)
+
+
+def test_everything_is_finite_even_where_nobody_is_and_nothing_is_observed(batch):
+    context = replace(batch.context, users=torch.zeros_like(batch.context.users))
+    nothing = torch.full_like(batch.state, CellState.HIDDEN)
+    for some in (replace(batch, context=context), replace(batch, state=nothing), replace(batch, share=0 * batch.share)):
+        seen = observe(some)
+        for value in (seen.unit, seen.known, *vars(of_context(seen)).values()):
+            assert torch.isfinite(value).all()
+
+
+def test_a_window_without_context_has_nothing_but_zeros_beside_one_that_has_it(batch):
+    known = torch.tensor([True, False, True])[:, None, None, None]
+    context = batch.context.keep(known.expand_as(batch.share), known.expand_as(batch.context.static))
+    seen, blind = observe(replace(batch, context=context)), observe(replace(batch, context=None))
+    found = of_context(seen)
+    assert found.anything.tolist() == [True, False, True]
+    assert not found.is_known[1].any()
+    assert not found.known[1].any() and not found.channels[1].any()
+    assert found.known[0].any() and found.channels[0].any()
+    assert torch.equal(seen.unit[1], blind.unit[1])
+
+
+def test_guesses_are_zero_where_they_have_nothing_to_go_by(batch):
+    found = of_context(observe(batch))
+    assert {bool(known) for known in found.is_known.flatten()} == {True, False}
+    assert (found.known[~found.is_known] == 0).all()
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_a_window_is_observed_the_same_alone_and_among_others(batch, row):
+    """Users of all hours in one window, of the observed hours in another, none in the last."""
+    known = torch.stack([torch.ones_like(batch.observed[0]), batch.observed[1], torch.zeros_like(batch.observed[2])])
+    batch = replace(batch, context=batch.context.keep(known, torch.ones_like(batch.context.static_known)))
+    together, alone = observe(batch), observe(batch.rows(slice(row, row + 1)))
+    for name, value in vars(of_context(alone)).items():
+        torch.testing.assert_close(getattr(of_context(together), name)[row : row + 1], value, msg=name)
+    torch.testing.assert_close(together.unit[row : row + 1], alone.unit)
+
+
+# ---------------------------------------------------------------- a world in which traffic is users times a rate
+
+
+World = Callable[..., Batch]
+
+
+@pytest.fixture
+def world(random_batch, with_context) -> World:
+    """Traffic is rate x users x what is usual of the hour; the last quarter of the time is hidden."""
+
+    def make(rates: tuple[float, ...] = (0.5, 1.5), users_known: Tensor | None = None, sure: float = 1e-6) -> Batch:
+        batch = with_context(random_batch(batch=2, time=32, y=2, x=2, missing=0.0, padding=0), users=1.0, static=0.0)
+        context = replace(batch.context, rate_noise=torch.full((2, 32), sure), rate=torch.tensor([0.9, 1.1]))
+        rate = torch.linspace(*rates, 8).reshape(2, 1, 2, 2)
+        share = rate * context.users * context.rate_rhythm
+        if users_known is not None:
+            context = context.keep(users_known, context.static_known)
+        return replace(batch, share=share, context=context)
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["per_user_usual", "per_user", "per_user_lasting"])
+def test_known_users_say_what_the_hidden_traffic_is_where_it_goes_with_them(world, name):
+    batch = world()
+    found, known = guess(observe(batch), name)
+    assert known.all()
+    torch.testing.assert_close(found[batch.hidden], batch.share[batch.hidden], rtol=1e-3, atol=1e-4)
+    carried = (observe(batch).known[:, GUESSES.index("carried")] + 1) * observe(batch).unit[:, None]
+    assert (carried - batch.share)[batch.hidden].abs().mean() > 0.02  # traffic alone does not know
+
+
+def test_users_of_the_past_are_continued_and_their_traffic_with_them(world):
+    """Users whose weeks are their own rhythm, told up to the first hidden hour."""
+    batch = world()
+    users = torch.rand(2, 1, 2, 2) * batch.context.users_rhythm * 0.2
+    share = batch.share / batch.context.users * users
+    past = (~batch.hidden.any((2, 3), keepdim=True)).expand_as(users)
+    context = replace(batch.context, users=users).keep(past, batch.context.static_known)
+    batch = replace(batch, share=share, context=context)
+    seen = observe(batch)
+    expected, known = guess(seen, "per_user_expected")
+    assert torch.equal(known, batch.hidden)
+    torch.testing.assert_close(expected[known], share[known], rtol=1e-3, atol=1e-4)
+    for name in ("per_user_usual", "per_user", "per_user_lasting", "users_ratio"):
+        assert torch.equal(guess(seen, name)[1], past), name
+
+
+def test_the_carried_week_is_lifted_by_how_many_more_users_there_are_than_expected(world):
+    """A week that always repeats itself, but for twice the users in the hidden hours."""
+    batch = world(sure=0.1)
+    users = 0.1 * batch.context.users_rhythm
+    crowd = torch.where(batch.hidden, 2 * users, users)
+    context = replace(batch.context, users=crowd)
+    batch = replace(batch, share=0.1 * batch.rhythm, context=context)
+    seen = observe(batch)
+    lifted, known = guess(seen, "users_ratio")
+    assert known.all()
+    carried = (seen.known[:, GUESSES.index("carried")] + 1) * seen.unit[:, None]
+    ratio = (lifted / carried)[batch.hidden]
+    expected = ((crowd + SMALLEST_UNIT) / (users + SMALLEST_UNIT))[batch.hidden]
+    torch.testing.assert_close(ratio, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_unit_of_a_cell_without_history_is_the_traffic_that_its_users_make(world):
+    batch = world(rates=(1.0, 1.0))
+    batch = replace(batch, context=replace(batch.context, rate=torch.ones(2)))
+    state = batch.state.clone()
+    state[:, :, 0, 1] = CellState.HIDDEN
+    batch = replace(batch, state=state)
+    seen = observe(batch)
+    assert not seen.unit_known[:, 0, 1].any()
+    for row in range(2):
+        traffic = sum(float(batch.share[row, t, 0, 1]) for t in range(32))
+        usual = sum(float(batch.rhythm[row, t, 0, 1]) for t in range(32))
+        assert float(seen.unit[row, 0, 1]) == pytest.approx(traffic / usual + SMALLEST_UNIT, rel=1e-3)
+    found, known = guess(seen, "per_user")
+    assert known[:, :, 0, 1].all()
+    torch.testing.assert_close(found[:, :, 0, 1], batch.share[:, :, 0, 1], rtol=1e-3, atol=1e-4)
+
+
+def test_in_a_window_of_which_nothing_is_observed_cells_have_the_level_of_their_users_or_a_nominal_one(world):
+    everywhere = torch.ones(2, 32, 2, 2, dtype=torch.bool)
+    everywhere[:, :, 1, 1] = False
+    batch = world(rates=(1.0, 1.0), users_known=everywhere)
+    context = replace(batch.context, rate=torch.ones(2))
+    state = torch.full_like(batch.state, CellState.HIDDEN)
+    seen = observe(replace(batch, context=context, state=state))
+    assert seen.unit[:, 1, 1].tolist() == pytest.approx([NOMINAL_LEVEL + SMALLEST_UNIT] * 2)
+    spread = seen.unit[everywhere[:, 0]]
+    users = (context.users * context.rate_rhythm).sum(1) / batch.rhythm.sum(1)
+    ratio = (spread - SMALLEST_UNIT) / users[everywhere[:, 0]]
+    torch.testing.assert_close(ratio, ratio[:1].expand(6), rtol=0.01, atol=0.0)  # the same rate for all
+
+
+# ---------------------------------------------------------------- POI and residents
+
+
+@pytest.mark.parametrize(("name", "layer"), [("by_poi", ALL_POI), ("by_residents", RESIDENTS)])
+def test_the_traffic_of_the_other_cells_is_shared_out_by_what_they_have_by_a_loop(batch, name, layer):
+    seen = observe(batch)
+    found, known = guess(seen, name)
+    context: Context = batch.context
+    compared = 0
+    for row, t, y, x in np.ndindex(*batch.share.shape):
+        others = [
+            (float(batch.share[row, t, j, i]), float(context.static[row, layer, j, i]))
+            for j, i in np.ndindex(3, 3)
+            if (j, i) != (y, x) and batch.observed[row, t, j, i] and context.static_known[row, layer, j, i]
+        ]
+        amount = sum(people for _, people in others)
+        assert bool(known[row, t, y, x]) == (amount > 0 and bool(context.static_known[row, layer, y, x]))
+        if known[row, t, y, x]:
+            rate = sum(traffic for traffic, _ in others) / amount
+            expected = float(context.static[row, layer, y, x]) * rate
+            cut = min(expected, LARGEST_RELATIVE * float(seen.unit[row, y, x]))
+            assert float(found[row, t, y, x]) == pytest.approx(cut, rel=1e-3, abs=1e-5)
+            compared += 1
+    assert compared > 100
