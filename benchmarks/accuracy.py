@@ -233,7 +233,7 @@ def fill_readme() -> None:
     """Put results/NAME.md between `<!-- results: NAME -->` and `<!-- /results -->`."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
-    for name in [*TABLES, "cost"]:
+    for name in [*TABLES, "cost", "few-shot", "abroad", "alignment"]:
         part = ROOT / f"results/{name}.md"
         if part.exists():
             pattern = rf"(<!-- results: {name} -->\n).*?(<!-- /results -->)"

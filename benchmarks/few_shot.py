@@ -31,7 +31,7 @@ CITIES = {"mobile_nanjing": "mobile-nanjing", "jinan": "jinan", "milan_20x20": "
 SHARES = (0.05, 0.10)
 TASKS: tuple[TaskName, ...] = ("short", "long")
 #: Steps and learning rate from trained weights, and from nothing.
-TUNED, FRESH = (200, 5e-4), (400, 1e-3)
+TUNED, FRESH = (120, 5e-4), (240, 1e-3)
 
 
 @dataclass(frozen=True)

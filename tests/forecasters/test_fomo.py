@@ -525,7 +525,7 @@ def test_the_rhythm_is_the_cells_own_where_its_past_is_known_else_its_familys_el
     about = {"rhythms": {"mock": tuple(np.tile(day, 7)), GENERAL: tuple(np.tile(day[::-1], 7))}}
 
     def rhythm(task, **kept):
-        return model(kept)._window(task, 1.0)["rhythm"]
+        return model(kept).window(task, 1.0)["rhythm"]
 
     city = mock_city(steps=64)  # from midnight; the window begins at 16:00
     blind = forecast_task(city, 16, 48, past_week=False)

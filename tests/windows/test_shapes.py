@@ -10,7 +10,10 @@ from fomo.windows.shapes import (
     NOISE_OF_RHYTHM,
     NOISE_OF_VARIANCE,
     NOISE_POWER,
+    OF_PER_USER,
     SHAPES,
+    adapted_pattern,
+    covariance_of,
     flat_pattern,
     general_covariance,
     pattern_of,
@@ -143,3 +146,28 @@ def test_a_window_has_the_shapes_of_its_hours_smaller_where_the_past_is_known():
     week = usual_in_window(pattern, np.ones((168, 2, 2)), 30.0, 1.0, (20, 2, 2))
     gone = (week["shapes"] ** 2).sum() / (blind["shapes"] ** 2).sum()
     assert 0 < gone < 0.4
+
+
+def test_the_covariance_that_a_pattern_was_made_of_is_found_again_up_to_what_its_shapes_leave_out():
+    random = np.random.default_rng(7)
+    factors = random.normal(0.0, 0.3, (SHAPES, 168))
+    covariance = factors.T @ factors  # as many shapes as are kept
+    curve = rhythm_at(random.uniform(0.5, 1.5, 168), 0.0, 1.0, 168)
+    np.testing.assert_allclose(covariance_of(pattern_of(curve, covariance)), covariance, atol=1e-9)
+    np.testing.assert_allclose(
+        covariance_of(pattern_of(curve, covariance, OF_PER_USER), OF_PER_USER), covariance, atol=1e-9
+    )
+
+
+def test_a_new_city_keeps_the_general_pattern_where_it_tells_nothing_and_leaves_it_the_more_cells_tell():
+    random = np.random.default_rng(8)
+    general = pattern_of(np.ones(168), np.zeros((168, 168)))
+    assert adapted_pattern(rhythm_sums(np.zeros((168, 1, 1)), 0.0, 1.0), general) is general
+    curve = random.uniform(0.5, 1.5, 168)
+    curve /= curve.mean()
+    few, many = (
+        adapted_pattern(rhythm_sums(np.broadcast_to(curve[:, None, None], (168, 1, n)), 0.0, 1.0), general)
+        for n in (4, 400)
+    )
+    np.testing.assert_allclose(few.curve, 1 + 4 / 24 * (curve - 1), atol=1e-9)
+    np.testing.assert_allclose(many.curve, 1 + 400 / 420 * (curve - 1), atol=1e-9)

@@ -182,7 +182,7 @@ class FoMo:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
-        batch = collate([self._window(task, reference) for task, reference in zip(tasks, references, strict=True)])
+        batch = collate([self.window(task, reference) for task, reference in zip(tasks, references, strict=True)])
         shares = self.drawing.members(batch.to(self.device), tiling, samples, seeds).cpu().numpy()
         answers = []
         for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
@@ -201,7 +201,7 @@ class FoMo:
             )
         return answers
 
-    def _window(self, task: Task, reference: float) -> dict[str, Any]:
+    def window(self, task: Task, reference: float) -> dict[str, Any]:
         """A task as arrays, with what is usual in its family."""
         family = str(task.window.attrs["family"])
         arrays = task_arrays(

@@ -100,9 +100,7 @@ class FamilyUsers:
 
     users: FamilyPatterns
     per_user: FamilyPatterns
-    own: Mapping[
-        tuple[str, str], tuple[RhythmSums, RhythmSums]
-    ]  # by family and name: of users, of traffic per user
+    own: Mapping[tuple[str, str], tuple[RhythmSums, RhythmSums]]  # by family and name: of users, of traffic per user
 
     @cached_property
     def families(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Finetune:
     share: Annotated[float, arg(metavar="S", help="Share of the city's cells that is learned from.")] = 0.05
     scheme: Literal["partial", "output", "adapters", "full"] = "output"
     """What is trained: context, adaptive norms and decoder; the head too; low-rank changes beside them; everything."""
-    steps: Annotated[int, arg(metavar="N", help="Steps of a city's run.")] = 200
+    steps: Annotated[int, arg(metavar="N", help="Steps of a city's run.")] = 120
     seed: Seed = 0
     data: DataFolder = None
     device: Device = "auto"

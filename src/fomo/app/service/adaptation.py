@@ -37,7 +37,7 @@ BLOCK = 4
 #: What is added to the spread of traffic per user that few cells show, as a standard deviation.
 FEW_CELLS = 0.2
 #: Windows of each task that the held-back part is scored on, at most, and members of each.
-WINDOWS, MEMBERS = 6, 6
+WINDOWS, MEMBERS = 4, 6
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def adapt(
     weights: str = "fomo-tiny",
     share: float = 0.05,
     scheme: Scheme = "output",
-    steps: int = 200,
+    steps: int = 120,
     learning_rate: float = 5e-4,
     seed: int = 0,
     from_nothing: bool = False,
@@ -102,7 +102,7 @@ def adapt(
 
     best = before = mean_error(model, questions, MEMBERS)
     kept, step, description = model.network, 0, model.checkpoint
-    every = max(1, steps // 5)
+    every = max(1, steps // 4)
 
     def consider(network: MaskedDiffusionTransformer) -> float:
         return mean_error(FoMo(network, checkpoint, device=model.device), questions, MEMBERS)

@@ -87,12 +87,10 @@ def train(
     data, references, trained_on = training_set(recipe, where)
     _write_json(out / RECIPE, recipe.model_dump(mode="json"))
     _write_json(out / DATA, hashes)
-    start = None
-    if recipe.finetune is not None:
-        begun = load_weights(recipe.finetune.start, "cpu")
-        start = begun.network
+    begun = None if recipe.finetune is None else load_weights(recipe.finetune.start, "cpu")
+    if begun is not None:
         trained_on = tuple(sorted({*trained_on, *begun.trained_on}))
-    training = Training(recipe, data, chosen, compile_network, start)
+    training = Training(recipe, data, chosen, compile_network, None if begun is None else begun.network)
     validate = make_validation(recipe.data, where, describe(recipe, references, data, trained_on, {}))
 
     def heard(step: int, numbers: dict[str, float]) -> None:
@@ -119,6 +117,8 @@ def train(
             "torch": torch.__version__,
         }
         checkpoint = describe(recipe, references, data, trained_on, provenance)
+        if begun is not None:
+            checkpoint = kept_from(begun.checkpoint, checkpoint)
         weights = save_checkpoint(out / WEIGHTS, merged(training.average), checkpoint, half)
     parameters = parameter_count(training.network)
     trained = parameter_count(training.network, trainable_only=True)
@@ -146,6 +146,16 @@ def describe(
         trained_on=trained_on,
         provenance=provenance,
         **both,
+    )
+
+
+def kept_from(start: Checkpoint, now: Checkpoint) -> Checkpoint:
+    """A fine-tuned description with what the weights begun with know of traffic: frozen weights go on reading that."""
+    return now.model_copy(
+        update={
+            name: {**getattr(now, name), **getattr(start, name)}
+            for name in ("references", "rhythms", "shapes", "users_references", "users_rates", "users_spreads", "users")
+        }
     )
 
 
