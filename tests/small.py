@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ import torch
 import fomo
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
+from fomo.windows.context import USERS_ROWS
+from fomo.windows.rhythm import GENERAL
 
 REFERENCE = 123.0  # stored with the weights for the family `regions`
 
@@ -28,12 +31,20 @@ class Ran:
 Run = Callable[..., Ran]
 
 
-def save_random_weights(folder: Path) -> Path:
+def save_random_weights(folder: Path, context: bool = False) -> Path:
+    """`context`: such that read users, POI and residents, and know what is usual of users everywhere."""
     torch.manual_seed(0)
-    config = ModelConfig(width=32, encoder_layers=1, denoiser_layers=1, heads=2)
+    config = ModelConfig(width=32, encoder_layers=1, denoiser_layers=1, heads=2, context=context)
     network = MaskedDiffusionTransformer(config)
+    known: dict[str, Any] = {}
+    if network.context is not None:
+        with torch.no_grad():  # a fresh module says nothing of users of the past, of POI and of residents
+            for weight in network.context.parameters():
+                weight += 0.1 * torch.randn_like(weight)
+        usual = np.random.default_rng(0).uniform(0.5, 1.5, (USERS_ROWS, 168)).astype(np.float32)
+        known = {"users": {GENERAL: usual}, "users_rates": {GENERAL: 1.0}, "users_spreads": {GENERAL: 0.5}}
     checkpoint = Checkpoint(
-        format_version=FORMAT_VERSION, name="random", model=config, references={"regions": REFERENCE}
+        format_version=FORMAT_VERSION, name="random", model=config, references={"regions": REFERENCE}, **known
     )
     return save_checkpoint(folder, network, checkpoint)
 

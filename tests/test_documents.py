@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import fomo
@@ -20,6 +21,7 @@ from small import save_random_weights, write_regions
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LOOP = re.compile(r"^for (\w+) in (.*); do\n(.*?)^done\n", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -30,14 +32,15 @@ def names(documents: list[Path]) -> list[str]:
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the examples speak of: made data, and small random weights in place of the shipped ones."""
-    save_random_weights(tmp_path / "fomo-tiny")
+    save_random_weights(tmp_path / "fomo-tiny", context=True)
     (tmp_path / "data").mkdir()
     write_regions(tmp_path / "data" / "uomo_shandong.npz", folds=[0, 1, 2])
-    city = fomo.synthetic_city(height=3, width=4, days=5)
+    city = fomo.synthetic_city(height=3, width=4, days=8)
     traffic = city["traffic"].values
     rows = forecast_frame(make_forecast(traffic[None], traffic > -1, city, forecaster="itself"))
     cell = (4 * rows["row"] + rows["col"]).alias("cell")
-    counters = rows.select(cell, "time", traffic="mean")
+    users = pl.Series(city["users"].values.ravel())
+    counters = rows.select(cell, "time", traffic="mean", subscribers=users)
     counters.write_csv(tmp_path / "counters.csv", datetime_format="%Y-%m-%dT%H:%M")
     sites = rows.select(cell, lon=9 + 0.0145 * rows["col"], lat=45 + 0.0095 * rows["row"]).unique()
     sites.write_csv(tmp_path / "sites.csv")
@@ -54,19 +57,31 @@ def test_every_example_runs(document: Path, workshop: Path) -> None:
         elif kind == "toml":
             (workshop / text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
         elif kind == "sh":
-            for line in text.splitlines():
+            for line in unrolled(text):
                 run_command(line.split("  #")[0])
         else:
             assert kind == "text", f"{document.name}: a block of {kind!r} is not checked by anything"
 
 
+def unrolled(text: str) -> list[str]:
+    """The lines of a block, those of a loop once for each of its words."""
+
+    def repeated(loop: re.Match[str]) -> str:
+        name, words, body = loop.groups()
+        return "".join(body.replace(f"${name}", word) for word in words.split())
+
+    return LOOP.sub(repeated, text).splitlines()
+
+
 def run_command(line: str) -> None:
-    """`fomo` runs; of `make` the target, of `python` the script, of a long training the recipe must be there."""
+    """`fomo` runs; of `make` the target, of `python` the script, of a long training the recipe must be there; fine-tuning is short."""
     words = shlex.split(line)
-    if words[:2] == ["fomo", "train"] and words[2].startswith("recipes/"):
-        assert load_recipe(ROOT / words[2]).name == Path(words[2]).stem, line
+    if words[:1] == ["fomo"] and words[1] in ("train", "finetune") and words[2].startswith("recipes/"):
+        recipe = load_recipe(ROOT / words[2])
+        assert recipe.name == Path(words[2]).stem and (recipe.finetune is not None) == (words[1] == "finetune"), line
     elif words[0] == "fomo":
-        assert main(words[1:]) == 0, line
+        fewer = ["--steps", "2"] if words[1] == "finetune" else []
+        assert main([*words[1:], *fewer]) == 0, line
     elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), line
     else:

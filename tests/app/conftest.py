@@ -31,6 +31,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def context_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, reading users, POI and residents."""
+    return save_random_weights(tmp_path_factory.mktemp("weights") / "reader", context=True)
+
+
+@pytest.fixture(scope="session")
 def city_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A city of 4 x 5 cells and nine days, saved."""
     city = fomo.synthetic_city("small", 4, 5, days=9, seed=1)

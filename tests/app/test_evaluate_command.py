@@ -95,7 +95,7 @@ def test_fomo_does_not_claim_users_that_it_did_not_read(
     fomo_alone = rows("--city", "regions")[0]
     assert found[0]["rmse"] == fomo_alone["rmse"]
     said = run("evaluate", "--weights", weights, "--data", data, "--city", "regions", "--context", "full")
-    assert "do not read users" in said.out
+    assert "do not read context: FoMo's row has context 'none', the rules' have 'full'" in said.out
 
 
 def test_a_folder_with_nothing_but_fold_0_takes_the_scale_stored_with_the_weights(rows: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 import fomo
 from fomo.app.service.outputs import Outputs, with_history
@@ -98,3 +99,170 @@ def test_a_figure_shows_the_observed_steps_before_the_forecast() -> None:
     np.testing.assert_array_equal(longer.samples.values[3, :20], city["traffic"].values[72:92])
     assert not longer.asked.values[:20].any() and longer.asked.values[20:].all()
     assert longer.attrs == forecast.attrs
+
+
+# ---------------------------------------------------------------- users, POI and residents
+
+
+def without(city_folder: Path, folder: Path, *layers: str) -> Path:
+    return fomo.save_city(fomo.open_city(city_folder).drop_vars(list(layers)), folder)
+
+
+@pytest.mark.parametrize(
+    ("context", "says"),
+    [
+        ("none", "context none: no layer"),
+        ("past", "context past: users, poi, residents"),
+    ],
+)
+def test_the_context_used_is_printed_and_kept(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path, context: str, says: str
+) -> None:
+    asked = ("forecast", city_folder, "--weights", context_weights, "--samples", 2, "--out", tmp_path / "f.zarr")
+    said = run(*asked, "--context", context)
+    assert said.code == 0, said.err
+    assert says in said.out.splitlines()
+    assert Forecast.open(tmp_path / "f.zarr").attrs["context"] == context
+
+
+def test_a_forecast_reads_the_past_of_the_context_where_nothing_else_is_said(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    asked = ("forecast", city_folder, "--weights", context_weights, "--samples", 2)
+    assert "context past: users, poi, residents" in run(*asked, "--out", tmp_path / "a.zarr").out.splitlines()
+    assert run(*asked, "--context", "none", "--out", tmp_path / "b.zarr").code == 0
+    a, b = (Forecast.open(tmp_path / f"{name}.zarr").samples.values for name in "ab")
+    assert not np.array_equal(a, b)
+
+
+def test_weights_that_read_no_context_say_that_less_was_used(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    said = run("forecast", city_folder, "--weights", weights, "--samples", 2, "--out", tmp_path / "f.zarr")
+    assert "context none: no layer; less than the past asked for" in said.out.splitlines()
+
+
+def test_a_city_without_context_says_that_less_was_used(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    bare = without(city_folder, tmp_path / "bare.zarr", "users", "poi", "residents")
+    asked = ("--weights", context_weights, "--samples", 2)
+    said = run("forecast", bare, *asked, "--out", tmp_path / "f.zarr")
+    assert "context none: no layer; less than the past asked for" in said.out.splitlines()
+    said = run("generate", bare, *asked, "--area", "0:2,0:2", "--out", tmp_path / "g.zarr")
+    assert "context none: no layer; less than the full asked for" in said.out.splitlines()
+
+
+def test_full_context_without_users_falls_back_to_the_layers_there_are(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    city = without(city_folder, tmp_path / "no-users.zarr", "users")
+    asked = ("forecast", city, "--weights", context_weights, "--samples", 2, "--out", tmp_path / "f.zarr")
+    said = run(*asked, "--context", "full")
+    assert said.code == 0, said.err
+    assert "context past: poi, residents; less than the full asked for" in said.out.splitlines()
+
+
+def test_assumed_users_are_used_and_change_the_forecast(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    asked = ("forecast", city_folder, "--weights", context_weights, "--samples", 2, "--horizon", 20)
+    for factor in (0.5, 2):
+        said = run(*asked, "--context", "full", "--assume-users", factor, "--out", tmp_path / f"{factor}.zarr")
+        assert said.code == 0, said.err
+        assert "context full: users, poi, residents" in said.out.splitlines()
+    few, many = (Forecast.open(tmp_path / f"{factor}.zarr") for factor in (0.5, 2))
+    assert few.attrs["context"] == many.attrs["context"] == "full"
+    assert few.samples.values.mean() < many.samples.values.mean()
+
+
+class Test_assumed_users_that_cannot_be:
+    def check(self, run: Run, *arguments: object, says: str) -> None:
+        said = run("forecast", *arguments)
+        assert said.code == 2 and said.out == "", said
+        assert said.err.startswith("fomo: ") and said.err.count("\n") == 1, said.err
+        assert says in said.err
+
+    def test_full_context_without_them(
+        self, run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+    ) -> None:
+        asked = (city_folder, "--weights", context_weights, "--out", tmp_path / "f.zarr", "--context", "full")
+        self.check(run, *asked, says="--assume-users 1.2 for last week's times 1.2, or take --context past")
+
+    @pytest.mark.parametrize("context", ["none", "past"])
+    def test_with_another_context(self, run: Run, city_folder: Path, tmp_path: Path, context: str) -> None:
+        asked = (city_folder, "--out", tmp_path / "f.zarr", "--context", context, "--assume-users", 1.2)
+        self.check(run, *asked, says="assumed users are used with --context full only")
+
+    @pytest.mark.parametrize("factor", [0, -1, "nan"])
+    def test_a_factor_that_is_none(self, run: Run, city_folder: Path, tmp_path: Path, factor: object) -> None:
+        asked = (city_folder, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", factor)
+        self.check(run, *asked, says="a factor above 0")
+
+    def test_a_city_without_users(self, run: Run, city_folder: Path, tmp_path: Path) -> None:
+        city = without(city_folder, tmp_path / "no-users.zarr", "users")
+        asked = (city, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", 1.2)
+        self.check(run, *asked, says="'small' has no users; import them, or take --context past")
+
+    def test_less_than_a_week_of_users(self, run: Run, tmp_path: Path) -> None:
+        city = fomo.save_city(fomo.synthetic_city("brief", 4, 4, days=6), tmp_path / "brief.zarr")
+        asked = (city, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", 1.2)
+        self.check(run, *asked, says="'brief' has no full week of users to start from")
+
+    def test_gaps_in_last_week(self, run: Run, city_folder: Path, tmp_path: Path) -> None:
+        city = fomo.open_city(city_folder)
+        city["users"][-7 * 24 + 3, 1, 1] = np.nan
+        holed = fomo.save_city(city, tmp_path / "holed.zarr")
+        asked = (holed, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", 1.2)
+        self.check(run, *asked, says="users of last week are missing in 'small'; fill them first")
+
+
+@pytest.mark.parametrize("layers", [("poi",), ("residents", "users")])
+def test_only_the_layers_asked_for_are_used(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path, layers: tuple[str, ...]
+) -> None:
+    asked = ("generate", city_folder, "--weights", context_weights, "--area", "1:3,0:2", "--samples", 2)
+    said = run(*asked, "--layers", *layers, "--out", tmp_path / "g.zarr")
+    assert said.code == 0, said.err
+    used = ", ".join(sorted(layers, key=("users", "poi", "residents").index))
+    assert Forecast.open(tmp_path / "g.zarr").attrs["context_layers"] == used
+    assert any(line.split(": ", 1)[1].split(";")[0] == used for line in said.out.splitlines() if "context" in line)
+
+
+def test_a_layer_that_does_not_exist_is_explained(run: Run, city_folder: Path) -> None:
+    said = run("generate", city_folder, "--area", "1:3,0:2", "--layers", "weather")
+    assert said.code == 2 and "residents" in said.err + said.out
+
+
+def test_past_context_of_a_generated_area_leaves_its_users_out(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    asked = ("generate", city_folder, "--weights", context_weights, "--area", "1:3,0:2", "--samples", 2)
+    said = run(*asked, "--context", "past", "--out", tmp_path / "g.zarr")
+    assert "context past: poi, residents" in said.out.splitlines(), said
+
+
+def test_a_whole_city_without_traffic_is_generated_from_its_poi(
+    run: Run, city_folder: Path, context_weights: Path, weights: Path, tmp_path: Path
+) -> None:
+    city = fomo.open_city(city_folder).drop_vars(["users", "residents"]).isel(time=slice(0, 72))
+    city["traffic"][:] = np.nan
+    silent = fomo.save_city(city, tmp_path / "silent.zarr")
+    asked = ("generate", silent, "--area", "0:4,0:5", "--samples", 3, "--out", tmp_path / "g.zarr")
+    said = run(*asked, "--weights", context_weights, "--csv", tmp_path / "g.csv", "--figure", tmp_path / "g.png")
+    assert said.code == 0, said.err
+    assert "context past: poi; less than the full asked for" in said.out.splitlines()
+    found = Forecast.open(tmp_path / "g.zarr")
+    assert found.asked.values.all() and found.samples.shape == (3, 72, 4, 5)
+    assert np.isfinite(found.samples.values).all() and found.samples.values.min() >= 0
+    for options in (("--weights", weights), ("--weights", context_weights, "--context", "none")):
+        said = run(*asked, *options)
+        assert said.code == 2 and said.err.count("\n") == 1
+        assert "give some cells with traffic, or users, POI or residents" in said.err
+
+
+def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path: Path) -> None:
+    saved = fomo.save_city(fomo.synthetic_city("gaps", 4, 4, days=4, missing=0.1), tmp_path / "gaps.zarr")
+    said = run("fill", saved, "--weights", context_weights, "--samples", 2, "--out", tmp_path / "f.zarr")
+    assert said.code == 0, said.err
+    assert "context full: users, poi, residents" in said.out.splitlines()
