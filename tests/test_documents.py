@@ -74,7 +74,8 @@ def unrolled(text: str) -> list[str]:
 
 
 def run_command(line: str) -> None:
-    """`fomo` runs; of `make` the target, of `python` the script, of a long training the recipe must be there; fine-tuning is short."""
+    """`fomo` runs, fine-tuning only two steps; of `make` the target, of `python` the script, of a long training the
+    recipe must be there."""
     words = shlex.split(line)
     if words[:1] == ["fomo"] and words[1] in ("train", "finetune") and words[2].startswith("recipes/"):
         recipe = load_recipe(ROOT / words[2])

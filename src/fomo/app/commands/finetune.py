@@ -53,6 +53,15 @@ class Finetune:
         return self._city()
 
     def _city(self) -> int:
+        """A few steps on some cells of a city; what cannot work is refused before anything is read."""
+        from fomo.app.errors import UsageError
+
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads {self.threads}: one thread at least")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: 0 or more")
+        if self.out.exists() and not self.out.is_dir():
+            raise UsageError(f"--out {self.out} is a file: name a folder")
         with working("reading"):
             import torch
 
@@ -82,7 +91,7 @@ class Finetune:
         print(
             f"{found.trained:,} of {found.parameters:,} parameters trained ({found.trained / found.parameters:.0%}) on "
             f"{found.cells} cells; RMSE on the held-back fifth {found.before:.4f} before, {found.after:.4f} after "
-            + (f"(step {found.step})" if found.step else "(nothing trained was better: the weights are as they were)")
+            + (f"(step {found.step})" if found.step else "(no step of training was better: no weight was changed)")
         )
         wrote([found.weights])
         return 0

@@ -83,7 +83,7 @@ def _assumed(city: City, horizon: int, context: ContextMode, factor: float | Non
         return None
     if context != "full":
         raise UsageError("--assume-users: assumed users are used with --context full only")
-    if not factor > 0:
+    if not 0 < factor < np.inf:
         raise UsageError(f"--assume-users {factor:g}: a factor above 0")
     if "users" not in city:
         raise UsageError(f"--assume-users: {city.attrs['name']!r} has no users; import them, or take --context past")
