@@ -106,7 +106,7 @@ def main() -> None:
     curves["Aachen, synthetic series of the release"] = daily(synthetic)
     maps = {
         "Munich: residents": layers["munich"][0],
-        "Munich: traffic from context": means["munich"],
+        "Munich: made traffic": means["munich"],
     }
     save_figure(abroad_figure(maps, curves), ROOT / "docs/figures/abroad.png")
     print("\n".join(lines))

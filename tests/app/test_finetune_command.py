@@ -96,7 +96,7 @@ def test_where_nothing_is_better_the_weights_come_back_as_they_were(
     monkeypatch.setattr("fomo.app.service.adaptation.mean_error", lambda *_: next(scores))
     said = run("finetune", new_city, "--weights", context_weights, "--steps", 2, "--out", tmp_path)
     assert said.code == 0, said.err
-    assert "1.0000 before, 1.0000 after (nothing trained was better: the weights are as they were)" in said.out
+    assert "1.0000 before, 1.0000 after (no step of training was better: no weight was changed)" in said.out
     old, new = (load_file(folder / "model.safetensors") for folder in (context_weights, tmp_path / "weights"))
     assert old.keys() == new.keys() and all(torch.equal(old[key], new[key]) for key in old)
 

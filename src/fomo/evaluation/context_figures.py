@@ -17,9 +17,9 @@ def abroad_figure(maps: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarra
     panels = figure.subplots(1, len(maps) + 1, width_ratios=[1.0] * len(maps) + [1.2])
     for axes, (title, layer) in zip(panels, maps.items(), strict=False):
         image = axes.imshow(layer / np.nanpercentile(layer, 99), origin="lower", vmin=0, vmax=1, cmap="viridis")
-        axes.set_title(title, loc="left", fontsize=TEXT)
+        axes.set_xlabel(title, fontsize=TEXT)
         axes.set(xticks=[], yticks=[])
-    bar = figure.colorbar(image, ax=list(panels[: len(maps)]), shrink=0.8, location="bottom")
+    bar = figure.colorbar(image, ax=list(panels[: len(maps)]), shrink=0.7, location="left")
     bar.set_label("over its 99th percentile", fontsize=SMALL)
     axes = panels[-1]
     for i, (name, curve) in enumerate(curves.items()):

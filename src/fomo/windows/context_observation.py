@@ -141,8 +141,8 @@ def observe_context(
     ratio = (users.filled + SMALLEST_UNIT) / (users.fitted + SMALLEST_UNIT)
     told = users.told[:, None].expand(share.shape)
     here, expected = users.known & told, ~users.known & told
-    by_poi, poi_known = _by_static(context, ALL_POI, share, seen)
-    by_residents, residents_known = _by_static(context, RESIDENTS, share, seen)
+    by_poi, poi_known = _by_static(batch, context, ALL_POI, share, seen)
+    by_residents, residents_known = _by_static(batch, context, RESIDENTS, share, seen)
     guesses = torch.stack(
         [
             users.usual,
@@ -178,15 +178,26 @@ def observe_context(
 
 
 def _by_static(
-    context: Context, layer: int, share: Float[Tensor, "batch time y x"], seen: Float[Tensor, "batch time y x"]
+    batch: Batch,
+    context: Context,
+    layer: int,
+    share: Float[Tensor, "batch time y x"],
+    seen: Float[Tensor, "batch time y x"],
 ) -> tuple[Float[Tensor, "batch time y x"], Bool[Tensor, "batch time y x"]]:
-    """Traffic of the other cells over what they have of a layer, times what the cell has; and where that is known."""
+    """Traffic of the other cells over what they have of a layer, times what the cell has; and where that is known.
+
+    Where nothing is observed of a window, all its cells together carry what is usual, at the nominal level.
+    """
     known = context.static_known[:, layer]
     amount = (context.static[:, layer] * known)[:, None]
     there = seen * known[:, None]
     traffic = (share * there).sum((2, 3), keepdim=True) - share * there
     others = (amount * there).sum((2, 3), keepdim=True) - amount * there
-    return amount * traffic / others.clamp(min=1e-6), (others > 1e-6) & known[:, None]
+    mean = amount.sum((2, 3), keepdim=True) / known.sum((1, 2)).clamp(min=1)[:, None, None, None]
+    blank = ~seen.flatten(1).any(1)[:, None, None, None]
+    made = NOMINAL_LEVEL * batch.rhythm * amount / mean.clamp(min=1e-6)
+    guess = torch.where(blank, made, amount * traffic / others.clamp(min=1e-6))
+    return guess, torch.where(blank, mean > 1e-6, others > 1e-6) & known[:, None]
 
 
 __all__ = [

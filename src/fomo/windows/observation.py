@@ -65,6 +65,7 @@ def observe(batch: Batch) -> Observation:
     count = seen.sum(1)  # (batch, y, x)
     usual = batch.rhythm * seen
     whole = share.sum((1, 2, 3)) / usual.sum((1, 2, 3)).clamp(min=SMALLEST_RHYTHM)
+    whole = torch.where(seen.flatten(1).any(1), whole, NOMINAL_LEVEL)  # nothing is observed: only context is left
     unit_known = count > 0
     level = torch.where(unit_known, share.sum(1) / usual.sum(1).clamp(min=SMALLEST_RHYTHM), whole[:, None, None])
     fitted = fit_week(batch.rhythm, batch.shapes, batch.noise, share, seen, level)
