@@ -281,11 +281,14 @@ def test_a_window_with_nothing_observed_knows_nothing_but_last_week(batch):
     nothing = replace(batch, state=torch.full_like(batch.state, CellState.HIDDEN))
     seen = observe(nothing)
     assert not seen.unit_known.any()
-    assert (seen.unit == SMALLEST_UNIT).all()
+    assert not torch.equal(nothing.share, torch.zeros_like(nothing.share))  # what is hidden sets no level
+    level, changed = (observe(replace(nothing, share=share)).unit for share in (nothing.share, 3 * nothing.share))
+    assert torch.equal(level, changed) and (level > SMALLEST_UNIT).all()
+    assert (level <= LARGEST_MOVE * NOMINAL_LEVEL + SMALLEST_UNIT).all()
     assert (seen.relative == 0).all()
     assert (seen.compressed == 0).all()
     known = {name for at, name in enumerate(GUESSES) if seen.is_known[:, at].any()}
-    assert known == {"rhythm", "week", "shaped", "carried"}  # the rhythm of a window without a level is nothing
+    assert known == {"rhythm", "week", "shaped", "carried"}  # at the nominal level
     assert torch.isfinite(seen.known).all()
 
 
