@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fomo.windows.batch import Batch, CellState
+from fomo.windows.context_observation import NOMINAL_LEVEL
 from fomo.windows.observation import GUESSES, RECENT_HOURS, TREND_HOURS, Observation, observe
 from fomo.windows.regression import (
     CARRIED_HOURS,

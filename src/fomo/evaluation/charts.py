@@ -174,7 +174,7 @@ def small_lines_figure(
     for axes, (title, series) in zip(grid.T.flat, panels.items(), strict=False):
         for i, (name, (x, y)) in enumerate(series.items()):
             axes.plot(x, y, color=PALETTE[i % len(PALETTE)], marker="os^D"[i % 4], markersize=4, label=name)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(float(y.max()) for _, y in series.values()))
         axes.set_title(title, loc="left", fontsize=TEXT)
         axes.yaxis.set_major_formatter(FuncFormatter(short_number))
         tidy(axes, grid="both")

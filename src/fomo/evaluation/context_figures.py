@@ -24,11 +24,11 @@ def abroad_figure(maps: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarra
     axes = panels[-1]
     for i, (name, curve) in enumerate(curves.items()):
         axes.plot(np.arange(24), curve, color=PALETTE[i], marker="os^"[i % 3], markersize=3, label=name)
-    axes.set(xlim=(0, 23), ylim=(0, None), xticks=range(0, 24, 6))
+    axes.set(xlim=(0, 23), ylim=(0, 2.2), xticks=range(0, 24, 6))
     axes.set_xlabel("hour of the day", fontsize=TEXT)
     axes.set_ylabel("traffic over its daily mean", fontsize=TEXT)
     tidy(axes, grid="both")
-    axes.legend(fontsize=SMALL, frameon=False)
+    axes.legend(loc="upper left", fontsize=SMALL, frameon=False)
     return figure
 
 
