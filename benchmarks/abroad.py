@@ -50,8 +50,8 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 def land_shares(traffic: np.ndarray, landuse: np.ndarray) -> np.ndarray:
     """Share of the traffic by class of land use, (class,); a cell's traffic is split as its land is."""
-    weights = np.where(np.isfinite(landuse), landuse, 0.0)
-    shares = (weights * np.nan_to_num(traffic)).sum((1, 2))
+    known = np.isfinite(traffic) & np.isfinite(landuse).all(0)
+    shares = (landuse[:, known] * traffic[known]).sum(1)
     return np.asarray(shares / shares.sum())
 
 

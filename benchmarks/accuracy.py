@@ -159,7 +159,7 @@ def parametrisations() -> list[Part]:
         for task in FORECASTS
         for family in UOMO
         for name, run in runs.items()
-    ]  # fmt: skip
+    ]
 
 
 TABLES: dict[str, Callable[[], list[Part]]] = {
@@ -171,6 +171,9 @@ TABLES: dict[str, Callable[[], list[Part]]] = {
     "never-seen-cities": never_seen_cities,
     "parametrisations": parametrisations,
 }
+
+#: Scores of a table's cells where they are not RMSE / MAE.
+SCORES = {"generation": ("rmse", "mae", "jsd")}
 
 
 def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> list[Row]:
@@ -188,7 +191,7 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         print(f"{part.family} {part.task}: {part.name} rmse {first.rmse} crps {first.crps}", flush=True)
     write_rows(rows, ROOT / f"results/{name}.csv")
     with whole_file(ROOT / f"results/{name}.md") as fresh:
-        fresh.write_text(generated(rows) if name == "generation" else markdown(rows), encoding="utf-8")
+        fresh.write_text(markdown(rows, SCORES.get(name, ("rmse", "mae"))), encoding="utf-8")
     save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
     return rows
 
@@ -212,11 +215,6 @@ def markdown(rows: list[Row], scores: tuple[str, ...] = ("rmse", "mae")) -> str:
         cells += [share(row.coverage50), share(row.coverage90)]
         lines.append("| " + " | ".join(cells) + " |")
     return markdown_columns(rows, scores) + "\n" + "\n".join(lines) + "\n"
-
-
-def generated(rows: list[Row]) -> str:
-    """RMSE / MAE / JSD by column, and CRPS and coverage as in the other tables."""
-    return markdown(rows, ("rmse", "mae", "jsd"))
 
 
 def score(value: float | None) -> str:

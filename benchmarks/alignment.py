@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fomo.diffusion.contrast import alignment_loss
+from fomo.diffusion.contrast import alignment_loss, directions, similarity
 from fomo.evaluation.context_figures import embedding_figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import family_questions
@@ -57,12 +57,11 @@ def main() -> None:
     for name, run in RUNS.items():
         traffic, context = tokens(ROOT / f"runs/{run}/weights", data_folder(options.data))
         found = alignment_loss(traffic, context)
-        away = [torch.nn.functional.normalize(part - part.mean(0), dim=-1) for part in (traffic, context)]
-        own = float((away[0] * away[1]).sum(-1).mean())
+        own = float(similarity(traffic, context).diagonal().mean())
         lines.append(f"| {name} | {found.loss:.3f} | {own:.3f} | {found.score:.3f} |")
         some = slice(None, None, max(1, len(traffic) // DRAWN))
         if run != "ablation-contrast":
-            panels[name] = traffic[some].numpy(), context[some].numpy()
+            panels[name] = directions(traffic[some]).numpy(), directions(context[some]).numpy()
     lines.append(f"\n{len(traffic)} blocks; a context that says nothing has InfoNCE {np.log(len(traffic)):.3f}.")
     with whole_file(ROOT / "results/alignment.md") as fresh:
         fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -206,8 +206,7 @@ def test_an_error_under_another_context_counts_up_to_the_margin_and_teaches_noth
 def contrast_of(network: MaskedDiffusionTransformer, batch: Batch, config: LossConfig) -> Tensor:
     observation = observe(batch)
     weight = level_weight(batch, observation, config.level_power)
-    truth = (batch.share / observation.unit[:, None] - 1) * batch.hidden
-    return wrong_context_error(network, config, batch, network.encode(batch, observation), truth, weight)
+    return wrong_context_error(network, config, batch, observation, network.encode(batch, observation), weight)
 
 
 @pytest.mark.parametrize("margin", [1.5, 2.0, 10.0])

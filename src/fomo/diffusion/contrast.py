@@ -41,11 +41,12 @@ def similarity(
     traffic: Float[Tensor, "block width"], context: Float[Tensor, "other width"]
 ) -> Float[Tensor, "block other"]:
     """Cosines after the mean over the blocks is taken off each side: what all blocks share says nothing."""
-
-    def directions(tokens: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(tokens - tokens.mean(0), dim=-1)
-
     return directions(traffic) @ directions(context).T
 
 
-__all__ = ["Aligned", "alignment_loss", "similarity"]
+def directions(tokens: Float[Tensor, "block width"]) -> Float[Tensor, "block width"]:
+    """Tokens without their mean, of length 1: what is compared."""
+    return torch.nn.functional.normalize(tokens - tokens.mean(0), dim=-1)
+
+
+__all__ = ["Aligned", "alignment_loss", "directions", "similarity"]

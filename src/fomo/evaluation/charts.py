@@ -159,9 +159,6 @@ def _resampling(rows: Sequence[Row]) -> str:
     return " or ".join(sorted({row.resampled for row in rows}, reverse=True))
 
 
-__all__ = ["calibration_figure", "lines_figure", "table_figure"]
-
-
 def small_lines_figure(
     panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], *, across: str, up: str
 ) -> Figure:
@@ -185,3 +182,6 @@ def small_lines_figure(
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=SMALL, frameon=False)
     return figure
+
+
+__all__ = ["calibration_figure", "lines_figure", "small_lines_figure", "table_figure"]

@@ -33,14 +33,14 @@ def abroad_figure(maps: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarra
 
 
 def embedding_figure(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Tokens of traffic and of context, each (block, width): a panel per training, title -> both.
+    """Directions of traffic and of context, each (block, width): a panel per training, title -> both.
 
-    Each panel shows the two first principal axes of all its tokens; grey lines join the tokens of one block.
+    Each panel shows the two first principal axes of all its directions; grey lines join the tokens of one block.
     """
     figure = new_figure(WIDE, 4.0)
     figure.set_layout_engine("constrained")
     for axes, (title, (traffic, context)) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        both = np.concatenate([_directions(traffic), _directions(context)])
+        both = np.concatenate([traffic, context])
         _, _, axis = np.linalg.svd(both - both.mean(0), full_matrices=False)
         flat = (both - both.mean(0)) @ axis[:2].T
         first, second = np.split(flat, 2)
@@ -54,12 +54,6 @@ def embedding_figure(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
         tidy(axes, grid="both")
         axes.legend(fontsize=SMALL, frameon=False)
     return figure
-
-
-def _directions(tokens: np.ndarray) -> np.ndarray:
-    """Tokens without their mean, of length 1: what the alignment compares."""
-    away = tokens - tokens.mean(0)
-    return np.asarray(away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12))
 
 
 __all__ = ["abroad_figure", "embedding_figure"]

@@ -8,9 +8,8 @@ there are no seams.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
@@ -26,7 +25,8 @@ from fomo.forecasters.tiles import Tiling
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed
 from fomo.windows.batch import Batch
-from fomo.windows.observation import Observation, observe
+from fomo.windows.observation import observe
+from fomo.windows.records import Record, each_tensor, some_rows
 from fomo.windows.regression import SMALLEST_UNIT
 
 #: Fields of a batch, its context and its observation that have no cells.
@@ -36,8 +36,6 @@ WITHOUT_GRID = frozenset(
         *("users_shapes", "users_noise", "rate_shapes", "rate_noise"),
     )
 )
-
-Record = TypeVar("Record")
 
 
 class SamplingConfig(Config):
@@ -68,8 +66,8 @@ class Drawing:
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
         at_once = max(1, self.sampling.rows // samples)
         parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
-        cut_batch, cut_observation = _cut(batch, observation, tiling)
-        conditions = [self.network.encode(cut_batch.rows(part), _rows(cut_observation, part)) for part in parts]
+        cut_batch, cut_observation = _cut(batch, tiling), _cut(observation, tiling)
+        conditions = [self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part)) for part in parts]
 
         def whole(pieces: list[Tensor]) -> Tensor:
             """(tile x task, ..., y, x) pieces blended to (task, ..., y, x)."""
@@ -133,34 +131,13 @@ def member_noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bo
     return torch.stack([half, -half], 1).flatten(0, 1)[:samples]
 
 
-def _cut(batch: Batch, observation: Observation, tiling: Tiling) -> tuple[Batch, Observation]:
-    """Tiles of everything on the grid, tiles first: row = tile * tasks + task."""
-    return _each_tile(batch, tiling), _each_tile(observation, tiling)
-
-
-def _each_tile(parts: Record, tiling: Tiling) -> Record:
-    """The tiles of every layer on the grid, and copies of what has no grid."""
+def _cut(record: Record, tiling: Tiling) -> Record:
+    """Tiles of every layer on the grid, tiles first (row = tile * tasks + task), and copies of what has no cells."""
     tiles = len(tiling.corners)
 
-    def cut(name: str, part: Any) -> Any:
-        if part is None:
-            return None
-        if is_dataclass(part):
-            return _each_tile(part, tiling)
+    def cut(name: str, part: Tensor) -> Tensor:
         if name in WITHOUT_GRID:
             return part.repeat(tiles, *(1 for _ in part.shape[1:]))
         return rearrange(tiling.cut(part), "i b ... -> (i b) ...")
 
-    names = [field.name for field in fields(parts)]  # type: ignore[arg-type]
-    return replace(parts, **{name: cut(name, getattr(parts, name)) for name in names})  # type: ignore[type-var]
-
-
-def _rows(observation: Observation, rows: slice) -> Observation:
-    """That of some of the windows."""
-
-    def some(part: Any) -> Any:
-        if is_dataclass(part) and not isinstance(part, type):
-            return replace(part, **{field.name: some(getattr(part, field.name)) for field in fields(part)})
-        return None if part is None else part[rows]
-
-    return some(observation)
+    return each_tensor(record, cut)

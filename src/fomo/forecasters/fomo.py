@@ -91,7 +91,7 @@ class FoMo:
             raise CityError(f"the history is {history} steps; it must be at least 1")
         history = max(WINDOW - block, 16) if history is None else history
         reference = self.reference(city)
-        ask = _Ahead(city, horizon, context, users_ahead, self.users_reference(city))
+        ask = _Ahead(horizon, context, users_ahead, self.users_reference(city))
         task = forecast_task(city, block, history, reference=reference, past_week=past_week, **ask.known(0, block))
         first = self.forecast_tasks([task], samples, seed)[0]
         pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
@@ -204,14 +204,14 @@ class FoMo:
     def window(self, task: Task, reference: float) -> dict[str, Any]:
         """A task as arrays, with what is usual in its family."""
         family = str(task.window.attrs["family"])
-        arrays = task_arrays(
+        return task_arrays(
             task,
             reference,
             self.checkpoint.pattern(family),
             self.checkpoint.users_references.get(family, task.users_reference),
             self.checkpoint.users_pattern(family),
+            reads_context=self.reads_context,
         )
-        return arrays if self.reads_context else {**arrays, "context": None}
 
     def _continue(
         self,
@@ -318,7 +318,6 @@ class FoMo:
 class _Ahead:
     """What is known of the context of a whole horizon, to be cut into blocks."""
 
-    city: City
     horizon: int
     context: ContextMode
     users_ahead: np.ndarray | None

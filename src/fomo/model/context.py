@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fomo.model.embeddings import CALENDAR_FEATURES, calendar_features
 from fomo.model.layers import CellHead
-from fomo.tokens.patch import TokenShape, pad_to_tokens, to_tokens
+from fomo.tokens.patch import TokenShape, layers_to_tokens
 from fomo.windows.batch import Batch
 from fomo.windows.context import STATIC_LAYERS, Context
 from fomo.windows.context_observation import CONTEXT_GUESSES, USER_CHANNELS, ContextObservation
@@ -90,7 +90,7 @@ class ContextModule(nn.Module):
 
     def tokens(self, layers: Float[Tensor, "batch layer time y x"]) -> Float[Tensor, "batch token width"]:
         """y = c^u + c^p."""
-        users, poi = (self._cut(part) for part in (layers[:, :READ], layers[:, READ:]))
+        users, poi = (layers_to_tokens(part, self.shape) for part in (layers[:, :READ], layers[:, READ:]))
         return self.users_tokens(users) + self.poi_tokens(poi)
 
     def change(
@@ -104,8 +104,3 @@ class ContextModule(nn.Module):
         weights = rearrange(found[..., 2:], "b t y x g -> b g t y x") * observation.is_known
         moved = (weights * (observation.known - mean[:, None])).sum(1)
         return mean + moved + gate * found[..., 0], gate * found[..., 1]
-
-    def _cut(self, layers: Float[Tensor, "batch layer time y x"]) -> Float[Tensor, "batch token _"]:
-        count = layers.shape[1]
-        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), self.shape, 0.0)
-        return rearrange(to_tokens(flat, self.shape), "(b c) n k -> b n (c k)", c=count)

@@ -22,7 +22,7 @@ from fomo.config import Config
 from fomo.model.context import ContextModule
 from fomo.model.embeddings import CalendarEmbedding, NoiseEmbedding, rotary_turn, token_positions
 from fomo.model.layers import AdaptiveBlock, CellHead, EncoderBlock
-from fomo.tokens.patch import TokenShape, from_tokens, pad_to_tokens, to_tokens
+from fomo.tokens.patch import TokenShape, from_tokens, layers_to_tokens, pad_to_tokens, to_tokens
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import GUESSES, Observation
 from fomo.windows.scale import compress
@@ -151,7 +151,7 @@ class MaskedDiffusionTransformer(nn.Module):
         hours = batch.start_hour[:, None] + position[..., 0]
 
         layers = self._channels(batch, observation)
-        tokens = self.embed_observation(self._tokens_of(layers))  # batch token width
+        tokens = self.embed_observation(layers_to_tokens(layers, shape))  # batch token width
         surroundings = None
         if self.context is not None and observation.context is not None:
             surroundings = self.context.layers(batch, observation.context)
@@ -206,20 +206,16 @@ class MaskedDiffusionTransformer(nn.Module):
             raise ValueError("this network or this batch has no context to align")
         shape = self.config.token_shape
         known = batch.context.users_known | batch.context.static_known.any(1)[:, None]
-        there = self._cut(known[:, None].to(batch.share.dtype))[:, 0].amax(-1) > 0
+        there = to_tokens(pad_to_tokens(known, shape, False), shape).any(-1)
         state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
         blocks = (there & (state == CellState.OBSERVED).all(-1)).flatten().nonzero()[:, 0]
         blocks = blocks[:: max(1, -(-len(blocks) // most))]
         with torch.no_grad():
-            traffic = self.embed_observation(self._tokens_of(self._channels(batch, observation))).flatten(0, 1)[blocks]
+            traffic = self.embed_observation(layers_to_tokens(self._channels(batch, observation), shape)).flatten(0, 1)[
+                blocks
+            ]
         context = self.context.tokens(self.context.layers(batch, observation.context)).flatten(0, 1)[blocks]
         return traffic, context
-
-    def _tokens_of(self, layers: Float[Tensor, "batch channel time y x"]) -> Float[Tensor, "batch token _"]:
-        """Channels of every value as one row a token."""
-        shape = self.config.token_shape
-        flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, 0.0)
-        return rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=layers.shape[1])
 
     def adapt_observation(self) -> list[nn.Module]:
         """Per denoiser layer, the part of F in (10) that reads the observation."""

@@ -41,6 +41,14 @@ def to_tokens(window: Shaped[Tensor, "batch time y x"], shape: TokenShape) -> Sh
     return rearrange(window, "b (t t0) (h h0) (v v0) -> b (t h v) (t0 h0 v0)", t0=shape.time, h0=shape.y, v0=shape.x)
 
 
+def layers_to_tokens(
+    layers: Shaped[Tensor, "batch layer time y x"], shape: TokenShape, fill: float = 0.0
+) -> Shaped[Tensor, "batch token _"]:
+    """Several layers of a window as one row a token, all cells of a layer together; padded with `fill`."""
+    flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, fill)
+    return rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=layers.shape[1])
+
+
 def from_tokens(
     tokens: Shaped[Tensor, "batch token cell"], shape: TokenShape, time: int, y: int, x: int
 ) -> Shaped[Tensor, "batch time y x"]:

@@ -97,13 +97,14 @@ def losses(
     total = config.denoising * denoising + config.mean * heads.mean + config.scale * heads.scale
     if network.context is not None and batch.context is not None:
         if config.contrast > 0:
-            contrast = wrong_context_error(network, config, batch, condition, truth, weight)
+            contrast = wrong_context_error(network, config, batch, observation, condition, weight)
             total = total - config.contrast * config.mean * contrast
-        traffic, context = network.aligned_tokens(batch, observation)
-        if len(traffic) > 1:
-            aligned = alignment_loss(traffic, context)
-            alignment, score = aligned.loss, aligned.score
-            total = total + config.alignment * alignment
+        with torch.set_grad_enabled(torch.is_grad_enabled() and config.alignment > 0):  # else for the log alone
+            traffic, context = network.aligned_tokens(batch, observation)
+            if len(traffic) > 1:
+                aligned = alignment_loss(traffic, context)
+                alignment, score = aligned.loss, aligned.score
+        total = total + config.alignment * alignment
     return Losses(
         total,
         denoising.detach(),
@@ -119,8 +120,8 @@ def wrong_context_error(
     network: MaskedDiffusionTransformer,
     config: LossConfig,
     batch: Batch,
+    observation: Observation,
     right: Condition,
-    truth: Float[Tensor, "batch time y x"],
     weight: Float[Tensor, "batch time y x"],
 ) -> Float[Tensor, ""]:
     """The negatives of (16): the error of the mean when every window has the context of another one.
@@ -131,15 +132,17 @@ def wrong_context_error(
     assert batch.context is not None
     order = torch.arange(len(batch.share), device=batch.share.device).roll(1)
     swapped = replace(batch, context=batch.context.rows(order))
-    observation = observe(swapped)
-    wrong = network.encode(swapped, observation, slice(0, 1))
+    seen = observe(swapped)
+    wrong = network.encode(swapped, seen, slice(0, 1))
     balanced = weight * window_balance(right.log_scale, weight, config.balance)
     both = (batch.context.anything & batch.context.anything[order]).to(weight.dtype)[:, None, None, None]
-    found = ((wrong.mean + 1) * observation.unit[:, None] - batch.share) * batch.hidden  # in shares: units differ
-    error = found / observe(batch).unit[:, None]
-    counted = balanced * both
-    bounded = bounded_error(error.square(), (truth - right.mean).square(), config.margin)
-    return masked_mean(bounded, counted)
+    unit = observation.unit[:, None]
+    # The wrong context gives cells without history another unit, so both errors are shares over the right one's.
+    errors = [
+        ((mean + 1) * of[:, None] - batch.share) * batch.hidden / unit
+        for mean, of in ((wrong.mean, seen.unit), (right.mean, observation.unit))
+    ]
+    return masked_mean(bounded_error(errors[0].square(), errors[1].square(), config.margin), balanced * both)
 
 
 def bounded_error(

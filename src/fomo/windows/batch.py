@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -13,6 +12,7 @@ from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from fomo.windows.context import Context, collate_context
+from fomo.windows.records import each_tensor, some_rows
 
 
 class CellState(IntEnum):
@@ -60,16 +60,11 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return self._each(lambda part: part.to(device))
+        return each_tensor(self, lambda _, part: part.to(device))
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some of the windows."""
-        return self._each(lambda part: part.rows(index) if isinstance(part, Context) else part[index])
-
-    def _each(self, change: Callable[[Any], Any]) -> Batch:
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {name: None if part is None else change(part) for name, part in parts.items()}
-        return Batch(**changed)
+        return some_rows(self, index)
 
 
 def hours_since_monday(time: np.ndarray) -> np.ndarray:

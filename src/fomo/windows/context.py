@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from fomo.city import City
 from fomo.config import Config
 from fomo.sources.categories import CATEGORIES, paper_categories
+from fomo.windows.records import some_rows
 from fomo.windows.scale import reference_of, to_share
 from fomo.windows.shapes import OF_PER_USER, SHAPES, Pattern, usual_in_window
 
@@ -80,13 +81,9 @@ class Context:
         """Windows of which anything is known."""
         return self.users_known.flatten(1).any(1) | self.static_known.flatten(1).any(1)
 
-    def to(self, device: torch.device | str) -> Context:
-        """The same context on another device."""
-        return Context(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
-
     def rows(self, index: Tensor | slice) -> Context:
         """That of some of the windows."""
-        return Context(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return some_rows(self, index)
 
     def keep(self, users: Bool[Tensor, "batch time y x"], static: Bool[Tensor, "batch layer y x"]) -> Context:
         """The same context, known only where `users` and `static` are True."""
@@ -120,55 +117,51 @@ def context_arrays(
         static = None
     if users is None and static is None:
         return None
-    found: dict[str, Any] = {
-        "users": np.full(size, np.nan) if users is None else users,
-        "static": np.full((len(STATIC_LAYERS), *size[1:]), np.nan) if static is None else static,
-        "rate": 1.0 if pattern is None else pattern.rate,
-        "rate_spread": 1.0 if pattern is None else pattern.spread,
-    }
-    for name, part, before, steady in (
-        ("users", None if pattern is None else pattern.users, earlier, None),
-        ("rate", None if pattern is None else pattern.per_user, None, OF_PER_USER),
-    ):
-        usual = unremarkable(size)
-        if part is not None:
+    found = blank(size)
+    if users is not None:
+        found["users"] = users
+    if static is not None:
+        found["static"] = static
+    if pattern is not None:
+        found |= {"rate": pattern.rate, "rate_spread": pattern.spread}
+        for name, part, before, steady in (
+            ("users", pattern.users, earlier, None),
+            ("rate", pattern.per_user, None, OF_PER_USER),
+        ):
             usual = usual_in_window(part, before, start_hour, step_hours, size, steady)
-        found |= {f"{name}_{key}": value for key, value in usual.items()}
+            found |= {f"{name}_{key}": value for key, value in usual.items()}
     return found
 
 
-def unremarkable(size: tuple[int, int, int]) -> dict[str, np.ndarray]:
-    """What `usual_in_window` says where nothing is known: read by nobody, but finite."""
-    return {"rhythm": np.ones(size), "shapes": np.zeros((SHAPES, size[0])), "noise": np.ones(size[0])}
+def blank(size: tuple[int, int, int]) -> dict[str, Any]:
+    """The context of a window of which none is known; what is usual of users there is read by nobody, but finite."""
+    usual = {"rhythm": np.ones(size), "shapes": np.zeros((SHAPES, size[0])), "noise": np.ones(size[0])}
+    return {
+        "users": np.full(size, np.nan),
+        "static": np.full((len(STATIC_LAYERS), *size[1:]), np.nan),
+        "rate": 1.0,
+        "rate_spread": 1.0,
+        **{f"{part}_{key}": value for part in ("users", "rate") for key, value in usual.items()},
+    }
 
 
 def collate_context(found: Sequence[Mapping[str, Any] | None], size: tuple[int, int, int]) -> Context | None:
     """Stack the contexts of windows of one size; None where no window has any."""
     if all(each is None for each in found):
         return None
-    blank: dict[str, Any] = {
-        "users": np.full(size, np.nan),
-        "static": np.full((len(STATIC_LAYERS), *size[1:]), np.nan),
-        "rate": 1.0,
-        "rate_spread": 1.0,
-        **{f"users_{key}": value for key, value in unremarkable(size).items()},
-        **{f"rate_{key}": value for key, value in unremarkable(size).items()},
-    }
+    nothing = blank(size)
 
     def stacked(key: str) -> Tensor:
-        return torch.from_numpy(np.stack([(each or blank)[key] for each in found]).astype(np.float32))
+        return torch.from_numpy(np.stack([(each or nothing)[key] for each in found]).astype(np.float32))
 
     users, static = stacked("users"), stacked("static")
     users_known, static_known = torch.isfinite(users), torch.isfinite(static)
-    usual = [f"{part}_{key}" for part in ("users", "rate") for key in ("rhythm", "shapes", "noise")]
     return Context(
         users=torch.where(users_known, users, 0.0),
         users_known=users_known,
         static=torch.where(static_known, static, 0.0),
         static_known=static_known,
-        rate=stacked("rate"),
-        rate_spread=stacked("rate_spread"),
-        **{key: stacked(key) for key in usual},
+        **{key: stacked(key) for key in nothing if key not in ("users", "static")},
     )
 
 

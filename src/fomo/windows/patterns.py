@@ -16,7 +16,7 @@ import numpy as np
 from fomo.city import City
 from fomo.windows.batch import hours_since_monday
 from fomo.windows.context import UsersPattern
-from fomo.windows.rhythm import GENERAL, RhythmSums, general_rhythm, rhythm_sums, weekly_rhythm
+from fomo.windows.rhythm import GENERAL, RhythmSums, general_rhythm, other_families, rhythm_sums, weekly_rhythm
 from fomo.windows.shapes import (
     OF_PER_USER,
     Pattern,
@@ -118,14 +118,12 @@ class FamilyUsers:
 
     def rate(self, without: str | None = None) -> float:
         """Geometric mean of the families' rates, at their own step, without one of them."""
-        left = (without or "").split("@")[0]
-        others = [rate for name, rate in self.rates.items() if "@" not in name and name != left]
+        others = [self.rates[name] for name in other_families(self.rates, without)]
         return float(np.exp(np.mean(np.log(others)))) if others else 1.0
 
     def spread(self, without: str | None = None) -> float:
         """Standard deviation of the logarithm of a cell's rate in a family that was never seen: within, and between."""
-        left = (without or "").split("@")[0]
-        names = [name for name in self.rates if "@" not in name and name != left]
+        names = other_families(self.rates, without)
         if not names:
             return UNKNOWN_SPREAD
         within = np.mean([spread_of(self._sums(name)) ** 2 for name in names])

@@ -8,7 +8,7 @@ cities never seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -156,9 +156,9 @@ def general_rhythm(curves: Mapping[str, np.ndarray], without: str | None = None)
     return np.mean(hourly, 0) if hourly else np.ones(HOURS_PER_WEEK)
 
 
-def other_families(curves: Mapping[str, np.ndarray], without: str | None) -> list[str]:
+def other_families(families: Iterable[str], without: str | None) -> list[str]:
     """The families at their own step, without one of them."""
-    return [name for name in curves if "@" not in name and name not in (GENERAL, (without or "").split("@")[0])]
+    return [name for name in families if "@" not in name and name not in (GENERAL, (without or "").split("@")[0])]
 
 
 def own_rhythm(

@@ -19,10 +19,12 @@ def task_arrays(
     pattern: Pattern,
     users_reference: float | None = None,
     users_pattern: UsersPattern | None = None,
+    reads_context: bool = True,
 ) -> dict[str, Any]:
     """What `collate` takes of one window; each cell's own rhythm where its past is known, else that of the pattern.
 
-    Users are read where a pattern of theirs is given: shares of `users_reference`, by default of the window's own.
+    Users are read where a pattern of theirs is given: shares of `users_reference`, by default of the window's own. The
+    context is left out where it is not read.
     """
     window = task.window
     share = to_share(window["traffic"].values, reference)
@@ -30,11 +32,6 @@ def task_arrays(
     earlier = None if task.earlier is None else to_share(task.earlier, reference)
     start_hour = float(hours_since_monday(window["time"].values[:1])[0])
     step_hours = window.attrs["step_minutes"] / 60
-    users = users_earlier = None
-    if users_pattern is not None and "users" in window:
-        full = users_reference or full_users(window["users"].values)
-        users = None if full is None else users_share(window["users"].values, full)
-        users_earlier = None if full is None or task.users_earlier is None else users_share(task.users_earlier, full)
     size = task.asked.shape
     return {
         "share": share,
@@ -43,8 +40,21 @@ def task_arrays(
         "start_hour": start_hour,
         "step_hours": step_hours,
         "cell_km": window.attrs["cell_km"],
-        "context": context_arrays(
-            users, static_layers(window), users_pattern, users_earlier, start_hour, step_hours, size
-        ),
+        "context": _context(task, users_reference, users_pattern, start_hour, step_hours) if reads_context else None,
         **usual_in_window(pattern, earlier, start_hour, step_hours, size),
     }
+
+
+def _context(
+    task: Task, reference: float | None, pattern: UsersPattern | None, start_hour: float, step_hours: float
+) -> dict[str, Any] | None:
+    """What is known of the surroundings of a task's window."""
+    users = earlier = None
+    if pattern is not None and "users" in task.window:
+        known = task.window["users"].values
+        reference = reference or full_users(known)
+        if reference is not None:
+            users = users_share(known, reference)
+            earlier = None if task.users_earlier is None else users_share(task.users_earlier, reference)
+    layers = static_layers(task.window)
+    return context_arrays(users, layers, pattern, earlier, start_hour, step_hours, task.asked.shape)

@@ -6,6 +6,7 @@ held back. The weights that forecast the held-back part best are kept, and those
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,8 +121,7 @@ def adapt(
             numbers = {**numbers, "validation": found}
             if found < best:
                 best, step, description = found, training.step, checkpoint
-                kept = merged(training.average)
-                kept = _copy(kept)
+                kept = copy.deepcopy(merged(training.average))
         if report is not None:
             report(training.step, numbers)
     description = description.model_copy(
@@ -249,12 +249,6 @@ def _recipe(
             "augment": {"mix": 0.0, "forget_week": 0.3, "forget_rhythm": 0.0},
         }
     )  # fmt: skip
-
-
-def _copy(network: MaskedDiffusionTransformer) -> MaskedDiffusionTransformer:
-    copied = MaskedDiffusionTransformer(network.config)
-    copied.load_state_dict({key: value.detach().clone() for key, value in network.state_dict().items()})
-    return copied.eval()
 
 
 __all__ = ["Adaptation", "adapt", "adapted", "held_back", "some_cells"]
