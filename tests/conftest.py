@@ -93,7 +93,12 @@ def with_context() -> Callable[..., Batch]:
             "users_shapes": random.normal(0.0, 0.2, (rows, 3, steps)),
             "users_noise": random.uniform(0.05, 0.2, (rows, steps)),
             "rate": random.uniform(0.5, 2.0, rows),
-            "rate_spread": random.uniform(0.2, 0.8, rows),
+            "users_family": random.lognormal(0.0, 0.2, (rows, 4, steps)) - np.array([0.0, 1.0, 1.0, 1.0])[:, None],
+            "rate_within": random.uniform(0.04, 0.6, rows),
+            "rate_between": random.uniform(0.04, 0.6, rows),
+            "answer": np.concatenate(
+                [random.normal(0.0, 0.1, (rows, 4, 3)), random.uniform(0.5, 1.0, (rows, 4, 1))], 2
+            ),
             "rate_rhythm": random.lognormal(0.0, 0.2, size),
             "rate_shapes": random.normal(0.0, 0.2, (rows, 3, steps)),
             "rate_noise": random.uniform(0.05, 0.2, (rows, steps)),

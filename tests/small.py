@@ -13,7 +13,8 @@ import torch
 import fomo
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
-from fomo.windows.context import USERS_ROWS
+from fomo.windows.answers import Answer
+from fomo.windows.context import USERS_ROWS, UsersPattern
 from fomo.windows.rhythm import GENERAL
 
 REFERENCE = 123.0  # stored with the weights for the family `regions`
@@ -31,6 +32,18 @@ class Ran:
 Run = Callable[..., Ran]
 
 
+def usual_users() -> dict[str, Any]:
+    """What a checkpoint stores of users, the same everywhere."""
+    usual = np.random.default_rng(0).uniform(0.5, 1.5, (USERS_ROWS, 168))
+    pattern = UsersPattern.restored(usual, 1.0, 0.25, 0.1, Answer.none())
+    return {
+        "users": {GENERAL: pattern.stored},
+        "users_rates": {GENERAL: 1.0},
+        "users_variances": {GENERAL: (pattern.within, pattern.between)},
+        "answers": {GENERAL: pattern.answer.stored},
+    }
+
+
 def save_random_weights(folder: Path, context: bool = False) -> Path:
     """`context`: such that read users, POI and residents, and know what is usual of users everywhere."""
     torch.manual_seed(0)
@@ -41,8 +54,7 @@ def save_random_weights(folder: Path, context: bool = False) -> Path:
         with torch.no_grad():  # a fresh module says nothing of users of the past, of POI and of residents
             for weight in network.context.parameters():
                 weight += 0.1 * torch.randn_like(weight)
-        usual = np.random.default_rng(0).uniform(0.5, 1.5, (USERS_ROWS, 168)).astype(np.float32)
-        known = {"users": {GENERAL: usual}, "users_rates": {GENERAL: 1.0}, "users_spreads": {GENERAL: 0.5}}
+        known = usual_users()
     checkpoint = Checkpoint(
         format_version=FORMAT_VERSION, name="random", model=config, references={"regions": REFERENCE}, **known
     )

@@ -20,10 +20,10 @@ from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
 from fomo.windows.batch import Batch
-from fomo.windows.context import USERS_ROWS
 from fomo.windows.observation import Observation
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.task import Task, fill_task, forecast_task, generate_task
+from small import usual_users
 
 Model = Callable[..., FoMo]
 QUICK = {"steps": 3}
@@ -572,8 +572,7 @@ def reader(model, small_network) -> Model:
     """Weights that read context, and know what is usual of users everywhere."""
 
     def make(about: dict[str, Any] | None = None, **sampling: Any) -> FoMo:
-        usual = np.random.default_rng(0).uniform(0.5, 1.5, (USERS_ROWS, 168)).astype(np.float32)
-        known = {"users": {GENERAL: usual}, "users_rates": {GENERAL: 1.0}, "users_spreads": {GENERAL: 0.5}}
+        known = usual_users()
         return model(known | (about or {}), network=small_network(seed=5, context=True), **sampling)
 
     return make

@@ -116,6 +116,14 @@ def test_weights_of_the_version_before_context_are_read(saved, network):
     assert load_checkpoint(saved)[1].users_pattern("uomo_nanjing") is None
 
 
+def test_weights_of_version_5_are_read_where_they_read_no_users(saved, network):
+    rewrite(saved, format_version=5, users_spreads={})
+    assert holds(saved, network)
+    rewrite(saved, format_version=5, users_spreads={"a": 0.5})
+    with pytest.raises(CheckpointError, match=r"format version 5 and reads users.*train again"):
+        load_checkpoint(saved)
+
+
 @pytest.mark.parametrize("version", [0, 3, FORMAT_VERSION + 1, None, "1"])
 def test_another_version_is_refused_with_a_remedy(saved, version):
     rewrite(saved, format_version=version)
@@ -300,11 +308,16 @@ def users_of(seed: int, slots: int = 168) -> np.ndarray:
     return np.random.default_rng(seed).random((USERS_ROWS, slots)).astype(np.float32)
 
 
+def answer_of(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.1, 1.0, (1 + SHAPES, SHAPES + 1)).astype(np.float32)
+
+
 def with_users(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoint:
     about = {
         "users": {"a": users_of(0), GENERAL: users_of(1)},
         "users_rates": {"a": 2.5, GENERAL: 0.5},
-        "users_spreads": {"a": 0.4, GENERAL: 0.9},
+        "users_variances": {"a": (0.4, 0.1), GENERAL: (0.9, 0.2)},
+        "answers": {"a": answer_of(2), GENERAL: answer_of(3)},
         "users_references": {"a": 70.0},
     }
     return usual(network, **(about | changes))
@@ -313,10 +326,11 @@ def with_users(network: MaskedDiffusionTransformer, **changes: Any) -> Checkpoin
 def test_the_users_of_a_family_come_back_and_others_have_those_of_all(tmp_path, network):
     checkpoint = with_users(network)
     _, found = load_checkpoint(save_checkpoint(tmp_path / "w", network, checkpoint))
-    for family, name, rate, spread in (("a", "a", 2.5, 0.4), ("elsewhere", GENERAL, 0.5, 0.9)):
+    for family, name, told in (("a", "a", (2.5, 0.4, 0.1)), ("elsewhere", GENERAL, (0.5, 0.9, 0.2))):
         pattern, rows = found.users_pattern(family), checkpoint.users[name]
         assert pattern is not None
-        assert (pattern.rate, pattern.spread) == (rate, spread)
+        assert (pattern.rate, pattern.within, pattern.between) == told
+        np.testing.assert_array_equal(pattern.answer.stored, checkpoint.answers[name])
         for half, part in ((rows[: USERS_ROWS // 2], pattern.users), (rows[USERS_ROWS // 2 :], pattern.per_user)):
             np.testing.assert_array_equal(part.curve, half[0])
             np.testing.assert_array_equal(part.noise, half[1])
@@ -354,7 +368,10 @@ def negative(row: int) -> np.ndarray:
     [
         {"users": {GENERAL: users_of(1)}},
         {"users_rates": {GENERAL: 0.5}},
-        {"users_spreads": {GENERAL: 0.5}},
+        {"users_variances": {GENERAL: (0.5, 0.1)}},
+        {"answers": {GENERAL: answer_of(1)}},
+        {"answers": {"a": answer_of(0)[1:], GENERAL: answer_of(1)}},
+        {"answers": {"a": -answer_of(0), GENERAL: answer_of(1)}},
         {"users": {"a": users_of(0)[:-1], GENERAL: users_of(1)}},
         {"users": {"a": users_of(0)[0], GENERAL: users_of(1)}},
         {"users": {"a": not_finite(), GENERAL: users_of(1)}},
@@ -364,7 +381,8 @@ def negative(row: int) -> np.ndarray:
         {"users": {"a": negative(USERS_ROWS // 2 + 1), GENERAL: users_of(1)}},
     ],
     ids=[
-        "no week", "no rate", "no spread", "a row missing", "one row", "not finite",
+        "no week", "no rate", "no variances", "no answer", "half an answer", "a negative share",
+        "a row missing", "one row", "not finite",
         "negative users", "negative noise", "negative rate", "negative noise of the rate",
     ],
 )  # fmt: skip

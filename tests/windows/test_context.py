@@ -12,6 +12,7 @@ import torch
 
 from fomo.city import City, make_city, mock_city
 from fomo.sources.categories import CATEGORIES
+from fomo.windows.answers import UNKNOWN_BETWEEN, UNKNOWN_WITHIN, Answer
 from fomo.windows.batch import Batch
 from fomo.windows.context import (
     ALL_POI,
@@ -44,11 +45,22 @@ def pattern(seed: int, slots: int = 168) -> Pattern:
 
 @pytest.fixture
 def usual() -> UsersPattern:
-    return UsersPattern(pattern(0), pattern(1), rate=2.5, spread=0.7)
+    random = np.random.default_rng(2)
+    answer = Answer(random.normal(0.0, 0.2, (1 + SHAPES, SHAPES)), random.uniform(0.4, 1.0, 1 + SHAPES))
+    return UsersPattern(pattern(0), pattern(1), rate=2.5, within=0.3, between=0.1, answer=answer)
 
 
 def tensors(context: Context) -> dict[str, torch.Tensor]:
     return vars(context)
+
+
+def test_the_curve_and_shapes_of_a_familys_users_are_there_whatever_is_known_of_the_cell(usual):
+    users, earlier = np.full(SIZE, 0.5), np.random.default_rng(0).uniform(0.1, 0.9, (48, *SIZE[1:]))
+    alone = context_arrays(users, None, usual, None, 5.0, 1.0, SIZE)
+    with_past = context_arrays(users, None, usual, earlier, 5.0, 1.0, SIZE)
+    assert alone is not None and with_past is not None
+    assert abs(with_past["users_rhythm"] - alone["users_rhythm"]).max() > 0.01
+    np.testing.assert_array_equal(with_past["users_family"], alone["users_family"])
 
 
 def said(seen: Observation) -> dict[str, torch.Tensor]:
@@ -191,11 +203,14 @@ def test_the_same_generator_draws_the_same_context(many):
 def test_a_pattern_of_users_comes_back_from_what_is_stored(usual):
     stored = usual.stored
     assert stored.shape == (USERS_ROWS, 168) and stored.dtype == np.float32
-    found = UsersPattern.restored(stored, usual.rate, usual.spread)
+    answer = Answer.restored(usual.answer.stored)
+    found = UsersPattern.restored(stored, usual.rate, usual.within, usual.between, answer)
     for one, other in ((found.users, usual.users), (found.per_user, usual.per_user)):
         for name, value in vars(other).items():
             np.testing.assert_allclose(getattr(one, name), value, rtol=1e-6, err_msg=name)
-    assert (found.rate, found.spread) == (usual.rate, usual.spread)
+    np.testing.assert_allclose(found.answer.expected, usual.answer.expected, rtol=1e-6)
+    np.testing.assert_allclose(found.answer.left, usual.answer.left, rtol=1e-6)
+    assert (found.rate, found.within, found.between) == (usual.rate, usual.within, usual.between)
 
 
 def arrays(
@@ -222,6 +237,12 @@ def test_windows_with_and_without_context_share_a_batch(usual):
     np.testing.assert_allclose(context.users_rhythm[0, :, 1, 1].numpy(), usual.users.curve[5:15], rtol=1e-6)
     np.testing.assert_allclose(context.rate_rhythm[0, :, 1, 1].numpy(), usual.per_user.curve[5:15], rtol=1e-6)
     assert context.rate.tolist() == [2.5, 1.0, 2.5]
+    assert context.rate_within.tolist() == pytest.approx([0.3, UNKNOWN_WITHIN, 0.3])
+    assert context.rate_between.tolist() == pytest.approx([0.1, UNKNOWN_BETWEEN, 0.1])
+    np.testing.assert_allclose(context.answer[0].numpy(), usual.answer.stored)
+    np.testing.assert_array_equal(context.answer[1].numpy(), Answer.none().stored)
+    np.testing.assert_allclose(context.users_family[0, 0].numpy(), usual.users.curve[5:15], rtol=1e-6)
+    np.testing.assert_allclose(context.users_family[0, 1:].numpy(), usual.users.shapes[:, 5:15], rtol=1e-5)
 
 
 def test_where_no_window_knows_anything_there_is_no_context(usual):

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.context import ALL_POI, RESIDENTS, Context
-from fomo.windows.context_observation import CONTEXT_GUESSES, NOMINAL_LEVEL, ContextObservation
+from fomo.windows.context_observation import (
+    CONTEXT_GUESSES,
+    NO_POI,
+    NO_RESIDENTS,
+    NOMINAL_LEVEL,
+    ContextObservation,
+    rate_prior,
+)
 from fomo.windows.observation import GUESSES, Observation, observe
 from fomo.windows.regression import LARGEST_RELATIVE, SMALLEST_UNIT
 
@@ -127,7 +134,10 @@ def world(random_batch, with_context) -> World:
 
     def make(rates: tuple[float, ...] = (0.5, 1.5), users_known: Tensor | None = None, sure: float = 1e-6) -> Batch:
         batch = with_context(random_batch(batch=2, time=32, y=2, x=2, missing=0.0, padding=0), users=1.0, static=0.0)
-        context = replace(batch.context, rate_noise=torch.full((2, 32), sure), rate=torch.tensor([0.9, 1.1]))
+        nothing_said = torch.cat([torch.zeros(2, 4, 3), torch.ones(2, 4, 1)], -1)
+        context = replace(
+            batch.context, rate_noise=torch.full((2, 32), sure), rate=torch.tensor([0.9, 1.1]), answer=nothing_said
+        )
         rate = torch.linspace(*rates, 8).reshape(2, 1, 2, 2)
         share = rate * context.users * context.rate_rhythm
         if users_known is not None:
@@ -210,18 +220,114 @@ def test_in_a_window_of_which_nothing_is_observed_cells_have_the_level_of_their_
     torch.testing.assert_close(ratio, ratio[:1].expand(6), rtol=0.01, atol=0.0)  # the same rate for all
 
 
+# ---------------------------------------------------------------- what users say of the rate
+
+
+def hide_cell(batch: Batch) -> Batch:
+    """The batch with one cell without history."""
+    state = batch.state.clone()
+    state[:, :, 0, 1] = CellState.HIDDEN
+    return replace(batch, state=state)
+
+
+def test_a_cell_without_history_has_the_level_that_its_users_answer_for(world):
+    """Users with the weights z of their shapes make exp(0.3 z) times the rate of the region."""
+    batch = hide_cell(world(rates=(1.0, 1.0)))
+    z = torch.tensor([1.5, -1.5])
+    family = torch.ones(2, 4, 32)
+    family[:, 1] = torch.where(torch.arange(32) % 8 < 4, 0.3, -0.3)
+    family[:, 2:] = 0.0
+    users = 0.2 * (1 + z[:, None] * family[:, 1])[:, :, None, None].expand(2, 32, 2, 2)
+    answer = torch.cat([torch.zeros(2, 4, 3), torch.ones(2, 4, 1)], -1)
+    answer[:, 0, 0] = 0.3
+    context = replace(
+        batch.context, users=users, users_family=family, users_noise=torch.full((2, 32), 0.001),
+        rate=torch.ones(2), answer=answer,
+    )  # fmt: skip
+    seen = users * context.rate_rhythm
+    batch = replace(batch, share=seen, context=context)
+    answered, known = guess(observe(batch), "per_user")
+    silent = replace(batch, context=replace(context, answer=torch.cat([answer[..., :-1] * 0, answer[..., -1:]], -1)))
+    plain, _ = guess(observe(silent), "per_user")
+    assert known[:, :, 0, 1].all()
+    torch.testing.assert_close(plain[:, :, 0, 1], seen[:, :, 0, 1], rtol=0.01, atol=1e-4)
+    ratio = (answered / plain)[:, :, 0, 1].mean(1)
+    assert (ratio - 1).sign().tolist() == [1.0, -1.0]  # but for what the three others say, whose users are the same
+    torch.testing.assert_close(answered[:, :24, 1, 1], seen[:, :24, 1, 1], rtol=0.05, atol=1e-3)  # it has a history
+
+
+@pytest.mark.parametrize(("between", "expected"), [(4.0, 2.0), (1e-6, 2.0 * (1 - np.log(2)))])
+def test_the_other_cells_say_the_rate_of_one_without_history_as_far_as_regions_differ(world, between, expected):
+    """All cells carry twice what the family's rate says."""
+    batch = hide_cell(world(rates=(2.0, 2.0), sure=0.1))
+    context = replace(
+        batch.context, rate=torch.ones(2), rate_between=torch.full((2,), between), rate_within=torch.full((2,), 0.01)
+    )
+    found, _ = guess(observe(replace(batch, context=context)), "per_user")
+    ratio = found[:, :, 0, 1].sum(1) / (context.users * context.rate_rhythm)[:, :, 0, 1].sum(1)
+    assert ratio.tolist() == pytest.approx([expected] * 2, rel=0.05)
+
+
+def test_few_known_hours_of_users_answer_for_less(world):
+    batch = world()
+    context = replace(batch.context, answer=torch.cat([torch.full((2, 4, 3), 0.4), torch.full((2, 4, 1), 0.5)], -1))
+    around = torch.ones(2)
+    sizes, variances = [], []
+    for hours in (32, 8, 2, 0):
+        told = (torch.arange(32) < hours)[None, :, None, None].expand(2, 32, 2, 2)
+        prior = rate_prior(context.keep(told, context.static_known), told.float(), around)
+        sizes.append(float(prior.mean[..., 1:].abs().mean()))
+        variances.append(float(prior.variance[..., 1:].mean()))
+    assert sizes[-1] == 0.0 < sizes[-2] < min(sizes[:2])
+    assert variances == sorted(variances)
+    assert variances[-1] == pytest.approx(0.5 + 3 * 0.4**2, rel=1e-3)  # nothing is known of the users' weights
+    assert variances[0] == pytest.approx(0.5, rel=0.3)  # nearly all is
+
+
+# ---------------------------------------------------------------- cells without users
+
+
+def test_a_cell_of_which_all_users_are_known_and_none_has_no_traffic(world):
+    users = torch.ones(2, 32, 2, 2)
+    users[:, :, 0, 1] = 0.0
+    batch = world()
+    context = replace(batch.context, users=batch.context.users * users)
+    batch = hide_cell(replace(batch, context=context, share=batch.share * users))
+    seen = observe(batch)
+    assert seen.silent[:, 0, 1].all() and not seen.silent[:, 1].any()
+    assert seen.unit[:, 0, 1].tolist() == pytest.approx([SMALLEST_UNIT] * 2)
+    found, known = guess(seen, "per_user")
+    assert known[:, :, 0, 1].all() and float(found[:, :, 0, 1].abs().max()) < 1e-6
+    some = torch.ones(2, 32, 2, 2, dtype=torch.bool)
+    some[:, 20:, 0, 1] = False  # of some hours it is not known whether there were users
+    partly = replace(batch, context=context.keep(some, context.static_known))
+    assert not observe(partly).silent[:, 0, 1].any()
+
+
+def test_traffic_where_no_users_were_counted_says_that_they_were_not_counted(world):
+    users = torch.ones(2, 32, 2, 2)
+    users[:, :, 0, 1] = 0.0
+    batch = world()
+    batch = replace(batch, context=replace(batch.context, users=batch.context.users * users))
+    seen = observe(batch)
+    assert not seen.silent[:, 0, 1].any()
+    assert not guess(seen, "per_user")[1][:, :, 0, 1].any()
+
+
 # ---------------------------------------------------------------- POI and residents
 
 
-@pytest.mark.parametrize(("name", "layer"), [("by_poi", ALL_POI), ("by_residents", RESIDENTS)])
-def test_the_traffic_of_the_other_cells_is_shared_out_by_what_they_have_by_a_loop(batch, name, layer):
+@pytest.mark.parametrize(
+    ("name", "layer", "none"), [("by_poi", ALL_POI, NO_POI), ("by_residents", RESIDENTS, NO_RESIDENTS)]
+)
+def test_the_traffic_of_the_other_cells_is_shared_out_by_the_root_of_what_they_have_by_a_loop(batch, name, layer, none):
     seen = observe(batch)
     found, known = guess(seen, name)
     context: Context = batch.context
     compared = 0
     for row, t, y, x in np.ndindex(*batch.share.shape):
         others = [
-            (float(batch.share[row, t, j, i]), float(context.static[row, layer, j, i]))
+            (float(batch.share[row, t, j, i]), (float(context.static[row, layer, j, i]) + none) ** 0.5)
             for j, i in np.ndindex(3, 3)
             if (j, i) != (y, x) and batch.observed[row, t, j, i] and context.static_known[row, layer, j, i]
         ]
@@ -229,7 +335,7 @@ def test_the_traffic_of_the_other_cells_is_shared_out_by_what_they_have_by_a_loo
         assert bool(known[row, t, y, x]) == (amount > 0 and bool(context.static_known[row, layer, y, x]))
         if known[row, t, y, x]:
             rate = sum(traffic for traffic, _ in others) / amount
-            expected = float(context.static[row, layer, y, x]) * rate
+            expected = (float(context.static[row, layer, y, x]) + none) ** 0.5 * rate
             cut = min(expected, LARGEST_RELATIVE * float(seen.unit[row, y, x]))
             assert float(found[row, t, y, x]) == pytest.approx(cut, rel=1e-3, abs=1e-5)
             compared += 1

@@ -15,6 +15,7 @@ from fomo.windows.regression import (
     LARGEST_RELATIVE,
     LEVEL_VARIANCE,
     SMALLEST_UNIT,
+    Prior,
     fit_week,
 )
 
@@ -63,21 +64,75 @@ def ridge(made: dict[str, Tensor], times: Tensor, power: float, spread: float, a
 
 
 @pytest.mark.parametrize("power", [2.0, 1.5, 0.0])
-@pytest.mark.parametrize("spread", [LEVEL_VARIANCE, 0.3])
-def test_with_users_each_cell_is_a_weighted_ridge_regression_on_what_its_users_carry(made, times, power, spread):
-    found = fit_week(**made, times=times, noise_power=power, level_variance=spread)
+def test_with_users_each_cell_is_a_weighted_ridge_regression_on_what_its_users_carry(made, times, power):
+    found = fit_week(**made, times=times, noise_power=power)
     for at in np.ndindex(2, 2, 3):
-        level, week = ridge(made, times, power, spread, at)
+        level, week = ridge(made, times, power, LEVEL_VARIANCE, at)
         assert float(found.level[at]) == pytest.approx(level, rel=1e-3)
         np.testing.assert_allclose(found.share[at[0], :, at[1], at[2]].numpy(), week, rtol=2e-3, atol=2e-4)
 
 
-def test_the_level_may_vary_otherwise_in_every_window(made, times):
-    found = fit_week(**made, times=times, level_variance=torch.tensor([0.01, 5.0]))
-    for at in np.ndindex(2, 2, 3):
-        level, week = ridge(made, times, 2.0, (0.01, 5.0)[at[0]], at)
-        assert float(found.level[at]) == pytest.approx(level, rel=1e-3)
-        np.testing.assert_allclose(found.share[at[0], :, at[1], at[2]].numpy(), week, rtol=2e-3, atol=2e-4)
+@pytest.fixture
+def prior() -> Prior:
+    random = np.random.default_rng(2)
+    parts = {
+        "mean": random.normal(0.0, 0.2, (2, 2, 3, 5)),
+        "variance": random.uniform(0.1, 1.0, (2, 2, 3, 5)),
+        "shared_mean": [0.2, -0.1],
+        "shared_variance": [0.3, 0.05],
+    }
+    return Prior(**{name: torch.tensor(part, dtype=torch.float32) for name, part in parts.items()})
+
+
+@pytest.mark.parametrize("seen", ["some", "nothing", "of one cell"])
+def test_cells_with_a_level_in_common_are_one_gaussian_and_its_conditional_mean_is_found(made, times, prior, seen):
+    """All weights of all cells of a window as one normal vector, conditioned on all that is seen: dense algebra."""
+    if seen != "some":
+        there = torch.zeros(SIZE) if seen == "nothing" else made["seen"] * (torch.arange(3) == 1)
+        made = made | {"seen": there}
+    found = fit_week(**made, times=times, noise_power=1.5, prior=prior)
+    parts = {name: part.double().numpy() for name, part in made.items()}
+    users, cells = times.double().numpy(), list(np.ndindex(2, 3))
+    for row in range(2):
+        before, spread = np.zeros(30), np.zeros((30, 30))
+        design, left, noise = np.zeros((6 * 24, 30)), np.zeros(6 * 24), np.zeros(6 * 24)
+        for index, (y, x) in enumerate(cells):
+            own, steps = slice(5 * index, 5 * index + 5), slice(24 * index, 24 * index + 24)
+            before[own] = prior.mean[row, y, x].numpy()
+            spread[own, own] = np.diag(prior.variance[row, y, x].numpy())
+            carried = parts["rhythm"][row, :, y, x] * users[row, :, y, x]
+            level = parts["level"][row, y, x]
+            scale = level + SMALLEST_UNIT
+            design[steps, own] = np.column_stack(
+                [carried * level / scale, (parts["shapes"][row] * users[row, :, y, x]).T]
+            )
+            left[steps] = np.clip((parts["share"][row, :, y, x] - level * carried) / scale, -8, 8)
+            noise[steps] = parts["noise"][row] * np.maximum(users[row, :, y, x], FEWEST_TIMES) ** 1.5
+        before[::5] += float(prior.shared_mean[row])
+        spread[::5, ::5] += float(prior.shared_variance[row])
+        there = np.concatenate([parts["seen"][row, :, y, x] > 0 for y, x in cells])
+        rows = design[there]
+        gain = spread @ rows.T @ np.linalg.inv(rows @ spread @ rows.T + np.diag(noise[there]))
+        expected = before + gain @ (left[there] - rows @ before)
+        np.testing.assert_allclose(found.weights[row].numpy().ravel(), expected, rtol=5e-3, atol=5e-4)
+        for index, (y, x) in enumerate(cells):
+            level = parts["level"][row, y, x]
+            moved = (level + SMALLEST_UNIT) * design[24 * index : 24 * index + 24] @ expected
+            week = level * parts["rhythm"][row, :, y, x] * users[row, :, y, x] + moved
+            np.testing.assert_allclose(found.share[row, :, y, x].numpy(), np.maximum(week, 0.0), rtol=5e-3, atol=5e-4)
+
+
+def test_a_cell_of_which_nothing_is_seen_has_the_level_of_the_others_as_far_as_levels_are_shared(made, times):
+    """Traffic twice what was thought: the unseen cell follows where regions differ, and not where cells do."""
+    share = 2 * made["level"][:, None] * made["rhythm"] * times
+    seen = torch.ones(SIZE)
+    seen[:, :, 0, 0] = 0
+    for shared, expected in ((10.0, 2.0), (1e-6, 1.0)):
+        prior = Prior(torch.zeros(2, 2, 3, 5), torch.full((2, 2, 3, 5), 1e-3), torch.zeros(2), torch.full((2,), shared))
+        found = fit_week(
+            **made | {"share": share, "seen": seen, "noise": torch.full((2, 24), 1e-4)}, times=times, prior=prior
+        )
+        assert (found.level / made["level"])[:, 0, 0].tolist() == pytest.approx([expected] * 2, rel=0.02)
 
 
 @pytest.mark.parametrize("power", [2.0, 1.5])

@@ -32,8 +32,9 @@ from fomo.windows.regression import SMALLEST_UNIT
 #: Fields of a batch, its context and its observation that have no cells.
 WITHOUT_GRID = frozenset(
     (
-        *("start_hour", "step_hours", "cell_km", "shapes", "noise", "rate", "rate_spread", "anything"),
-        *("users_shapes", "users_noise", "rate_shapes", "rate_noise"),
+        *("start_hour", "step_hours", "cell_km", "shapes", "noise", "anything"),
+        *("rate", "rate_within", "rate_between", "answer"),
+        *("users_shapes", "users_noise", "users_family", "rate_shapes", "rate_noise"),
     )
 )
 
@@ -95,9 +96,8 @@ class Drawing:
             clean = mirrored_pairs(clean)
         unit = observation.unit[:, None]
         share = members_of(clean, ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit)
-        # A cell that was observed and never carried anything has no station: a trace of traffic there is nothing.
-        silent = observation.unit_known & (observation.unit <= SMALLEST_UNIT)
-        return torch.where(silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
+        # Where there is no station, a trace of traffic is nothing.
+        return torch.where(observation.silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
     def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seeds: Sequence[int]) -> Tensor:
         steps = self.sampling.steps

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,18 +23,22 @@ from safetensors.torch import load_file, save_file
 
 from fomo.config import Config, ConfigError, parse
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
+from fomo.windows.answers import WEIGHTS as WEIGHTS_OF_WEEK
+from fomo.windows.answers import Answer
 from fomo.windows.context import USERS_ROWS, UsersPattern
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.shapes import SHAPES, Pattern, flat_pattern
 
-FORMAT_VERSION = 5
-#: Versions that are read: 4 has no context.
-READ_VERSIONS = (4, FORMAT_VERSION)
+FORMAT_VERSION = 6
+#: Versions that are read: 4 has no context, and 5 is read where it has none.
+READ_VERSIONS = (4, 5, FORMAT_VERSION)
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 #: Name of a family's shapes among the tensors: this and the family.
 SHAPES_OF = "shapes of "
 #: Name of what is stored of a family's users: this and the family.
 USERS_OF = "users of "
+#: Name of what a family's users say of their traffic: this and the family.
+ANSWER_OF = "answer of "
 
 
 class CheckpointError(ValueError):
@@ -53,9 +58,12 @@ class Checkpoint(Config):
     shapes: dict[str, Any] = Field(default_factory=dict, exclude=True)
     users_references: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> users that count as full
     users_rates: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> traffic share per users' share
-    users_spreads: dict[str, PositiveFloat] = Field(default_factory=dict)  # family -> of the logarithm of cells' rates
+    #: family -> variances of the logarithm of these, over the cells of a region and over regions
+    users_variances: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(default_factory=dict)
     #: family -> weeks of users and of the traffic per user, `UsersPattern.stored`: beside the weights
     users: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    #: family -> what users say of the traffic per user, `Answer.stored`: beside the weights
+    answers: dict[str, Any] = Field(default_factory=dict, exclude=True)
     temperature: float = Field(1.0, gt=0)  # widens the members' residuals; 1: as trained
     trained_on: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -74,7 +82,18 @@ class Checkpoint(Config):
         name = family if family in self.users else GENERAL
         if name not in self.users:
             return None
-        return UsersPattern.restored(self.users[name], self.users_rates[name], self.users_spreads[name])
+        answer = Answer.restored(self.answers[name])
+        return UsersPattern.restored(self.users[name], self.users_rates[name], *self.users_variances[name], answer)
+
+    def with_users(self, patterns: Mapping[str, UsersPattern]) -> Checkpoint:
+        """The same with these patterns of users, by family."""
+        found: dict[str, dict[str, Any]] = {
+            "users_rates": {name: pattern.rate for name, pattern in patterns.items()},
+            "users_variances": {name: (pattern.within, pattern.between) for name, pattern in patterns.items()},
+            "users": {name: pattern.stored for name, pattern in patterns.items()},
+            "answers": {name: pattern.answer.stored for name, pattern in patterns.items()},
+        }
+        return self.model_copy(update={name: {**getattr(self, name), **found[name]} for name in found})
 
 
 def save_checkpoint(
@@ -88,6 +107,7 @@ def save_checkpoint(
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     stored = {f"{SHAPES_OF}{family}": rows for family, rows in checkpoint.shapes.items()}
     stored |= {f"{USERS_OF}{family}": rows for family, rows in checkpoint.users.items()}
+    stored |= {f"{ANSWER_OF}{family}": rows for family, rows in checkpoint.answers.items()}
     beside = {name: torch.as_tensor(rows) for name, rows in stored.items()}
     tensors = {
         key: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
@@ -146,6 +166,11 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
             f"{folder} has format version {version}; this FoMo reads version {FORMAT_VERSION}: use the release that "
             "wrote it, or train again"
         )
+    if version == 5 and raw.pop("users_spreads", None):
+        raise CheckpointError(
+            f"{folder} has format version 5 and reads users, of which version {FORMAT_VERSION} knows more: use the "
+            "release that wrote it, or train again"
+        )
     try:
         checkpoint = parse(raw, Checkpoint, str(description))
         tensors = load_file(folder / WEIGHTS)
@@ -155,10 +180,10 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
         raise CheckpointError(
             f"{folder / WEIGHTS} is truncated or not safetensors ({error}); fetch or train the weights again"
         ) from None
-    shapes, users = (_taken(tensors, prefix) for prefix in (SHAPES_OF, USERS_OF))
+    shapes, users, answers = (_taken(tensors, prefix) for prefix in (SHAPES_OF, USERS_OF, ANSWER_OF))
     _check_shapes(shapes, checkpoint.rhythms, folder)
-    _check_users(users, checkpoint, folder)
-    checkpoint = checkpoint.model_copy(update={"shapes": shapes, "users": users})
+    _check_users(users, answers, checkpoint, folder)
+    checkpoint = checkpoint.model_copy(update={"shapes": shapes, "users": users, "answers": answers})
     network = MaskedDiffusionTransformer(checkpoint.model)
     try:
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
@@ -173,15 +198,21 @@ def _taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, np.ndarra
     return {key.removeprefix(prefix): tensors.pop(key).float().numpy() for key in names}
 
 
-def _check_users(users: dict[str, np.ndarray], checkpoint: Checkpoint, folder: Path) -> None:
+def _check_users(
+    users: dict[str, np.ndarray], answers: dict[str, np.ndarray], checkpoint: Checkpoint, folder: Path
+) -> None:
     """Raises `CheckpointError` where what is stored of a family's users cannot be read."""
-    rates, spreads = checkpoint.users_rates, checkpoint.users_spreads
-    for family in sorted({*users, *rates, *spreads}):
-        stored = users.get(family)
+    rates, variances = checkpoint.users_rates, checkpoint.users_variances
+    for family in sorted({*users, *answers, *rates, *variances}):
+        stored, answer = users.get(family), answers.get(family)
         if (
             stored is None
+            or answer is None
             or family not in rates
-            or family not in spreads
+            or family not in variances
+            or answer.shape != (WEIGHTS_OF_WEEK, SHAPES + 1)
+            or not np.isfinite(answer).all()
+            or answer[:, -1].min() <= 0
             or stored.ndim != 2
             or len(stored) != USERS_ROWS
             or not np.isfinite(stored).all()

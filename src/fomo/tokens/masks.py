@@ -47,6 +47,7 @@ class MaskConfig(Config):
     generation: float = Field(0.15, ge=0)
     random: float = Field(0.15, ge=0)
     exact: float = Field(0.5, ge=0, le=1)  # share of short and long masks at the paper's 1/4 and 3/4
+    whole: float = Field(0.0, ge=0, le=1)  # share of generation masks that hide all cells: only context is left
     random_ratio: tuple[float, float] = (0.15, 0.85)  # least and most hidden by a random mask
 
     @model_validator(mode="after")
@@ -69,6 +70,8 @@ def draw_mask(
         low, exact, high = ((1 / 16, 1 / 4, 1 / 2), (1 / 2, 3 / 4, 15 / 16))[kind]
         ratio = exact if random.random() < config.exact else random.uniform(low, high)
         return forecast_mask(time, y, x, max(1, min(time - 1, round(ratio * time))))
+    if kind == 2 and config.whole and random.random() < config.whole:
+        return generation_mask(time, y, x, (slice(None), slice(None)))
     if kind == 2:
         edges = []
         for size, unit in ((y, token.y), (x, token.x)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,11 @@ from torch import Tensor
 from fomo.city import City
 from fomo.config import Config
 from fomo.sources.categories import CATEGORIES, paper_categories
+from fomo.windows.answers import UNKNOWN_BETWEEN, UNKNOWN_WITHIN, Answer
 from fomo.windows.records import some_rows
+from fomo.windows.rhythm import rhythm_at
 from fomo.windows.scale import reference_of, to_share
-from fomo.windows.shapes import OF_PER_USER, SHAPES, Pattern, usual_in_window
+from fomo.windows.shapes import OF_PER_USER, SHAPES, Pattern, shapes_at, usual_in_window
 
 #: Layers that do not change with time, in the order of `Context.static`.
 STATIC_LAYERS = (*CATEGORIES, "all POI", "residents")
@@ -34,13 +36,16 @@ ALL_POI, RESIDENTS = len(CATEGORIES), len(CATEGORIES) + 1
 class UsersPattern:
     """What is usual of users in a week, and of the traffic per user.
 
-    `rate` is traffic share over users' share, `spread` the standard deviation of its logarithm over the cells.
+    `rate` is traffic share over users' share, `within` and `between` the variances of its logarithm over the cells of
+    a region, and over regions.
     """
 
     users: Pattern
     per_user: Pattern
     rate: float
-    spread: float
+    within: float = UNKNOWN_WITHIN
+    between: float = UNKNOWN_BETWEEN
+    answer: Answer = field(default_factory=Answer.none)
 
     @property
     def stored(self) -> Float[np.ndarray, "row slot"]:
@@ -49,10 +54,12 @@ class UsersPattern:
         return np.concatenate(parts).astype(np.float32)
 
     @classmethod
-    def restored(cls, stored: Float[np.ndarray, "row slot"], rate: float, spread: float) -> UsersPattern:
-        """The inverse of `stored`."""
+    def restored(
+        cls, stored: Float[np.ndarray, "row slot"], rate: float, within: float, between: float, answer: Answer
+    ) -> UsersPattern:
+        """The inverse of `stored`, and the rest."""
         users, per_user = (Pattern(half[0], half[2:], half[1]) for half in np.split(np.asarray(stored, np.float64), 2))
-        return cls(users, per_user, rate, spread)
+        return cls(users, per_user, rate, within, between, answer)
 
 
 #: Rows of `UsersPattern.stored`.
@@ -68,8 +75,11 @@ class Context:
     users_rhythm: Float[Tensor, "batch time y x"]  # as `Batch.rhythm`, `shapes`, `noise`: of users
     users_shapes: Float[Tensor, "batch shape time"]
     users_noise: Float[Tensor, "batch time"]
+    users_family: Float[Tensor, "batch row time"]  # curve and shapes of the family, whatever is known of the cell
     rate: Float[Tensor, " batch"]  # traffic share per users' share in the family
-    rate_spread: Float[Tensor, " batch"]  # standard deviation of its logarithm over cells
+    rate_within: Float[Tensor, " batch"]  # variance of its logarithm over the cells of a region
+    rate_between: Float[Tensor, " batch"]  # and over regions
+    answer: Float[Tensor, "batch weight row"]  # what users say of it, `Answer.stored`
     rate_rhythm: Float[Tensor, "batch time y x"]  # the same of the traffic per user
     rate_shapes: Float[Tensor, "batch shape time"]
     rate_noise: Float[Tensor, "batch time"]
@@ -123,7 +133,10 @@ def context_arrays(
     if static is not None:
         found["static"] = static
     if pattern is not None:
-        found |= {"rate": pattern.rate, "rate_spread": pattern.spread}
+        found |= {"rate": pattern.rate, "rate_within": pattern.within, "rate_between": pattern.between}
+        curve = rhythm_at(pattern.users.curve, start_hour, step_hours, size[0])
+        found["users_family"] = np.concatenate([curve[None], shapes_at(pattern.users, start_hour, step_hours, size[0])])
+        found["answer"] = pattern.answer.stored
         for name, part, before, steady in (
             ("users", pattern.users, earlier, None),
             ("rate", pattern.per_user, None, OF_PER_USER),
@@ -139,8 +152,11 @@ def blank(size: tuple[int, int, int]) -> dict[str, Any]:
     return {
         "users": np.full(size, np.nan),
         "static": np.full((len(STATIC_LAYERS), *size[1:]), np.nan),
+        "users_family": np.ones((1 + SHAPES, size[0])),
         "rate": 1.0,
-        "rate_spread": 1.0,
+        "rate_within": UNKNOWN_WITHIN,
+        "rate_between": UNKNOWN_BETWEEN,
+        "answer": Answer.none().stored,
         **{f"{part}_{key}": value for part in ("users", "rate") for key, value in usual.items()},
     }
 

@@ -10,23 +10,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import einsum, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fomo.windows.batch import Batch
 from fomo.windows.context import ALL_POI, RESIDENTS, Context
-from fomo.windows.regression import LARGEST_RELATIVE, SMALLEST_UNIT, fit_week, lasting
+from fomo.windows.regression import (
+    LARGEST_RELATIVE,
+    RATE_NOISE_POWER,
+    SMALLEST_UNIT,
+    Prior,
+    fit_week,
+    lasting,
+)
 from fomo.windows.rhythm import SMALLEST_RHYTHM
 from fomo.windows.scale import compress
 
-#: The variance of the traffic per user of a busy hour grows with its users to this power (journal, 2026-11-24).
-RATE_NOISE_POWER = 1.5
 #: The variance of a cell's traffic per user in the fit, over that seen between cells: outliers are not rare.
-WIDER_SPREAD = 1.5
-#: How much the other cells of the window say of that, beside those of the family: a share of the logarithm.
-AROUND = 0.85
+WIDER = 1.2
+#: Users say that a cell's traffic per user is so far from that of its region at most, as a logarithm.
+LARGEST_ANSWER = 0.8
 #: A cell whose mean users are below this share has none to speak of.
 FEWEST_USERS = 1e-4
+#: Traffic goes with POI and residents to this power (journal, 2026-11-26), and none of them count as a few: one POI,
+#: or so much of the residents of a mean cell.
+STATIC_POWER, NO_POI, NO_RESIDENTS = 0.5, 1.0, 0.02
 #: Level of a cell in a window of which nothing is observed, where users do not say it: a usual mean share.
 NOMINAL_LEVEL = 0.05
 
@@ -59,7 +68,8 @@ class Users:
     """Users of every step, known or expected, and the traffic that goes with them (shares)."""
 
     known: Bool[Tensor, "batch time y x"]
-    told: Bool[Tensor, "batch y x"]  # cells of which some users are known, and they are not none
+    told: Bool[Tensor, "batch y x"]  # cells of which some users are known, and they say what its traffic is
+    nobody: Bool[Tensor, "batch y x"]  # cells of which all users are known, and there are none, and no traffic
     filled: Float[Tensor, "batch time y x"]  # known users, else as fitted
     fitted: Float[Tensor, "batch time y x"]  # from the users of observed steps alone
     mean: Float[Tensor, "batch y x"]  # of `filled`
@@ -80,7 +90,9 @@ def observe_users(
     if bool(ahead.any()):  # window by window: what one says must not depend on the others of its batch
         fitted = torch.where(ahead[:, None, None, None], _users_week(batch, context, known * seen), filled)
     mean = filled.mean(1)
-    told = (known.sum(1) > 0) & (mean > FEWEST_USERS)
+    # Traffic where there are no users says that they were not counted; no users and no traffic say that it stays so.
+    empty = (mean <= FEWEST_USERS) & (share.amax(1) <= SMALLEST_UNIT)
+    told = (known.sum(1) > 0) & ((mean > FEWEST_USERS) | empty)
     times = torch.where(told, 1.0, 0.0)[:, None] * filled / mean.clamp(min=FEWEST_USERS)[:, None]
 
     usual = times * context.rate_rhythm
@@ -88,19 +100,18 @@ def observe_users(
     window_users = (filled * context.rate_rhythm * seen * told[:, None]).sum((1, 2, 3))
     window_traffic = (share * told[:, None]).sum((1, 2, 3))
     around = torch.where(window_users > FEWEST_USERS, window_traffic / window_users.clamp(min=1e-9), context.rate)
+    around = around.clamp(min=1e-6)
     own = share.sum(1) / below.clamp(min=SMALLEST_RHYTHM)
     level = torch.where(below > SMALLEST_RHYTHM, own, around[:, None, None] * mean) * told
-    # A few hours say less of a cell's traffic per user than that of the other cells of its family does.
-    rate = context.rate.pow(1 - AROUND) * around.clamp(min=1e-6).pow(AROUND)
-    expected = rate[:, None, None] * mean * told
     fit = fit_week(
-        context.rate_rhythm, context.rate_shapes, context.rate_noise, share, seen * told[:, None], expected,
-        times, RATE_NOISE_POWER, WIDER_SPREAD * context.rate_spread.square(),
+        context.rate_rhythm, context.rate_shapes, context.rate_noise, share, seen * told[:, None],
+        around[:, None, None] * mean * told, times, RATE_NOISE_POWER, rate_prior(context, known, around),
     )  # fmt: skip
     rest = lasting((share - fit.share) * seen, seen, batch.step_hours)
     return Users(
         known=context.users_known,
         told=told,
+        nobody=empty & (known.amin(1) > 0) & (context.users.amax(1) <= 0),
         filled=filled,
         fitted=fitted,
         mean=mean,
@@ -109,6 +120,30 @@ def observe_users(
         lasting=(fit.share + rest).clamp(min=0),
         level=fit.share.sum(1) / batch.rhythm.sum(1).clamp(min=SMALLEST_RHYTHM),
     )
+
+
+def rate_prior(context: Context, known: Float[Tensor, "batch time y x"], around: Float[Tensor, " batch"]) -> Prior:
+    """What is thought of a cell's traffic per user, relative to that `around`, from its users and its family.
+
+    Users' weights are normal with what the fit of their week leaves open, and so the variance that they explain is
+    the less, the fewer hours of users are known. Logarithms stand for relative changes of the level: that damps large
+    ones.
+    """
+    curve, shapes = context.users_family[:, 0], context.users_family[:, 1:]
+    users = context.users * known
+    level = users.sum(1) / (curve[:, :, None, None] * known).sum(1).clamp(min=SMALLEST_RHYTHM)
+    rhythm = curve[:, :, None, None].expand(users.shape)
+    fit = fit_week(rhythm, shapes, context.users_noise, users, known, level)
+    expected, left = context.answer[..., :-1], context.answer[..., -1]
+    z = fit.weights[..., 1:] * (level > FEWEST_USERS)[..., None]
+    mean = einsum(expected, z, "b w k, b y x k -> b y x w")
+    mean = torch.cat([mean[..., :1].clamp(-LARGEST_ANSWER, LARGEST_ANSWER), mean[..., 1:]], -1)
+    across = torch.nn.functional.pad(expected.mT, (0, 0, 1, 0))  # the level of the users says nothing
+    across = repeat(across, "b k w -> b y x k w", y=users.shape[2], x=users.shape[3])
+    half = torch.linalg.solve_triangular(fit.root, across, upper=False)
+    scale = torch.cat([(WIDER * context.rate_within)[:, None], torch.ones_like(left[:, 1:])], 1)
+    variance = (left * scale)[:, None, None] + half.square().sum(-2)
+    return Prior(mean, variance, torch.log(context.rate / around), context.rate_between)
 
 
 def _users_week(
@@ -136,13 +171,13 @@ def observe_context(
     with the week of the traffic per user as it was fitted; `per_user_lasting`: plus what lasts of what that leaves
     over; `users_ratio`: `carried` times known users over those expected; all where users are known. Where they are
     not, but known at other hours, `per_user_expected`: `per_user_lasting` with the expected users. `by_poi`,
-    `by_residents`: traffic of the other cells per POI or resident, times those of the cell.
+    `by_residents`: traffic of the other cells per root of POI or residents, times that of the cell.
     """
     ratio = (users.filled + SMALLEST_UNIT) / (users.fitted + SMALLEST_UNIT)
     told = users.told[:, None].expand(share.shape)
     here, expected = users.known & told, ~users.known & told
-    by_poi, poi_known = _by_static(batch, context, ALL_POI, share, seen)
-    by_residents, residents_known = _by_static(batch, context, RESIDENTS, share, seen)
+    by_poi, poi_known = _by_static(batch, context, ALL_POI, NO_POI, share, seen)
+    by_residents, residents_known = _by_static(batch, context, RESIDENTS, NO_RESIDENTS, share, seen)
     guesses = torch.stack(
         [
             users.usual,
@@ -181,15 +216,17 @@ def _by_static(
     batch: Batch,
     context: Context,
     layer: int,
+    none: float,
     share: Float[Tensor, "batch time y x"],
     seen: Float[Tensor, "batch time y x"],
 ) -> tuple[Float[Tensor, "batch time y x"], Bool[Tensor, "batch time y x"]]:
     """Traffic of the other cells over what they have of a layer, times what the cell has; and where that is known.
 
+    What a cell has counts to the power STATIC_POWER, with `none` added: twice the shops do not make twice the traffic.
     Where nothing is observed of a window, all its cells together carry what is usual, at the nominal level.
     """
     known = context.static_known[:, layer]
-    amount = (context.static[:, layer] * known)[:, None]
+    amount = ((context.static[:, layer] + none).pow(STATIC_POWER) * known)[:, None]
     there = seen * known[:, None]
     traffic = (share * there).sum((2, 3), keepdim=True) - share * there
     others = (amount * there).sum((2, 3), keepdim=True) - amount * there
@@ -208,4 +245,5 @@ __all__ = [
     "Users",
     "observe_context",
     "observe_users",
+    "rate_prior",
 ]

@@ -30,6 +30,7 @@ class Observation:
 
     unit: Float[Tensor, "batch y x"]  # the cell's level + SMALLEST_UNIT; the window's level where unknown
     unit_known: Bool[Tensor, "batch y x"]
+    silent: Bool[Tensor, "batch y x"]  # cells that have no station, as far as can be seen: no traffic, or no users
     relative: Float[Tensor, "batch time y x"]  # observed values
     compressed: Float[Tensor, "batch time y x"]  # observed values as log(1 + GAIN share) minus their cell's mean
     spread: Float[Tensor, "batch y x"]  # standard deviation of `compressed`
@@ -76,6 +77,9 @@ def observe(batch: Batch) -> Observation:
         unseen = torch.where(users.told, users.level + SMALLEST_UNIT, unseen)
         unit = torch.where(unit_known, unit, unseen)
 
+    silent = unit_known & (unit <= SMALLEST_UNIT)
+    if users is not None:
+        silent = silent | users.nobody
     logs = compress(batch.share) * seen
     compressed = (logs - (logs.sum(1) / count.clamp(min=1))[:, None]) * seen
     known, is_known = _guesses(batch, share, seen, level, fitted)
@@ -87,6 +91,7 @@ def observe(batch: Batch) -> Observation:
     return Observation(
         unit=unit,
         unit_known=unit_known,
+        silent=silent,
         relative=((share / unit[:, None]).clamp(max=LARGEST_RELATIVE) - 1) * seen,
         compressed=compressed,
         spread=(compressed.square().sum(1) / count.clamp(min=1)).sqrt(),

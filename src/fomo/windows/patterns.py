@@ -6,7 +6,8 @@ is usual for a window comes from the other groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -14,6 +15,16 @@ from typing import TypeVar
 import numpy as np
 
 from fomo.city import City
+from fomo.windows.answers import (
+    SMALLEST_BETWEEN,
+    SMALLEST_WITHIN,
+    UNKNOWN_BETWEEN,
+    UNKNOWN_WITHIN,
+    CellWeeks,
+    answer_of,
+    cell_weeks,
+    rate_variances,
+)
 from fomo.windows.batch import hours_since_monday
 from fomo.windows.context import UsersPattern
 from fomo.windows.rhythm import GENERAL, RhythmSums, general_rhythm, other_families, rhythm_sums, weekly_rhythm
@@ -29,9 +40,6 @@ from fomo.windows.shapes import (
 
 #: A family is parted into so many groups of cities, in so many ways; cities and cells are mixed within a group only.
 GROUPS, PARTITIONS = 5, 3
-
-#: Spread of the logarithm of cells' traffic per user where nothing says it, and the least that is believed.
-UNKNOWN_SPREAD, SMALLEST_SPREAD = 0.7, 0.05
 
 Key = TypeVar("Key")
 
@@ -95,12 +103,21 @@ def patterns_of(parts: Iterable[tuple[str, RhythmSums]], steady: Steadiness | No
 
 
 @dataclass(frozen=True)
+class UsersOfCity:
+    """Sums of a city's users and of its traffic per user, and the weeks of its busy cells."""
+
+    users: RhythmSums
+    per_user: RhythmSums
+    weeks: CellWeeks
+
+
+@dataclass(frozen=True)
 class FamilyUsers:
     """Patterns of users and of the traffic per user, of the families that have users."""
 
     users: FamilyPatterns
     per_user: FamilyPatterns
-    own: Mapping[tuple[str, str], tuple[RhythmSums, RhythmSums]]  # by family and name: of users, of traffic per user
+    own: Mapping[tuple[str, str], UsersOfCity]  # by family and name
 
     @cached_property
     def families(self) -> tuple[str, ...]:
@@ -121,72 +138,79 @@ class FamilyUsers:
         others = [self.rates[name] for name in other_families(self.rates, without)]
         return float(np.exp(np.mean(np.log(others)))) if others else 1.0
 
-    def spread(self, without: str | None = None) -> float:
-        """Standard deviation of the logarithm of a cell's rate in a family that was never seen: within, and between."""
+    @cached_property
+    def variances(self) -> dict[str, tuple[float, float]]:
+        """Of the logarithm of cells' rates, within the regions of each family and between them."""
+        return {family: self._variances(family) for family in self.rates}
+
+    def elsewhere(self, without: str | None = None) -> tuple[float, float]:
+        """The same in a family that was never seen: between its regions lies also what lies between families."""
         names = other_families(self.rates, without)
         if not names:
-            return UNKNOWN_SPREAD
-        within = np.mean([spread_of(self._sums(name)) ** 2 for name in names])
-        return max(float(np.sqrt(within + np.var(np.log([self.rates[name] for name in names])))), SMALLEST_SPREAD)
+            return UNKNOWN_WITHIN, UNKNOWN_BETWEEN
+        within, between = np.mean([self.variances[name] for name in names], 0)
+        return float(within), float(between + np.var(np.log([self.rates[name] for name in names])))
 
-    def _sums(self, family: str) -> RhythmSums:
-        """All of a family's sums of the traffic per user, at one step."""
-        return next(sums for (name, _), sums in self.per_user.sums.items() if name == family)
+    def _variances(self, family: str, without: Collection[str] = ()) -> tuple[float, float]:
+        """Of a family without some of its cities; the least that are believed where it does not show them."""
+        within, between = rate_variances(self.weeks(family, without))
+        return max(within or 0.0, SMALLEST_WITHIN), SMALLEST_BETWEEN + (between or 0.0)
+
+    def weeks(self, family: str, without: Collection[str] = ()) -> list[CellWeeks]:
+        """Those of the cities of a family but for some."""
+        return [city.weeks for (other, name), city in self.own.items() if other == family and name not in without]
 
     def pattern(self, family: str) -> UsersPattern:
         """That of a family, or of all families."""
-        whole = family == GENERAL
-        rate, spread = (self.rate(), self.spread()) if whole else (self.rates[family], spread_of(self._sums(family)))
-        return UsersPattern(self.users.patterns[family], self.per_user.patterns[family], rate, spread)
+        if family == GENERAL:
+            return self._general(None)
+        users, per_user = self.users.patterns[family], self.per_user.patterns[family]
+        answer = answer_of(self.weeks(family), users, per_user)
+        return UsersPattern(users, per_user, self.rates[family], *self.variances[family], answer)
 
     def general(self, without: str) -> UsersPattern:
-        """Over all families but one."""
+        """All families but one. What users say of the rate differs between families, so there it is nothing."""
+        return self._general(without)
+
+    def _general(self, without: str | None) -> UsersPattern:
         users, per_user = (pattern_of(*each.general(without), each.steady) for each in (self.users, self.per_user))
-        return UsersPattern(users, per_user, self.rate(without), self.spread(without))
+        return UsersPattern(users, per_user, self.rate(without), *self.elsewhere(without))
 
-    def without(self, family: str, users: RhythmSums, per_user: RhythmSums) -> UsersPattern:
-        """A family without some of its cities; all families but this where nothing is left."""
-        left = self.per_user.sums[family, per_user.slots] - per_user
-        something = left.divisor > 1e-6 * per_user.divisor and left.traffic.sum() > 0
-        return UsersPattern(
-            self.users.without(family, users, self.users.general(family)),
-            self.per_user.without(family, per_user, self.per_user.general(family)),
-            float(left.traffic.sum()) / left.divisor if something else self.rate(family),
-            spread_of(left) if something else self.spread(family),
-        )
-
-
-def spread_of(sums: RhythmSums) -> float:
-    """Standard deviation over busy cells of the logarithm of their traffic per user, busy cells counting more."""
-    if sums.weight <= 1e-9:
-        return UNKNOWN_SPREAD
-    mean, square = sums.logs / sums.weight
-    return float(np.sqrt(max(square - mean**2, SMALLEST_SPREAD**2)))
+    def without(self, family: str, names: Collection[str]) -> UsersPattern:
+        """A family without some of its cities, all of one step; all families but this where nothing is left."""
+        some = [self.own[family, name] for name in names]
+        own_users, own_per_user = (sum_of([getattr(each, part) for each in some]) for part in ("users", "per_user"))
+        left = self.per_user.sums[family, own_per_user.slots] - own_per_user
+        if left.divisor <= 1e-6 * own_per_user.divisor or left.traffic.sum() <= 0:
+            return self.general(family)
+        users = self.users.without(family, own_users, self.users.general(family))
+        per_user = self.per_user.without(family, own_per_user, self.per_user.general(family))
+        answer = answer_of(self.weeks(family, names), users, per_user)
+        rate = float(left.traffic.sum()) / left.divisor
+        return UsersPattern(users, per_user, rate, *self._variances(family, names), answer)
 
 
 def family_users(
     cities: Sequence[City], references: Mapping[str, float], users_references: Mapping[str, float]
 ) -> FamilyUsers | None:
     """What is usual of the users of every family that has them; None where none has."""
-    own: dict[tuple[str, str], tuple[RhythmSums, RhythmSums]] = {}
+    own: dict[tuple[str, str], UsersOfCity] = {}
     for city in cities:
         family = str(city.attrs["family"])
         if "users" in city and family in users_references:
-            own[family, str(city.attrs["name"])] = users_sums(city, references[family], users_references[family])
+            own[family, str(city.attrs["name"])] = users_of_city(city, references[family], users_references[family])
     if not own:
         return None
-    users, per_user = (
-        patterns_of([(family, sums[i]) for (family, _), sums in own.items()], steady)
-        for i, steady in enumerate((None, OF_PER_USER))
-    )
+    users = patterns_of((family, each.users) for (family, _), each in own.items())
+    per_user = patterns_of(((family, each.per_user) for (family, _), each in own.items()), OF_PER_USER)
     return FamilyUsers(users, per_user, own)
 
 
-def users_sums(city: City, reference: float, users_reference: float) -> tuple[RhythmSums, RhythmSums]:
-    """Sums of a city's users, and of its traffic per user."""
-    start, step = _clock(city)
-    users = city["users"].values / users_reference
-    return rhythm_sums(users, start, step), rhythm_sums(city["traffic"].values / reference, start, step, users)
+def users_of_city(city: City, reference: float, users_reference: float) -> UsersOfCity:
+    """What a city's users and its traffic per user show."""
+    clock = _clock(city)
+    users, share = city["users"].values / users_reference, city["traffic"].values / reference
+    return UsersOfCity(rhythm_sums(users, *clock), rhythm_sums(share, *clock, users), cell_weeks(share, users, *clock))
 
 
 def city_sums(city: City, reference: float) -> RhythmSums:
@@ -197,6 +221,11 @@ def city_sums(city: City, reference: float) -> RhythmSums:
 def _clock(city: City) -> tuple[float, float]:
     """Hours since Monday 00:00 of the first step, and of a step."""
     return float(hours_since_monday(city["time"].values[:1])[0]), city.attrs["step_minutes"] / 60
+
+
+def sum_of(parts: Sequence[RhythmSums]) -> RhythmSums:
+    """All of them together."""
+    return functools.reduce(RhythmSums.__add__, parts)
 
 
 def _add(sums: dict[Key, RhythmSums], key: Key, own: RhythmSums) -> None:
@@ -220,20 +249,14 @@ def views_of(
         for part in np.array_split(random.permutation(list(cities)), min(GROUPS, len(cities))):
             group = tuple(int(index) for index in part)
             by_slots: dict[int, RhythmSums] = {}
-            users_by_slots: dict[int, RhythmSums] = {}
-            per_user_by_slots: dict[int, RhythmSums] = {}
+            names: dict[int, list[str]] = {}  # of those with users
             for index in group:
-                _add(by_slots, own[index].slots, own[index])
-                name = family, str(cities[index].attrs["name"])
-                if users is not None and name in users.own:
-                    _add(users_by_slots, own[index].slots, users.own[name][0])
-                    _add(per_user_by_slots, own[index].slots, users.own[name][1])
+                slots, name = own[index].slots, str(cities[index].attrs["name"])
+                _add(by_slots, slots, own[index])
+                if users is not None and (family, name) in users.own:
+                    names.setdefault(slots, []).append(name)
             found = {slots: patterns.without(family, some, general) for slots, some in by_slots.items()}
-            found_users = {
-                slots: users.without(family, some, per_user_by_slots[slots])
-                for slots, some in users_by_slots.items()
-                if users is not None
-            }
+            found_users = {slots: users.without(family, some) for slots, some in names.items() if users is not None}
             for index in group:
                 slots = own[index].slots
                 views[index] += (View(group, found[slots], found_users.get(slots)),)
@@ -245,12 +268,12 @@ __all__ = [
     "PARTITIONS",
     "FamilyPatterns",
     "FamilyUsers",
+    "UsersOfCity",
     "View",
     "city_sums",
     "family_patterns",
     "family_users",
     "patterns_of",
-    "spread_of",
-    "users_sums",
+    "users_of_city",
     "views_of",
 ]

@@ -44,7 +44,6 @@ class RhythmSums:
     first: np.ndarray  # (slot,): their weeks, as multiples of their mean, each times its mean traffic
     second: np.ndarray  # (slot, slot): the products of these weeks with themselves, each times its mean traffic
     divisor: float  # recorded values; with `per`, the users of those values
-    logs: np.ndarray  # (2,): logarithms of the levels of busy cells and their squares, each times its mean traffic
 
     @property
     def slots(self) -> int:
@@ -91,13 +90,12 @@ def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float, per: np
     usual = _curve(total, expected)
     if usual is None or not busy.any():
         nothing = np.zeros(slots)
-        return RhythmSums(total, expected, cells, 0.0, nothing, np.outer(nothing, nothing), divisor, np.zeros(2))
+        return RhythmSums(total, expected, cells, 0.0, nothing, np.outer(nothing, nothing), divisor)
     counted, level, pull = count[:, busy], level[busy], pull[busy]
     below = np.where(counted + pull > 0, counted + pull, 1.0) * level
     week = (traffic[:, busy] + pull * usual[:, None] * level) / below
     week = np.where(counted + pull > 0, np.minimum(week, LARGEST_OF_WEEK), usual[:, None])
     weighted = week * carried[busy]
-    logs = carried[busy] @ np.stack([np.log(level), np.log(level) ** 2], 1)
     return RhythmSums(
         traffic=total,
         level=expected,
@@ -106,7 +104,6 @@ def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float, per: np
         first=weighted.sum(1),
         second=weighted @ week.T,
         divisor=divisor,
-        logs=logs,
     )
 
 

@@ -136,9 +136,7 @@ class TrainingSet:
                     one = replace(one, general_users=None if users is None else users.general(family))
                 series[index] = one
         self.series = [series[index] for index in range(len(cities))]
-        self.users_stored = {} if users is None else {name: users.pattern(name).stored for name in users.families}
-        self.users_spreads = {} if users is None else {name: users.pattern(name).spread for name in users.families}
-        self.users_rates = {} if users is None else {name: users.pattern(name).rate for name in users.families}
+        self.users = {} if users is None else {name: users.pattern(name) for name in users.families}
         self.rhythms = {name: tuple(np.round(pattern.curve, 4).tolist()) for name, pattern in patterns.patterns.items()}
         self.shapes = {name: pattern.stored for name, pattern in patterns.patterns.items()}
         self.frequency = self._frequency(dict(family_weights or {}))

@@ -151,6 +151,11 @@ def steadied_pattern(
     return pattern_of(own * curve + (1 - own) * usual, both, steady)
 
 
+def shapes_at(pattern: Pattern, start_hour: float, step_hours: float, steps: int) -> Float[np.ndarray, "shape step"]:
+    """The shapes' means over each of `steps` steps from `start_hour` (hours since Monday 00:00)."""
+    return mean_over_steps(pattern.shapes, start_hour, step_hours, steps)
+
+
 def usual_in_window(
     pattern: Pattern,
     earlier: Float[np.ndarray, "before y x"] | None,
@@ -165,7 +170,7 @@ def usual_in_window(
     much smaller as its past has answered for.
     """
     steps, steady = size[0], steady or of_traffic()
-    shapes = mean_over_steps(pattern.shapes, start_hour, step_hours, steps)
+    shapes = shapes_at(pattern, start_hour, step_hours, steps)
     noise = mean_over_steps(pattern.noise, start_hour, step_hours, steps) * step_hours**steady.power
     noise = np.maximum(noise, SMALLEST_RHYTHM**2 / 10)
     if earlier is None:

@@ -7,6 +7,7 @@ held back. The weights that forecast the held-back part best are kept, and those
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from fomo.model.transformer import MaskedDiffusionTransformer, parameter_count
 from fomo.training.finetune import merged
 from fomo.training.loop import Report, Training
 from fomo.training.recipe import Recipe, Scheme
+from fomo.windows.answers import answer_of, rate_variances
 from fomo.windows.context import UsersPattern
-from fomo.windows.patterns import city_sums, spread_of, users_sums
+from fomo.windows.patterns import UsersOfCity, city_sums, sum_of, users_of_city
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.sample import TrainingSet, family_references
 from fomo.windows.shapes import OF_PER_USER, adapted_pattern
@@ -35,8 +37,8 @@ from fomo.windows.split import train_part, trained_name
 
 #: Edge of a block of cells, that of a training window.
 BLOCK = 4
-#: What is added to the spread of traffic per user that few cells show, as a standard deviation.
-FEW_CELLS = 0.2
+#: What is added to the variances of the logarithm of traffic per user that few cells show.
+FEW_CELLS = 0.04
 #: Windows of each task that the held-back part is scored on, at most, and members of each.
 WINDOWS, MEMBERS = 4, 6
 
@@ -211,18 +213,30 @@ def adapted(checkpoint: Checkpoint, city: City) -> Checkpoint:
     general = checkpoint.users_pattern(GENERAL)
     if "users" in city and general is not None:
         users_references = {**family_references([city], "users"), **checkpoint.users_references}
-        sums = users_sums(city, references[family], users_references[family])
-        users, per_user = (
-            adapted_pattern(each, usual, steady)
-            for each, usual, steady in zip(sums, (general.users, general.per_user), (None, OF_PER_USER), strict=True)
-        )
-        rate = float(sums[1].traffic.sum()) / sums[1].divisor if sums[1].divisor > 0 else general.rate
-        spread = float(np.hypot(spread_of(sums[1]), FEW_CELLS))
-        changed["users_spreads"] = {**checkpoint.users_spreads, family: spread}
+        own = [users_of_city(block, references[family], users_references[family]) for block in districts(city)]
         changed["users_references"] = users_references
-        changed["users_rates"] = {**checkpoint.users_rates, family: rate}
-        changed["users"] = {**checkpoint.users, family: UsersPattern(users, per_user, rate, spread).stored}
+        checkpoint = checkpoint.with_users({family: adapted_users(own, general)})
     return checkpoint.model_copy(update=changed)
+
+
+def adapted_users(own: Sequence[UsersOfCity], general: UsersPattern) -> UsersPattern:
+    """What is usual of the users of a new city, from some of its districts; what they do not show is as elsewhere."""
+    sums = (sum_of([each.users for each in own]), sum_of([each.per_user for each in own]))
+    users, per_user = (
+        adapted_pattern(each, usual, steady)
+        for each, usual, steady in zip(sums, (general.users, general.per_user), (None, OF_PER_USER), strict=True)
+    )
+    rate = float(sums[1].traffic.sum()) / sums[1].divisor if sums[1].divisor > 0 else general.rate
+    weeks = [each.weeks for each in own]
+    within, between = rate_variances(weeks)
+    return UsersPattern(
+        users,
+        per_user,
+        rate if rate > 0 else general.rate,
+        general.within if within is None else within + FEW_CELLS,
+        general.between if between is None else between + FEW_CELLS,
+        answer_of(weeks, users, per_user),
+    )
 
 
 def _recipe(

@@ -140,23 +140,16 @@ def describe(
         rhythms=data.rhythms,
         shapes=data.shapes,
         users_references=references.users,
-        users_rates=data.users_rates,
-        users_spreads=data.users_spreads,
-        users=data.users_stored,
         trained_on=trained_on,
         provenance=provenance,
         **both,
-    )
+    ).with_users(data.users)
 
 
 def kept_from(start: Checkpoint, now: Checkpoint) -> Checkpoint:
     """A fine-tuned description with what the weights begun with know of traffic: frozen weights go on reading that."""
-    return now.model_copy(
-        update={
-            name: {**getattr(now, name), **getattr(start, name)}
-            for name in ("references", "rhythms", "shapes", "users_references", "users_rates", "users_spreads", "users")
-        }
-    )
+    kept = ("references", "rhythms", "shapes", "users_references", "users_rates", "users_variances", "users", "answers")
+    return now.model_copy(update={name: {**getattr(now, name), **getattr(start, name)} for name in kept})
 
 
 def data_hashes(config: DataConfig, folder: Path) -> dict[str, str]:
