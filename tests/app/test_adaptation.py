@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import fomo
 from fomo.app.service.adaptation import BLOCK, districts, only, some_cells
 from fomo.app.service.training import kept_from
 from fomo.city import mock_city
@@ -38,3 +39,11 @@ def test_fine_tuned_weights_keep_what_those_begun_with_know_of_traffic():
     found = kept_from(start, now)
     assert found.references == {"old": 1.0, "both": 2.0, "new": 4.0}
     assert found.users_references == {"both": 5.0}
+
+
+def test_blocks_without_traffic_are_never_learned_from():
+    city = fomo.synthetic_city("half", 8, 8, days=5, seed=0)
+    city["traffic"][:, :, 4:] = 0.0
+    for seed in range(6):
+        cells = some_cells(city, 0.5, seed)
+        assert cells.sum() == 32 and not cells[:, 4:].any()

@@ -157,6 +157,15 @@ class Test_wrong_input_is_one_line_and_exit_code_2:
     def test_a_recipe_without_finetune(self, run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
         self.check(run, tmp_path / "run", recipe, "--data", data, says="has no [finetune]: train it with 'fomo train'")
 
+    def test_options_of_a_city_beside_a_recipe(
+        self, run: Run, recipe: Path, data: Path, weights: Path, tmp_path: Path
+    ) -> None:
+        text = recipe.read_text(encoding="utf-8") + f'[finetune]\nstart = "{weights}"\n'
+        recipe.write_text(text, encoding="utf-8")
+        asked = (recipe, "--data", data, "--share", 0.2, "--seed", 3)
+        says = "--share, --seed: for a city; a recipe says its own"
+        self.check(run, tmp_path / "run", *asked, says=says)
+
     def test_a_recipe_that_is_not_there(self, run: Run, data: Path, tmp_path: Path) -> None:
         self.check(run, tmp_path / "run", tmp_path / "no.toml", "--data", data, says="there is no recipe")
 
@@ -180,5 +189,13 @@ class Test_wrong_input_is_one_line_and_exit_code_2:
     def test_a_city_of_which_nothing_is_recorded(self, run: Run, weights: Path, tmp_path: Path) -> None:
         city = fomo.mock_city(steps=120)
         city["traffic"][:] = float("nan")
+        empty = fomo.save_city(city, tmp_path / "empty.zarr")
+        self.check(run, tmp_path / "run", empty, "--weights", weights, says="no traffic is recorded")
+
+    def test_a_city_that_carries_nothing(self, run: Run, weights: Path, tmp_path: Path) -> None:
+        city = fomo.mock_city(steps=120)
+        city["traffic"][:] = 0.0
         silent = fomo.save_city(city, tmp_path / "silent.zarr")
-        self.check(run, tmp_path / "run", silent, "--weights", weights, says="no traffic is recorded")
+        self.check(
+            run, tmp_path / "run", silent, "--weights", weights, says="or all is zero: there is nothing to learn"
+        )

@@ -127,6 +127,16 @@ def test_the_generated_block_is_contiguous_and_varies_in_size_and_place():
     assert len({tuple(block) for block in blocks}) > 100
 
 
+@pytest.mark.parametrize("size", [(64, 4, 4), (16, 1, 3), (8, 7, 5)])
+def test_generation_masks_hide_whole_windows_as_often_as_asked(size):
+    masks = drawn(only("generation", whole=0.3), 400, size)
+    assert masks.all(axis=(1, 2, 3)).mean() == pytest.approx(0.3, abs=0.07 if size[1] > 1 else 0.5)
+    np.testing.assert_array_equal(masks.any(1), masks.all(1))  # every hidden cell at all times
+    assert drawn(only("generation", whole=1.0), 20, size).all()
+    for kind in ("short", "long", "random"):
+        np.testing.assert_array_equal(drawn(only(kind, whole=1.0), 20, size), drawn(only(kind), 20, size))
+
+
 def test_the_share_of_the_random_mask_is_sampled_over_its_range():
     shares = drawn(only("random", random_ratio=(0.2, 0.6)), 300, (64, 8, 8)).mean(axis=(1, 2, 3))
     assert shares.min() == pytest.approx(0.2, abs=0.08)

@@ -80,7 +80,7 @@ class ContextModule(nn.Module):
         for layer in (self.users_tokens, self.poi_tokens):
             nn.init.zeros_(layer.weight)
         with torch.no_grad():  # training begins where the regression on the traffic per user ends
-            self.head.last.bias[2 + CONTEXT_GUESSES.index("per_user_lasting")] = 0.8
+            self.head.last.bias[2 + CONTEXT_GUESSES.index("per_user_lasting")] = 1.0
 
     def layers(self, batch: Batch, observation: ContextObservation) -> Float[Tensor, "batch layer time y x"]:
         """What is read of every value: users, guesses, POI features."""

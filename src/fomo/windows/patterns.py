@@ -27,7 +27,15 @@ from fomo.windows.answers import (
 )
 from fomo.windows.batch import hours_since_monday
 from fomo.windows.context import UsersPattern
-from fomo.windows.rhythm import GENERAL, RhythmSums, general_rhythm, other_families, rhythm_sums, weekly_rhythm
+from fomo.windows.rhythm import (
+    GENERAL,
+    SMALLEST_BUSY,
+    RhythmSums,
+    general_rhythm,
+    other_families,
+    rhythm_sums,
+    weekly_rhythm,
+)
 from fomo.windows.shapes import (
     OF_PER_USER,
     Pattern,
@@ -207,10 +215,18 @@ def family_users(
 
 
 def users_of_city(city: City, reference: float, users_reference: float) -> UsersOfCity:
-    """What a city's users and its traffic per user show."""
+    """What a city's users and its traffic per user show.
+
+    Of the traffic per user, cities count by the root of their traffic: one full region must not say how the others are.
+    """
     clock = _clock(city)
     users, share = city["users"].values / users_reference, city["traffic"].values / reference
-    return UsersOfCity(rhythm_sums(users, *clock), rhythm_sums(share, *clock, users), cell_weeks(share, users, *clock))
+    per_user = rhythm_sums(share, *clock, users)
+    return UsersOfCity(
+        rhythm_sums(users, *clock),
+        per_user.weighed(max(per_user.weight, SMALLEST_BUSY) ** -0.5),
+        cell_weeks(share, users, *clock),
+    )
 
 
 def city_sums(city: City, reference: float) -> RhythmSums:

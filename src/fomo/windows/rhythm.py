@@ -9,7 +9,7 @@ cities never seen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -53,6 +53,11 @@ class RhythmSums:
     def __add__(self, other: RhythmSums) -> RhythmSums:
         """Both together."""
         return RhythmSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def weighed(self, factor: float) -> RhythmSums:
+        """The same cells, counting `factor` times as much beside others."""
+        parts = {f.name: factor * getattr(self, f.name) for f in fields(self) if f.name != "cells"}
+        return replace(self, **parts)
 
     def __sub__(self, other: RhythmSums) -> RhythmSums:
         """The whole without a part of it."""

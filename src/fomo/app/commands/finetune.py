@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +12,9 @@ from tyro.conf import Positional, arg
 from fomo.app.commands.console import working, wrote
 from fomo.app.commands.options import CityName, DataFolder, Device, Seed, Weights
 from fomo.app.commands.train import Train
+
+#: Options that a recipe does not take.
+OF_A_CITY = ("city", "weights", "share", "scheme", "steps", "seed")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Finetune:
                 raise UsageError(
                     f"{self.what} has no [finetune]: train it with 'fomo train', or say what it begins from"
                 )
+            given = [f"--{f.name}" for f in fields(self) if f.name in OF_A_CITY and getattr(self, f.name) != f.default]
+            if given:
+                raise UsageError(f"{', '.join(given)}: for a city; a recipe says its own, so write it there")
             return Train(self.what, self.out, self.data, self.device, self.threads, export_half=self.export_half).run()
         return self._city()
 

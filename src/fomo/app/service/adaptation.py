@@ -146,9 +146,16 @@ def adapt(
 def some_cells(city: City, share: float, seed: int) -> np.ndarray:
     """Blocks of 4 x 4 cells, as many as `share` of the covered cells needs, one at least: bool (y, x).
 
-    In a list of cells any cells are taken. Blocks without a covered cell are never drawn.
+    In a list of cells any cells are taken. Blocks without traffic are never drawn: they teach nothing. Raises
+    `CityError` where there is no other.
     """
+    carries = np.nan_to_num(city["traffic"].values).max(0) > 0
     covered = city["covered"].values
+    if not (covered & carries).any():
+        raise CityError(
+            f"no traffic is recorded in the first four fifths of {city.attrs['name']!r}, or all is zero: "
+            "there is nothing to learn from"
+        )
     random = np.random.default_rng(seed)
     wanted = max(1, round(share * int(covered.sum())))
     y, x = np.indices(covered.shape)
@@ -156,7 +163,7 @@ def some_cells(city: City, share: float, seed: int) -> np.ndarray:
     if city.attrs["layout"] == "list":
         blocks, wanted = np.arange(covered.size).reshape(covered.shape), max(wanted, BLOCK * BLOCK)
     chosen = np.zeros(covered.shape, bool)
-    for block in random.permutation(np.unique(blocks[covered])):
+    for block in random.permutation(np.unique(blocks[covered & carries])):
         if chosen.sum() >= wanted:
             break
         chosen |= (blocks == block) & covered
