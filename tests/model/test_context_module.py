@@ -16,7 +16,7 @@ from fomo.model.embeddings import calendar_features
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
 from fomo.training.loop import losses
 from fomo.training.recipe import LossConfig
-from fomo.windows.batch import Batch
+from fomo.windows.batch import Batch, CellState
 from fomo.windows.context import STATIC_LAYERS
 from fomo.windows.context_observation import CONTEXT_GUESSES
 from fomo.windows.observation import observe
@@ -134,18 +134,25 @@ def test_a_network_without_context_modules_does_not_look_at_context(batch, small
         network.aligned_tokens(batch, observation)
 
 
-def test_at_birth_context_moves_the_mean_towards_the_regression_on_the_traffic_per_user(batch):
+def test_at_birth_context_moves_the_mean_towards_the_regression_on_users_else_to_poi(batch):
     torch.manual_seed(0)
     sizes = {"width": 32, "encoder_layers": 1, "denoiser_layers": 1, "heads": 2}
     network = MaskedDiffusionTransformer(ModelConfig(**sizes, context=True)).eval()
+    state, users = batch.state.clone(), torch.ones_like(batch.observed)
+    state[:, :, 0, 1], users[:, :, 0, 1] = CellState.HIDDEN, False  # of this cell only POI and residents are known
+    static = torch.ones_like(batch.context.static_known)
+    batch = replace(batch, state=state, context=batch.context.keep(users, static))
     observation = observe(batch)
-    at = CONTEXT_GUESSES.index("per_user_lasting")
     with torch.no_grad():
         blind = network.encode(replace(batch, context=None), replace(observation, context=None)).mean
         told = network.encode(batch, observation).mean
-    guess, known = observation.context.known[:, at], observation.context.is_known[:, at]
-    assert {bool(k) for k in known.flatten()} == {True, False}
-    torch.testing.assert_close(told, torch.where(known, blind + 0.8 * (guess - blind), blind))
+    expected, seen = blind.clone(), observation.context
+    for name, weight in (("per_user_lasting", 1.0), ("by_poi", 0.7), ("by_residents", 0.1)):
+        at = CONTEXT_GUESSES.index(name)
+        guess, known = seen.known[:, at], seen.is_known[:, at]
+        assert {bool(k) for k in known.flatten()} == {True, False}, name
+        expected += known * weight * (guess - blind)
+    torch.testing.assert_close(told, expected)
 
 
 # ---------------------------------------------------------------- (12) and (13)

@@ -79,8 +79,9 @@ class ContextModule(nn.Module):
         self.head = CellHead(width, shape.cells, channels + READ + poi_features, head_context, head_width, SAID)
         for layer in (self.users_tokens, self.poi_tokens):
             nn.init.zeros_(layer.weight)
-        with torch.no_grad():  # training begins where the regression on the traffic per user ends
-            self.head.last.bias[2 + CONTEXT_GUESSES.index("per_user_lasting")] = 1.0
+        with torch.no_grad():  # training begins where the regression on the traffic per user ends, else at POI
+            for guess, weight in (("per_user_lasting", 1.0), ("by_poi", 0.7), ("by_residents", 0.1)):
+                self.head.last.bias[2 + CONTEXT_GUESSES.index(guess)] = weight
 
     def layers(self, batch: Batch, observation: ContextObservation) -> Float[Tensor, "batch layer time y x"]:
         """What is read of every value: users, guesses, POI features."""

@@ -171,7 +171,8 @@ def observe_context(
     with the week of the traffic per user as it was fitted; `per_user_lasting`: plus what lasts of what that leaves
     over; `users_ratio`: `carried` times known users over those expected; all where users are known. Where they are
     not, but known at other hours, `per_user_expected`: `per_user_lasting` with the expected users. `by_poi`,
-    `by_residents`: traffic of the other cells per root of POI or residents, times that of the cell.
+    `by_residents`: traffic of the other cells per root of POI or residents, times that of the cell, where neither
+    history nor users say more.
     """
     ratio = (users.filled + SMALLEST_UNIT) / (users.fitted + SMALLEST_UNIT)
     told = users.told[:, None].expand(share.shape)
@@ -190,7 +191,9 @@ def observe_context(
         ],
         1,
     )
-    is_known = torch.stack([here, here, here, here, expected, poi_known, residents_known], 1)
+    else_nothing = ~told & (seen.amax(1) <= 0)[:, None]
+    static_known = [known & else_nothing for known in (poi_known, residents_known)]
+    is_known = torch.stack([here, here, here, here, expected, *static_known], 1)
     relative = ((guesses / unit[:, None, None]).clamp(max=LARGEST_RELATIVE) - 1) * is_known
     mean = users.mean.clamp(min=FEWEST_USERS)[:, None]
     left = (share - users.traffic) * seen * told

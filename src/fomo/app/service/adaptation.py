@@ -90,7 +90,7 @@ def adapt(
     model = load_weights(weights, choose_device(device))
     cells = some_cells(part, share, seed)
     learned = only(part, cells)
-    checkpoint = adapted(model.checkpoint, learned)
+    checkpoint = adapted(model.checkpoint, learned, city)
     recipe = _recipe(model, learned, scheme, steps, learning_rate, seed, weights)
     if from_nothing:
         recipe = recipe.model_copy(update={"finetune": None})
@@ -205,8 +205,11 @@ def held_back(city: City) -> list[list[Question]]:
     return found
 
 
-def adapted(checkpoint: Checkpoint, city: City) -> Checkpoint:
-    """The description with what is usual in this city, as some of its cells say."""
+def adapted(checkpoint: Checkpoint, city: City, whole: City) -> Checkpoint:
+    """The description with what is usual in this city, as some of its cells say.
+
+    `trained_on` names the `whole` city: weights that are chosen by its last fifth have seen it.
+    """
     family = str(city.attrs["family"])
     references = {**family_references([city]), **checkpoint.references}
     pattern = adapted_pattern(city_sums(city, references[family]), checkpoint.pattern(GENERAL))
@@ -215,7 +218,7 @@ def adapted(checkpoint: Checkpoint, city: City) -> Checkpoint:
         "references": references,
         "rhythms": {**checkpoint.rhythms, family: tuple(np.round(pattern.curve, 4).tolist())},
         "shapes": {**checkpoint.shapes, family: pattern.stored},
-        "trained_on": tuple(sorted({*checkpoint.trained_on, trained_name(city)})),
+        "trained_on": tuple(sorted({*checkpoint.trained_on, trained_name(whole)})),
     }
     general = checkpoint.users_pattern(GENERAL)
     if "users" in city and general is not None:
