@@ -174,6 +174,8 @@ TABLES: dict[str, Callable[[], list[Part]]] = {
 
 #: Scores of a table's cells where they are not RMSE / MAE.
 SCORES = {"generation": ("rmse", "mae", "jsd")}
+#: Tables whose members' CRPS and coverage stay in results/NAME.csv: too many rows to read.
+WITHOUT_MEMBERS = ("ablation",)
 
 
 def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> list[Row]:
@@ -191,13 +193,14 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         print(f"{part.family} {part.task}: {part.name} rmse {first.rmse} crps {first.crps}", flush=True)
     write_rows(rows, ROOT / f"results/{name}.csv")
     with whole_file(ROOT / f"results/{name}.md") as fresh:
-        fresh.write_text(markdown(rows, SCORES.get(name, ("rmse", "mae"))), encoding="utf-8")
+        text = markdown_columns(rows, SCORES.get(name, ("rmse", "mae")))
+        fresh.write_text(text + ("" if name in WITHOUT_MEMBERS else "\n" + members_markdown(rows)), encoding="utf-8")
     save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
     return rows
 
 
-def markdown(rows: list[Row], scores: tuple[str, ...] = ("rmse", "mae")) -> str:
-    """Scores by column, then what FoMo's members are worth: CRPS and coverage beside the best rule's CRPS."""
+def members_markdown(rows: list[Row]) -> str:
+    """What FoMo's members are worth: CRPS and coverage beside the best rule's CRPS."""
     fomo = [row for row in rows if row.forecaster.startswith("FoMo")]
     heading = ("forecaster", "column", "CRPS", "95 % of CRPS", "best rule's CRPS", "within 50 %", "within 90 %")
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
@@ -214,7 +217,7 @@ def markdown(rows: list[Row], scores: tuple[str, ...] = ("rmse", "mae")) -> str:
         cells = [row.forecaster, f"{row.city} {row.task}", score(row.crps), interval, score(best)]
         cells += [share(row.coverage50), share(row.coverage90)]
         lines.append("| " + " | ".join(cells) + " |")
-    return markdown_columns(rows, scores) + "\n" + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def score(value: float | None) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fomo.city import City, make_city, mock_city
+from fomo.windows.answers import SMALLEST_BETWEEN, SMALLEST_WITHIN, UNKNOWN_WITHIN, rate_variances
 from fomo.windows.context import UsersPattern
 from fomo.windows.patterns import FamilyUsers, city_sums, family_patterns, family_users, users_of_city, views_of
 from fomo.windows.rhythm import GENERAL, RhythmSums, rhythm_sums, weekly_rhythm
@@ -164,6 +165,19 @@ def test_every_family_with_users_has_a_pattern_and_there_is_one_over_all(cities)
     assert users.pattern("one").rate == users.rates["one"]
     assert users.pattern(GENERAL).rate == users.rate()
     np.testing.assert_allclose(users.pattern("one").per_user.curve, RATE[:168] / RATE[:168].mean(), rtol=0.02)
+
+
+def test_variances_are_those_of_the_regions_and_unknown_where_no_region_has_two_cells(cities):
+    users = users_of(cities)
+    within, between = rate_variances([users.own["one", f"one/{name}"].weeks for name in "abc"])
+    assert users.variances["one"] == (max(within, SMALLEST_WITHIN), SMALLEST_BETWEEN + between)
+    assert users.variances["other"][1] == SMALLEST_BETWEEN  # of one region
+    bare = cities[3].isel(y=slice(0, 1), x=slice(0, 1))
+    bare.attrs = dict(cities[3].attrs)
+    assert users_of([*cities[:3], bare]).variances["other"] == (UNKNOWN_WITHIN, SMALLEST_BETWEEN)
+    alone = users.elsewhere("one")  # what lies between the other families' rates lies between unknown regions too
+    rates = [users.rates[name] for name in ("other", "third")]
+    assert alone[1] == pytest.approx(SMALLEST_BETWEEN + np.var(np.log(rates)), rel=1e-6)
 
 
 def test_where_no_city_has_users_there_is_nothing_usual_of_them():

@@ -160,9 +160,9 @@ class FamilyUsers:
         return float(within), float(between + np.var(np.log([self.rates[name] for name in names])))
 
     def _variances(self, family: str, without: Collection[str] = ()) -> tuple[float, float]:
-        """Of a family without some of its cities; the least that are believed where it does not show them."""
+        """Of a family without some of its cities. A single city is one region: what lies between is the least."""
         within, between = rate_variances(self.weeks(family, without))
-        return max(within or 0.0, SMALLEST_WITHIN), SMALLEST_BETWEEN + (between or 0.0)
+        return UNKNOWN_WITHIN if within is None else max(within, SMALLEST_WITHIN), SMALLEST_BETWEEN + (between or 0.0)
 
     def weeks(self, family: str, without: Collection[str] = ()) -> list[CellWeeks]:
         """Those of the cities of a family but for some."""
