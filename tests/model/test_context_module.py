@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fomo.diffusion.process import PROCESSES
-from fomo.model.context import LOG_OF_MANY, READ, DynamicPOI
+from fomo.model.context import AT_BIRTH, LOG_OF_MANY, READ, DynamicPOI
 from fomo.model.embeddings import calendar_features
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
 from fomo.training.loop import losses
@@ -147,7 +147,7 @@ def test_at_birth_context_moves_the_mean_towards_the_regression_on_users_else_to
         blind = network.encode(replace(batch, context=None), replace(observation, context=None)).mean
         told = network.encode(batch, observation).mean
     expected, seen = blind.clone(), observation.context
-    for name, weight in (("per_user_lasting", 1.0), ("by_poi", 0.7), ("by_residents", 0.1)):
+    for name, weight in AT_BIRTH.items():
         at = CONTEXT_GUESSES.index(name)
         guess, known = seen.known[:, at], seen.is_known[:, at]
         assert {bool(k) for k in known.flatten()} == {True, False}, name

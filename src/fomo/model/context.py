@@ -26,6 +26,9 @@ LOG_OF_MANY = 4.0
 READ = USER_CHANNELS + 2 * len(CONTEXT_GUESSES)
 #: What it says of every value: an offset, a change of the log scale, and a weight of every guess.
 SAID = 2 + len(CONTEXT_GUESSES)
+#: Weights of guesses that training begins with: where users are known, the regression on the traffic per user; where
+#: they were, half of it; else POI (journal, 2026-11-26).
+AT_BIRTH = {"per_user_lasting": 1.0, "per_user_expected": 0.5, "by_poi": 0.7, "by_residents": 0.1}
 
 
 class DynamicPOI(nn.Module):
@@ -79,8 +82,8 @@ class ContextModule(nn.Module):
         self.head = CellHead(width, shape.cells, channels + READ + poi_features, head_context, head_width, SAID)
         for layer in (self.users_tokens, self.poi_tokens):
             nn.init.zeros_(layer.weight)
-        with torch.no_grad():  # training begins where the regression on the traffic per user ends, else at POI
-            for guess, weight in (("per_user_lasting", 1.0), ("by_poi", 0.7), ("by_residents", 0.1)):
+        with torch.no_grad():
+            for guess, weight in AT_BIRTH.items():
                 self.head.last.bias[2 + CONTEXT_GUESSES.index(guess)] = weight
 
     def layers(self, batch: Batch, observation: ContextObservation) -> Float[Tensor, "batch layer time y x"]:
