@@ -23,7 +23,7 @@ from fomo.sources import data_folder, read_family
 from fomo.windows.task import ContextMode
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Region of a family, and what is known of its surroundings in each task.
+#: Families and their names in the figure, and what is known of the surroundings in each task.
 FAMILIES = {"uomo_shandong": "Shandong", "uomo_nanchang": "Nanchang"}
 TASKS: dict[TaskName, ContextMode] = {"short": "past", "long": "past", "generate": "full"}
 CITIES = {"mobile_nanjing": "mobile-nanjing", "jinan": "jinan"}
@@ -34,8 +34,8 @@ def panel(model: FoMo, question: Question, title: str, samples: int) -> Panel:
     """The busiest asked cell of a question."""
     forecast = model.forecast_tasks([question.task], samples, seed=0)[0]
     asked = question.task.asked
-    mean = np.where(asked, np.nan_to_num(question.truth), 0.0).sum(0)
-    y, x = np.unravel_index(int(np.argmax(mean)), mean.shape)
+    carried = np.nansum(np.where(asked, question.truth, np.nan), axis=0)
+    y, x = np.unravel_index(int(np.argmax(carried)), carried.shape)
     hours = np.arange(len(asked)) * question.task.window.attrs["step_minutes"] / 60
     return Panel(
         title,

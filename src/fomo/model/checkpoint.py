@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 
 from fomo.config import Config, ConfigError, parse
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
-from fomo.windows.answers import WEIGHTS as WEIGHTS_OF_WEEK
 from fomo.windows.answers import Answer
 from fomo.windows.context import USERS_ROWS, UsersPattern
 from fomo.windows.rhythm import GENERAL
@@ -210,7 +209,7 @@ def _check_users(
             or answer is None
             or family not in rates
             or family not in variances
-            or answer.shape != (WEIGHTS_OF_WEEK, SHAPES + 1)
+            or answer.shape != Answer.none().stored.shape
             or not np.isfinite(answer).all()
             or answer[:, -1].min() <= 0
             or stored.ndim != 2

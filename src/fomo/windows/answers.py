@@ -1,7 +1,7 @@
 """What a cell's users say of its traffic per user before any of its traffic is known.
 
 Traffic per user is not the same everywhere. Its level differs between regions and between the cells of one region: two
-variances, of which the first says what the other cells of a window are worth. And cells whose users come at night, or
+variances, which together say what the other cells of a window are worth. And cells whose users come at night, or
 at the weekend, have another level and another week of traffic per user than those of the working day: a linear
 regression of the one's weights on the other's, over the cells of a family (functional linear models: Ramsay &
 Silverman, Functional Data Analysis, chapter 16).
@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fomo.windows.regression import RATE_NOISE_POWER, Fitted, fit_week
-from fomo.windows.rhythm import HOURS_PER_WEEK, SMALLEST_BUSY
+from fomo.windows.regression import RATE_NOISE_POWER, fit_week
+from fomo.windows.rhythm import HOURS_PER_WEEK, SMALLEST_BUSY, slots_of_week
 from fomo.windows.shapes import OF_PER_USER, SHAPES, Pattern, usual_in_window
 
 #: Weights of a cell's week of traffic per user: its level, then its shapes.
@@ -84,8 +84,7 @@ class CellWeeks:
 
 def cell_weeks(share: np.ndarray, users: np.ndarray, start_hour: float, step_hours: float) -> CellWeeks:
     """Those of `share` and `users` (time, y, x), shares, NaN = not recorded."""
-    slots = round(HOURS_PER_WEEK / step_hours)
-    slot = (round(start_hour / step_hours) + np.arange(len(share))) % slots
+    slots, slot = slots_of_week(len(share), start_hour, step_hours)
     share, users = share.reshape(len(share), -1), users.reshape(len(share), -1)
     known = np.isfinite(share) & np.isfinite(users)
     total = np.zeros((3, slots, share.shape[1]))
@@ -157,7 +156,7 @@ def _weights(
         times = _row(users / mean)
     carried = rhythm if times is None else rhythm * times
     level = shares.sum(1) / (carried * there).sum(1)
-    fit: Fitted = fit_week(rhythm, shapes, noise, shares, there, level, times, RATE_NOISE_POWER)
+    fit = fit_week(rhythm, shapes, noise, shares, there, level, times, RATE_NOISE_POWER)
     found = fit.weights[0, 0].double().numpy()
     found[:, 0] = np.log(fit.level[0, 0].double().numpy() / mean)
     return np.asarray(found)

@@ -64,6 +64,12 @@ class RhythmSums:
         return RhythmSums(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
 
+def slots_of_week(steps: int, start_hour: float, step_hours: float) -> tuple[int, np.ndarray]:
+    """How many steps a week has, and which of them each of `steps` steps is, (step,)."""
+    slots = round(HOURS_PER_WEEK / step_hours)
+    return slots, (round(start_hour / step_hours) + np.arange(steps)) % slots
+
+
 def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float, per: np.ndarray | None = None) -> RhythmSums:
     """Sums over the recorded values of `share` (time, y, x), NaN = not recorded; one slot per step of a week.
 
@@ -71,8 +77,7 @@ def rhythm_sums(share: np.ndarray, start_hour: float, step_hours: float, per: np
     differ: it then says nothing. With `per`, users like `share`, it is the traffic per user whose week is described:
     sums over users take the place of counts, and a slot with few users is drawn towards the curve of all cells.
     """
-    slots = round(HOURS_PER_WEEK / step_hours)
-    slot = (round(start_hour / step_hours) + np.arange(len(share))) % slots
+    slots, slot = slots_of_week(len(share), start_hour, step_hours)
     share = share.reshape(len(share), -1)
     worth = np.ones(share.shape) if per is None else per.reshape(len(share), -1).astype(np.float64)
     known = np.isfinite(share) & np.isfinite(worth)

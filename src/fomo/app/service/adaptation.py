@@ -149,7 +149,7 @@ def some_cells(city: City, share: float, seed: int) -> np.ndarray:
     In a list of cells any cells are taken. Blocks without traffic are never drawn: they teach nothing. Raises
     `CityError` where there is no other.
     """
-    carries = np.nan_to_num(city["traffic"].values).max(0) > 0
+    carries = (city["traffic"].values > 0).any(0)  # never true of what was not recorded
     covered = city["covered"].values
     if not (covered & carries).any():
         raise CityError(
@@ -236,13 +236,13 @@ def adapted_users(own: Sequence[UsersOfCity], general: UsersPattern) -> UsersPat
         adapted_pattern(each, usual, steady)
         for each, usual, steady in zip(sums, (general.users, general.per_user), (None, OF_PER_USER), strict=True)
     )
-    rate = float(sums[1].traffic.sum()) / sums[1].divisor if sums[1].divisor > 0 else general.rate
+    traffic, people = float(sums[1].traffic.sum()), sums[1].divisor
     weeks = [each.weeks for each in own]
     within, between = rate_variances(weeks)
     return UsersPattern(
         users,
         per_user,
-        rate if rate > 0 else general.rate,
+        traffic / people if traffic > 0 and people > 0 else general.rate,
         general.within if within is None else within + FEW_CELLS,
         general.between if between is None else between + FEW_CELLS,
         answer_of(weeks, users, per_user),
