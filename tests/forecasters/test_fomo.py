@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,7 @@ def test_a_forecast_does_not_look_at_what_it_forecasts(model):
     model_ = model({"references": {"mock": 40.0}})
     shorter = city.isel(time=slice(0, 100))
     task = forecast_task(shorter, 16, 48, reference=40.0)
-    (answer,) = model_.forecast_tasks([task], 2, seed=0)
+    (answer,) = model_._answer_all([task], 2, [0])
     direct = model_.forecast(shorter, horizon=16, history=48, samples=2)
     np.testing.assert_array_equal(answer.samples.values[:, 48:], direct.samples.values)
     assert np.isnan(task.window["traffic"].values[48:]).all()
@@ -322,6 +323,20 @@ def test_a_forecast_does_not_look_at_what_it_forecasts(model):
 def test_an_area_that_is_empty_or_not_on_the_grid_is_refused(model, area):
     with pytest.raises(CityError, match="area"):
         model().generate(mock_city(), area)
+
+
+def test_every_window_has_noise_of_its_own_whoever_is_asked_with_it(model):
+    """Were it shared, a few draws would rule what members of all windows look like."""
+    city = mock_city(steps=120)
+    tasks = [forecast_task(city.isel(time=slice(0, end)), 16, 48, reference=40.0) for end in (96, 97)]
+    same = replace(tasks[1], window=tasks[0].window, asked=tasks[0].asked)
+    forecaster = model()
+    together = [each.samples.values for each in forecaster.forecast_tasks(tasks, 4, seed=0)]
+    alone = forecaster.forecast_tasks(tasks[1:], 4, seed=0)[0].samples.values
+    np.testing.assert_allclose(together[1], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(forecaster.forecast_tasks([same], 4, seed=0)[0].samples.values, together[0])
+    spread = [(each - each.mean(0))[:, 48:] for each in together]
+    assert abs(np.corrcoef(spread[0].ravel(), spread[1].ravel())[0, 1]) < 0.5
 
 
 # ---------------------------------------------------------------- any city, any horizon
@@ -371,7 +386,7 @@ def test_the_second_block_follows_each_members_own_first_block(model, monkeypatc
     blind = forecast_task(city, 12, 16)
     together = forecaster._answer_all([blind, blind, blind], 1, [4, 5, 4])
     for seed, found in zip([4, 5, 4], together, strict=True):
-        alone = forecaster.forecast_tasks([blind], 1, seed)[0]
+        alone = forecaster._answer_all([blind], 1, [seed])[0]
         np.testing.assert_allclose(found.samples.values, alone.samples.values, rtol=1e-4, atol=1e-5)
     assert not np.allclose(together[0].samples.values, together[1].samples.values)
 

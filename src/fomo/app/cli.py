@@ -21,6 +21,7 @@ from fomo.app.commands.demo import Demo
 from fomo.app.commands.evaluate import Evaluate
 from fomo.app.commands.finetune import Finetune
 from fomo.app.commands.forecast import Fill, Forecast, Generate
+from fomo.app.commands.scoreboard import Scoreboard
 from fomo.app.commands.train import INTERRUPTED, Train
 from fomo.app.errors import is_for_the_user, one_line
 
@@ -34,7 +35,7 @@ class Verb(Protocol):
         ...
 
 
-VERBS: tuple[type[Verb], ...] = (Demo, Data, Train, Finetune, Forecast, Generate, Fill, Evaluate)
+VERBS: tuple[type[Verb], ...] = (Demo, Data, Train, Finetune, Forecast, Generate, Fill, Evaluate, Scoreboard)
 
 DESCRIPTION = """FoMo: forecast the mobile traffic of any city, with its uncertainty.
 

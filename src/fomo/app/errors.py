@@ -15,6 +15,7 @@ FOR_THE_USER = frozenset(
         "fomo.config.ConfigError",
         "fomo.evaluation.protocol.EvaluationError",
         "fomo.forecast.ForecastError",
+        "fomo.forecasters.registry.UnknownForecaster",
         "fomo.model.checkpoint.CheckpointError",
         "builtins.FloatingPointError",
         "builtins.OSError",

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from fomo.evaluation.structure import Structure
+
 #: The divergence of Jensen and Shannon is taken between histograms of this many equal bins on [0, 1], in
 #: bits.
 JSD_BINS = 100
@@ -128,13 +130,18 @@ def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
     return (relative_entropy(p) + relative_entropy(q)) / 2
 
 
+#: Fields of `ErrorSums` that are whole numbers.
+COUNTS = ("windows", "count", "members", "busy_cells", "pairs", "whole_cells")
+
+
 @dataclass(frozen=True)
 class ErrorSums:
     """Sums over the scored values of one or more windows; `a + b` is the sums over both.
 
     Scaled: truth and members divided by the reference and clipped to [0, 1] (NOTES.md); the point forecast is
     the mean of the unclipped members, then clipped. Physical: the city's unit, nothing clipped. `truth` and
-    `forecast` are histograms of scaled values, all members counted.
+    `forecast` are histograms of scaled values, all members counted. `busy` to `whole_cells` are those of
+    `structure.Structure`.
     """
 
     windows: int
@@ -149,6 +156,13 @@ class ErrorSums:
     closed90: float
     energy: float
     members: int
+    busy: float
+    busy_cells: int
+    spatial: float
+    pairs: int
+    autocorrelation: float
+    spectrum: float
+    whole_cells: int
     pit: np.ndarray
     truth: np.ndarray
     forecast: np.ndarray
@@ -174,7 +188,7 @@ class ErrorSums:
         ends = np.cumsum([len(names), PIT_BINS, JSD_BINS])
         scalars, pit, truth, forecast = np.split(vector, ends)
         values: dict[str, Any] = dict(zip(names, map(float, scalars), strict=True))
-        values |= {name: round(values[name]) for name in ("windows", "count", "members")}
+        values |= {name: round(values[name]) for name in COUNTS}
         return cls(**values, pit=pit, truth=truth, forecast=forecast)
 
     def coverage(self, level: float) -> float:
@@ -185,7 +199,7 @@ class ErrorSums:
         return float(self.pit[outside : PIT_BINS - outside].sum()) / self.count
 
     def scores(self) -> dict[str, float]:
-        """The scores by name; NaN for a coverage that the ensemble is too small for."""
+        """The scores by name; NaN for a coverage that the ensemble is too small for, and for no structure at all."""
         n = self.count
         return {
             "rmse": float(np.sqrt(self.squared / n)),
@@ -200,11 +214,31 @@ class ErrorSums:
             "mae_physical": self.absolute_physical / n,
             "energy": self.energy / self.windows,
             "jsd": jensen_shannon(self.truth, self.forecast),
+            "busy": _per(self.busy, self.busy_cells),
+            "spatial": _per(self.spatial, self.pairs),
+            "autocorrelation": _per(self.autocorrelation, self.whole_cells),
+            "spectrum": _per(self.spectrum, self.whole_cells),
         }
 
 
-def error_sums(members: np.ndarray, truth: np.ndarray, reference: float, antithetic: bool = False) -> ErrorSums:
-    """The sums of one window: finite `members` (N, n), `truth` (n) in the city's unit; `reference` is 1."""
+def _per(total: float, count: int) -> float:
+    """A mean, NaN of nothing."""
+    return total / count if count else float("nan")
+
+
+def error_sums(
+    members: np.ndarray,
+    truth: np.ndarray,
+    reference: float,
+    antithetic: bool = False,
+    structure: Structure | None = None,
+    fair: bool = True,
+) -> ErrorSums:
+    """The sums of one window: finite `members` (N, n), `truth` (n) in the city's unit; `reference` is 1.
+
+    Flat values have no structure; `structure` brings that of the window they were taken from. Members that are
+    quantiles and no draws are not to be scored as draws: `fair` False takes the CRPS of the ensemble itself.
+    """
     members, truth = members.astype(np.float64), truth.astype(np.float64)
     point = members.mean(0)
     physical = point - truth
@@ -217,12 +251,13 @@ def error_sums(members: np.ndarray, truth: np.ndarray, reference: float, antithe
         absolute=float(np.abs(scaled).sum()),
         squared_physical=float((physical**2).sum()),
         absolute_physical=float(np.abs(physical).sum()),
-        crps=float(crps(ensemble, target, antithetic=antithetic).sum()),
+        crps=float(crps(ensemble, target, fair, antithetic).sum()),
         crps_plain=float(crps(ensemble, target, fair=False).sum()),
         closed50=float(closed_coverage(ensemble, target, 0.5).sum()),
         closed90=float(closed_coverage(ensemble, target, 0.9).sum()),
         energy=energy_score(ensemble, target),
         members=len(members),
+        **vars(structure or Structure()),
         pit=pit_histogram(ensemble, target),
         truth=histogram(target),
         forecast=histogram(ensemble),

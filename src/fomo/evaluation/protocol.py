@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fomo.evaluation.metrics import ErrorSums, error_sums
 from fomo.evaluation.questions import Question
+from fomo.evaluation.structure import structure
 from fomo.forecast import Forecast
 from fomo.forecasters.protocol import Forecaster
 from fomo.windows.split import leaks
@@ -125,7 +126,12 @@ def score_window(question: Question, forecast: Forecast) -> WindowScore:
     sums = None
     if np.isfinite(scored).all():
         sums = error_sums(
-            scored, question.truth[question.scored], question.reference, bool(forecast.attrs.get("antithetic"))
+            scored,
+            question.truth[question.scored],
+            question.reference,
+            bool(forecast.attrs.get("antithetic")),
+            structure(members, question.truth, question.scored, question.reference),
+            fair=not forecast.attrs.get("quantiles"),
         )
     return WindowScore(question.region, question.day, question.first_step, sums)
 

@@ -16,7 +16,8 @@ from fomo.evaluation.protocol import EvaluationError, Scores
 RESAMPLES = 1000
 RESAMPLED = ("rmse", "mae", "crps")
 COVERAGES = ("coverage50", "coverage90", "closed50", "closed90")
-SCORES = (*RESAMPLED, *COVERAGES, "crps_plain", "rmse_physical", "mae_physical", "energy", "jsd")
+STRUCTURE = ("busy", "spatial", "autocorrelation", "spectrum")
+SCORES = (*RESAMPLED, *COVERAGES, "crps_plain", "rmse_physical", "mae_physical", "energy", "jsd", *STRUCTURE)
 
 #: The ends of the reported interval of a score.
 INTERVAL = (0.025, 0.975)
@@ -55,6 +56,10 @@ class Row:
     closed90: float | None
     energy: float | None
     jsd: float | None
+    busy: float | None
+    spatial: float | None
+    autocorrelation: float | None
+    spectrum: float | None
     resampled: str
     units: int
     windows: int

@@ -25,7 +25,7 @@ from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.tiles import Tiling, make_tiling
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
-from fomo.seeds import derived_seed
+from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
 from fomo.windows.scale import from_share, reference_of
@@ -93,7 +93,7 @@ class FoMo:
         reference = self.reference(city)
         ask = _Ahead(horizon, context, users_ahead, self.users_reference(city))
         task = forecast_task(city, block, history, reference=reference, past_week=past_week, **ask.known(0, block))
-        first = self.forecast_tasks([task], samples, seed)[0]
+        first = self._answer_all([task], samples, [seed])[0]
         pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
         while sum(piece.sizes["time"] for piece in pieces) < horizon:
             pieces.append(
@@ -156,8 +156,12 @@ class FoMo:
         return self.network.context is not None
 
     def forecast_tasks(self, tasks: Sequence[Task], samples: int, seed: int) -> list[Forecast]:
-        """One forecast per task; tasks of one shape share the network's batches. Raises `CityError`: samples < 1."""
-        return self._answer_all(tasks, samples, [seed] * len(tasks))
+        """One forecast per task; tasks of one shape share the network's batches. Raises `CityError`: samples < 1.
+
+        Every window has noise of its own: what members look like is judged over many windows, and a few draws that all
+        windows share would rule that.
+        """
+        return self._answer_all(tasks, samples, [seed_of(seed, task.place) for task in tasks])
 
     def _answer_all(self, tasks: Sequence[Task], samples: int, seeds: Sequence[int]) -> list[Forecast]:
         """One forecast per task and its seed, in batches of tasks of one shape."""

@@ -47,8 +47,7 @@ class Rule(ABC):
 
     def _forecast(self, task: Task, samples: int, seed: int) -> Forecast:
         window = task.window
-        place = f"{window.attrs['name']} {window['time'].values[0]}"
-        random = np.random.default_rng([seed, zlib.crc32(place.encode())])
+        random = np.random.default_rng([seed, zlib.crc32(task.place.encode())])
         point = np.maximum(self.point(task), 0.0)
         members = around(point, self.draws(task, samples, random))
         members = np.where(task.asked, members, observed(task))

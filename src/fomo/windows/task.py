@@ -62,6 +62,11 @@ class Task:
             raise CityError(f"the time before the window has cells {self.earlier.shape[1:]}, not {traffic.shape[1:]}")
 
     @property
+    def place(self) -> str:
+        """Where and when the window is: its draws of random numbers are named after it."""
+        return f"{self.window.attrs['name']} {self.window['time'].values[0]}"
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Layers of context of which anything is known."""
         return tuple(

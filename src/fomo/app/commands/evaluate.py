@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from fomo.app.commands.console import show, working, wrote
+from fomo.app.commands.console import plain_table, show, working, wrote
 from fomo.app.commands.options import DataFolder, Device, Figure, Samples, Seed, Weights
 
 
@@ -21,7 +21,16 @@ class Evaluate:
     scaled to [0, 1]; their 95 % intervals resample regions or days.
     """
 
-    city: Annotated[str, arg(metavar="NAME", help="A family of the data folder, or one region: family/region.")]
+    city: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="A family of the data folder, or one region: family/region.",
+            help_behavior_hint="(required without --list)",
+        ),
+    ] = None
+    list: bool = False
+    """Print every forecaster of the scoreboard: its kind, tasks, context, and what it was trained on."""
     data: DataFolder = None
     weights: Weights = "fomo-tiny"
     task: Literal["short", "long", "generate"] = "short"
@@ -52,6 +61,8 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate, print the table, write the rows."""
+        if self.list:
+            return _list()
         with working("reading weights and libraries"):
             from fomo.app.errors import UsageError
             from fomo.app.service.evaluation import evaluate
@@ -59,6 +70,8 @@ class Evaluate:
             from fomo.evaluation.figures import save_figure, table_figure
             from fomo.evaluation.tables import terminal_table, write_rows
 
+        if self.city is None:
+            raise UsageError("--city NAME: say what to evaluate on, or --list the forecasters")
         if self.past_week and self.no_past_week:
             raise UsageError("--past-week and --no-past-week contradict each other")
         if self.json is not None:
@@ -88,3 +101,16 @@ class Evaluate:
         if self.figure is not None:
             wrote([save_figure(table_figure(found.rows, highlight="FoMo"), self.figure)])
         return 0
+
+
+def _list() -> int:
+    """The forecasters as a table."""
+    from fomo.forecasters.registry import ENTRIES
+
+    headings = ("forecaster", "kind", "tasks", "reads", "trained on", "remark")
+    rows = [
+        (each.name, each.kind, " ".join(each.tasks), " ".join(each.reads) or "traffic", each.trained_on, each.remark)
+        for each in ENTRIES
+    ]
+    show(plain_table(headings, rows))
+    return 0

@@ -59,7 +59,7 @@ class _Stopped(Exception):
 
 
 def train(
-    recipe_file: Path,
+    recipe: Path | Recipe,
     out: Path,
     folder: Path | None = None,
     *,
@@ -76,7 +76,7 @@ def train(
     `report` hears of every step; once `stop` says True the step is finished, a snapshot saved and the run left.
     Raises `ConfigError`, `CityError`, `CheckpointError`, `UsageError`, `FloatingPointError`.
     """
-    recipe = load_recipe(recipe_file)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     where = data_folder(folder)
     _check_options(threads, minutes)
     chosen = choose_device(device)
@@ -163,6 +163,14 @@ def data_hashes(config: DataConfig, folder: Path) -> dict[str, str]:
             f"it has: {', '.join(files) or 'nothing that can be read'}"
         )
     return {family: _hash(files[family]) for family in families}
+
+
+def file_of(folder: Path, family: str) -> str:
+    """SHA-256 of the file of one family. Raises `CityError`."""
+    files = list_families(folder)
+    if family not in files:
+        raise CityError(f"there is no family {family!r} in {folder}; there are: {', '.join(files) or 'none'}")
+    return _hash(files[family])
 
 
 def _hash(path: Path) -> str:
@@ -262,4 +270,4 @@ def _read_json(path: Path) -> Any:
         raise ConfigError(f"{path} is damaged ({error}): name another --out") from None
 
 
-__all__ = ["TrainingResult", "data_hashes", "describe", "tensorboard_report", "train", "trained_seconds"]
+__all__ = ["TrainingResult", "data_hashes", "describe", "file_of", "tensorboard_report", "train", "trained_seconds"]

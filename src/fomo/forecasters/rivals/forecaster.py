@@ -64,12 +64,13 @@ class NeuralRival:
         windows = [self._window(task, reference) for task, reference in zip(tasks, references, strict=True)]
         shares = self.members(make_inputs(collate(windows)), samples, seed).numpy()
         answers = []
+        about = {"quantiles": int(self.network.gives_quantiles)}
         for task, reference, share in zip(tasks, references, shares, strict=True):
             members = np.where(task.asked, from_share(share, reference), task.window["traffic"].values)
             answers.append(
                 make_forecast(
                     members, task.asked, task.window, forecaster=self.name, context=task.context, seed=seed,
-                    provenance={"context_layers": ", ".join(task.layers), "reference": reference},
+                    provenance={"context_layers": ", ".join(task.layers), "reference": reference, **about},
                 )
             )  # fmt: skip
         return answers

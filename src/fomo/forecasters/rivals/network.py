@@ -28,6 +28,9 @@ class Player:
 class RivalNetwork(nn.Module, ABC):
     """A network on `Inputs`. Values are relative to the cell's level: `inputs.targets`, `inputs.to_share`."""
 
+    #: Members are equally spaced quantiles of every value, and no draws.
+    gives_quantiles = False
+
     @abstractmethod
     def players(self) -> list[Player]:
         """What is optimised. Each loss is a mean over asked values, a number."""

@@ -22,6 +22,8 @@ from fomo.forecasters.rivals.quantiles import QuantileHead, members, pinball
 class PatchTST(RivalNetwork):
     """Patches of one cell's window to quantiles of its values."""
 
+    gives_quantiles = True
+
     def __init__(self, width: int = 128, layers: int = 3, heads: int = 8, patch: int = 4, longest: int = 64) -> None:
         """`longest`: steps of the longest window."""
         super().__init__()

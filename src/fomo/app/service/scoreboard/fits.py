@@ -1,0 +1,132 @@
+"""A forecaster trained on a set, once: FoMo by its recipes, rivals by theirs, rules as they are."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
+from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
+from fomo.app.service.training import WEIGHTS, data_hashes, train, trained_seconds
+from fomo.evaluation.tables import whole_file
+from fomo.forecasters.fomo import load
+from fomo.forecasters.protocol import Forecaster
+from fomo.forecasters.registry import Entry
+from fomo.forecasters.rivals.forecaster import NeuralRival
+from fomo.forecasters.rivals.network import RivalNetwork
+from fomo.forecasters.rivals.training import fit
+from fomo.model.transformer import parameter_count
+from fomo.training.data import training_set
+
+Told = Callable[[float, str], None]
+#: Code that FoMo's answers depend on.
+OWN = ("windows", "tokens", "model", "diffusion", *(f"forecasters/{name}.py" for name in ("fomo", "drawing", "tiles")))
+#: What every trained rival depends on, beside its own file.
+FORECASTER, TRAINING = "forecasters/rivals/forecaster.py", "forecasters/rivals/training.py"
+RULES = ("forecasters/rule.py", "forecasters/rules.py")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A forecaster, what it cost, and a text that changes with anything that its answers depend on."""
+
+    forecaster: Forecaster
+    seconds: float | None  # None: nothing is trained
+    parameters: int | None
+    identity: str
+
+
+def trained(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
+    """The forecaster of a set, trained where it is not there yet."""
+    if entry.kind == "fomo":
+        return _fomo(name, recipe, data, out, told)
+    if entry.kind == "deep":
+        return _deep(entry, name, recipe, data, out, told)
+    code = RULES if entry.kind == "rule" else with_imports(_module(entry))
+    forecaster = entry.load()
+    about = [entry.name, getattr(forecaster, "identity", ""), code_digest(code)]
+    return Trained(forecaster, None, None, digest(about))
+
+
+def _fomo(name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
+    chosen = recipe.sets[name]
+    weights, seconds = chosen.weights, sum(trained_seconds(Path(log)) for log in chosen.logs)
+    if not weights:
+        folders = [out / "fomo" / slug(name) / part for part in ("traffic", "tuned")]
+        recipes = recipe.fomo(name, folders[0] / WEIGHTS)
+        for part, (folder, one) in enumerate(zip(folders, recipes, strict=True)):
+            if not (folder / WEIGHTS).exists():
+
+                def heard(step: int, numbers: dict[str, float], one: Any = one, part: int = part) -> None:
+                    told((part + step / one.optimiser.steps) / 2, f"{one.name}: step {step}")
+
+                train(one, folder, data, device="cpu", half=True, report=heard)
+        weights, seconds = str(folders[1] / WEIGHTS), sum(trained_seconds(f / "metrics.jsonl") for f in folders)
+    model = load(weights)
+    identity = digest([model.weights, model.sampling.model_dump(), code_digest(OWN)])
+    return Trained(model, seconds or None, parameter_count(model.network), identity)
+
+
+def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
+    folder = out / "fits" / slug(name) / slug(entry.name)
+    base = recipe.base(name)
+    torch.manual_seed(recipe.fit.seed)
+    network = entry.load()
+    assert isinstance(network, RivalNetwork)
+    code = {part for module in (_module(entry), FORECASTER, TRAINING) for part in with_imports(module)}
+    about = {
+        "rival": entry.name,
+        "fit": recipe.fit.model_dump(mode="json"),
+        "data": base.data.model_dump(mode="json"),
+        "augment": base.augment.model_dump(mode="json"),
+        "files": data_hashes(base.data, data),
+        "code": code_digest(code),
+        "network": getattr(network, "identity", ""),
+    }
+    key = digest(about)
+    record, weights = folder / "fit.json", folder / "network.safetensors"
+    if not (record.exists() and weights.exists() and json.loads(record.read_text(encoding="utf-8"))["key"] == key):
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of POI categories that have no place: FoMo's training says so
+            windows, references, seen = training_set(base, data)
+        found = fit(network, windows, recipe.fit, told)
+        with whole_file(weights) as fresh:
+            save_file(_own_state(found.network), fresh)
+        losses = [[round(value, 5) for value in row] for row in found.losses[:: max(1, len(found.losses) // 200)]]
+        done = {
+            "key": key, "seconds": round(found.seconds, 1), "steps": found.steps, "trained_on": seen,
+            "users_references": references.users, "losses": losses, **about,
+        }  # fmt: skip
+        with whole_file(record) as fresh:
+            fresh.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    stored = json.loads(record.read_text(encoding="utf-8"))
+    missing, unexpected = network.load_state_dict(load_file(weights), strict=False)
+    frozen = {key for key in network.state_dict() if key not in _own_state(network)}
+    if set(missing) - frozen or unexpected:
+        raise ValueError(f"{weights} is not of this network: remove {folder} to train it again")
+    forecaster = NeuralRival(entry.name, network, stored["trained_on"], stored["users_references"])
+    trainable = sum(part.numel() for part in network.parameters() if part.requires_grad)
+    return Trained(forecaster, float(stored["seconds"]), trainable, digest([key, stored["steps"]]))
+
+
+def _module(entry: Entry) -> str:
+    """The file of a forecaster's class, below `fomo`."""
+    return f"forecasters/{entry.where.split(':')[0].replace('.', '/')}.py"
+
+
+def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
+    """What training changes: no frozen weights of others, which are large and lie elsewhere."""
+    frozen = {name for name, part in network.named_parameters() if not part.requires_grad}
+    return {name: part.contiguous() for name, part in network.state_dict().items() if name not in frozen}
+
+
+__all__ = ["Trained", "trained"]

@@ -1,0 +1,181 @@
+"""What a scoreboard is made of: its recipe, and the pieces of work that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fomo.config import Config, ConfigError, load_toml, parse
+from fomo.forecasters.registry import Entry, Kind, TaskName, find_entries
+from fomo.forecasters.rivals.training import FitConfig
+from fomo.training.recipe import DataConfig, Recipe, load_recipe
+from fomo.windows.split import Area
+
+Mode = Literal["none", "full"]
+
+
+class SetConfig(Config):
+    """A training part: how the data of the recipes are changed for it. All forecasters of its columns learn from it."""
+
+    held_back_folds: tuple[int, ...] = (0,)
+    first_week_only: bool = False
+    weights: str = ""  # FoMo's weights of this set where they are there already; else they are trained
+    logs: tuple[str, ...] = ()  # the logs of their training, for the time that it took
+
+
+class ColumnConfig(Config):
+    """Cities that are asked alike."""
+
+    protocol: str  # its name in the tables
+    split: Literal["fold", "last_fifth", "next_week", "area"]
+    set: str  # the training part; {fold} stands for the fold
+    cities: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[TaskName, ...] = ("short", "long")
+    contexts: tuple[Mode, ...] = ("none", "full")  # `none` alone where a city has neither users nor POI
+    folds: tuple[int, ...] = (0,)
+    past_week: bool | None = None
+    area: Area | None = None
+    every: int = Field(1, ge=1)  # only each so manieth window
+
+    def set_of(self, fold: int) -> str:
+        """The training part of a fold."""
+        return self.set.format(fold=fold)
+
+
+class ScoreboardRecipe(Config):
+    """A scoreboard; strict TOML."""
+
+    traffic: str  # FoMo's two recipes
+    tuned: str
+    sets: dict[str, SetConfig] = Field(min_length=1)
+    columns: tuple[ColumnConfig, ...] = Field(min_length=1)
+    every_fold: tuple[Kind, ...] = ("fomo", "rule", "statistical")  # the others answer the first fold of a column
+    every: dict[str, int] = Field(default_factory=dict)  # forecasters that answer each so manieth window: they are slow
+    samples: int = Field(24, ge=1)
+    seed: int = 0
+    fit: FitConfig = FitConfig()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> ScoreboardRecipe:
+        find_entries(tuple(self.every))
+        for column in self.columns:
+            for fold in column.folds:
+                if column.set_of(fold) not in self.sets:
+                    raise ValueError(f"{column.protocol}: there is no set {column.set_of(fold)!r} under [sets]")
+        return self
+
+    def data(self, name: str) -> DataConfig:
+        """The data of a set, those of the tuned recipe with its changes."""
+        chosen = self.sets[name]
+        changes = {"held_back_folds": chosen.held_back_folds, "first_week_only": chosen.first_week_only}
+        raw = {**self._recipe(self.tuned).data.model_dump(), **changes}
+        return parse(raw, DataConfig, f"the data of the set {name!r}")
+
+    def fomo(self, name: str, start: Path) -> tuple[Recipe, Recipe]:
+        """FoMo's two trainings on a set: traffic alone, then from `start` with its context."""
+        data = self.data(name)
+        alone, tuned = self._recipe(self.traffic), self._recipe(self.tuned)
+        if tuned.finetune is None:
+            raise ConfigError(f"{self.tuned} has no [finetune]")
+        only = {"held_back_folds": data.held_back_folds, "first_week_only": data.first_week_only}
+        return (
+            alone.model_copy(update={"name": f"traffic-{name}", "data": alone.data.model_copy(update=only)}),
+            tuned.model_copy(
+                update={
+                    "name": f"fomo-tiny-{name}",
+                    "data": tuned.data.model_copy(update=only),
+                    "finetune": tuned.finetune.model_copy(update={"start": str(start)}),
+                }
+            ),
+        )
+
+    def base(self, name: str) -> Recipe:
+        """The tuned recipe on the data of a set: what the rivals' windows are drawn from."""
+        return self._recipe(self.tuned).model_copy(update={"data": self.data(name)})
+
+    @staticmethod
+    def _recipe(path: str) -> Recipe:
+        return load_recipe(path)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One forecaster's answer to one column of the table, in one fold and context."""
+
+    entry: Entry
+    column: ColumnConfig
+    city: str
+    task: TaskName
+    context: Mode
+    fold: int
+    every: int
+
+    @property
+    def set(self) -> str:
+        """The training part."""
+        return self.column.set_of(self.fold)
+
+    @property
+    def file(self) -> str:
+        """Where its scores lie, below the scoreboard's folder."""
+        name = f"{self.column.protocol}-{self.city}-{self.task}-{self.context}-{self.fold}"
+        return f"scores/{slug(self.entry.name)}/{slug(name)}.npz"
+
+    def cannot(self) -> str:
+        """Why there is no answer; empty where there is one."""
+        past_week = self.column.split != "fold" if self.column.past_week is None else self.column.past_week
+        return self.entry.cannot(self.task, self.context, past_week and self.task != "generate")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All answers of one forecaster that was trained on one set."""
+
+    entry: Entry
+    set: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """For people and for files."""
+        return f"{self.entry.name} on {self.set}"
+
+
+def load_scoreboard(path: Path) -> ScoreboardRecipe:
+    """The recipe of a scoreboard. Raises `ConfigError`."""
+    return load_toml(path, ScoreboardRecipe)
+
+
+def cells(recipe: ScoreboardRecipe, names: tuple[str, ...] = ()) -> list[Cell]:
+    """Every cell of the table, those that cannot be answered too. Raises `UnknownForecaster`."""
+    return [
+        Cell(entry, column, city, task, context, fold, column.every * recipe.every.get(entry.name, 1))
+        for column in recipe.columns
+        for task in column.tasks
+        for context in column.contexts
+        for city in column.cities
+        for entry in find_entries(names)
+        for fold in (column.folds if entry.kind in recipe.every_fold else column.folds[:1])
+    ]
+
+
+def jobs(found: list[Cell]) -> list[Job]:
+    """The work behind cells, trained forecasters first: they take longest."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in found:
+        if not cell.cannot():
+            groups.setdefault((cell.entry.name, cell.set), []).append(cell)
+    made = [Job(group[0].entry, name, tuple(group)) for (_, name), group in groups.items()]
+    order = ("deep", "fomo", "foundation", "statistical", "rule")
+    return sorted(made, key=lambda job: order.index(job.entry.kind))
+
+
+def slug(text: str) -> str:
+    """A name as part of a path."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text.lower())
+
+
+__all__ = ["Cell", "ColumnConfig", "Job", "ScoreboardRecipe", "SetConfig", "cells", "jobs", "load_scoreboard", "slug"]

@@ -1,0 +1,112 @@
+"""The scoreboard for people: CSV and Parquet with every number, Markdown and one HTML page with the paper's tables."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from fomo.evaluation.scoreboard import PAPERS_METRICS, Line, first_place, markdown, write_scoreboard
+from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
+from fomo.evaluation.tables import whole_file
+
+HEADINGS = {
+    "none": "nobody knows users or POI",
+    "full": "users of the asked hours and POI are known to everyone who can read them",
+    "paper": "as in the paper: FoMo knows them, nobody else does",
+}
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;margin:.5rem 0 1.5rem}
+th,td{border-bottom:1px solid #ddd;padding:.2rem .6rem;text-align:right}
+th:first-child,td:first-child{text-align:left}img{max-width:100%}"""
+
+
+def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
+    """`scoreboard.csv`, `.parquet`, `.md`, and `.html` with the figures; returns the files."""
+    paths = [write_scoreboard(found, folder / f"scoreboard.{suffix}") for suffix in ("csv", "parquet")]
+    sections = _sections(found)
+    ratios = _ratios(found)
+    with whole_file(folder / "scoreboard.md") as fresh:
+        parts = [f"### {title}\n\n{text}" for title, text in sections]
+        fresh.write_text(
+            "\n".join([*parts, "### FoMo over the best of the others (RMSE; generate: JSD)\n", ratios]),
+            encoding="utf-8",
+        )
+    figures = figures_of(found)
+    with whole_file(folder / "scoreboard.html") as fresh:
+        fresh.write_text(_page(sections, ratios, figures), encoding="utf-8")
+    return [*paths, folder / "scoreboard.md", folder / "scoreboard.html"]
+
+
+def figures_of(found: Sequence[Line]) -> dict[str, Figure]:
+    """The radar and the cost of the first protocol, as far as it has the numbers for them."""
+    defined = [line for line in found if line.value is not None]
+    figures = {}
+    if any(line.context == "full" for line in defined):
+        figures["radar"] = radar_figure(defined, next(line.protocol for line in defined if line.context == "full"))
+    if any(line.kind == "fomo" and line.context == "none" and line.task == "short" for line in defined):
+        figures["cost"] = cost_figure(defined, next(line.protocol for line in defined if line.kind == "fomo"))
+    return figures
+
+
+def _sections(found: Sequence[Line]) -> list[tuple[str, str]]:
+    keys = dict.fromkeys((line.protocol, line.task, line.context) for line in found)
+    sections = []
+    for protocol, task, context in keys:
+        metrics = PAPERS_METRICS[task]
+        title = f"{protocol}, {task}, {context}: {HEADINGS[context]} ({' / '.join(name.upper() for name in metrics)})"
+        sections.append((title, markdown(found, protocol, task, context, metrics)))
+    return sections
+
+
+def _ratios(found: Sequence[Line]) -> str:
+    """FoMo's place in every column, worst first."""
+    rows = [row for metric in ("rmse",) for row in first_place(found, metric) if row["task"] != "generate"]
+    rows += [row for row in first_place(found, "jsd") if row["task"] == "generate"]
+    text = ["| protocol | task | context | city | best deep rival | FoMo over it | best of all others | FoMo over it |"]
+    text.append("|---" * 8 + "|")
+    for row in rows:
+        ratios = [f"{value:.2f}" if isinstance(value, float) else "–" for value in
+                  (row["over best deep"], row["over best other"])]  # fmt: skip
+        text.append(
+            f"| {row['protocol']} | {row['task']} | {row['context']} | {row['city']} | {row['best deep'] or '–'} | "
+            f"{ratios[0]} | {row['best other'] or '–'} | {ratios[1]} |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def _page(sections: Sequence[tuple[str, str]], ratios: str, figures: dict[str, Figure]) -> str:
+    """One page that needs nothing else."""
+    body = ["<h1>FoMo: the scoreboard</h1>"]
+    for name, figure in figures.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=130)
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        body.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{picture}">')
+    for title, text in [*sections, ("FoMo over the best of the others (RMSE; generate: JSD)", ratios)]:
+        body.append(f"<h2>{html.escape(title)}</h2>{_table(text)}")
+    head = f'<meta charset="utf-8"><title>FoMo: the scoreboard</title><style>{STYLE}</style>'
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
+
+
+def _table(text: str) -> str:
+    rows = [line.strip("|").split("|") for line in text.splitlines() if not line.startswith("|---")]
+    made = []
+    for index, row in enumerate(rows):
+        tag = "td" if index else "th"
+        cells = (html.escape(cell.strip()) for cell in row)
+        made.append("".join(f"<{tag}>{_bold(cell)}</{tag}>" for cell in cells))
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in made) + "</table>"
+
+
+def _bold(cell: str) -> str:
+    """`**x**` as <b>x</b>."""
+    parts = cell.split("**")
+    return "".join(f"<b>{part}</b>" if index % 2 else part for index, part in enumerate(parts))
+
+
+__all__ = ["write_tables"]

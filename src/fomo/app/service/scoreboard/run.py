@@ -1,0 +1,119 @@
+"""The whole scoreboard: jobs over processes, results from the disk, tables and figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+
+from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
+from fomo.app.service.scoreboard.work import Place, work
+from fomo.evaluation.scoreboard import Line, Result, lines
+from fomo.evaluation.stored import joined, load_scores
+
+#: Hears of the work: jobs done, jobs in all, and a line for each that runs.
+Progress = Callable[[int, int, Sequence[str]], None]
+
+
+def run(
+    recipe: ScoreboardRecipe,
+    place: Place,
+    *,
+    names: tuple[str, ...] = (),
+    processes: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, str]:
+    """Do what is not done yet; returns job -> error of those that failed. Resumes where it was killed."""
+    waiting = jobs(cells(recipe, names))
+    total, failed = len(waiting), {}
+    # A process each, with one thread: rivals get the computing time of one core.
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    before = {name: os.environ.get(name) for name in threads}
+    os.environ.update(threads)
+    try:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+            running = {pool.submit(work, job, recipe, place): job for job in waiting}
+            while running:
+                ended, _ = wait(running, timeout=2.0, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    job = running.pop(future)
+                    error = future.result() if future.exception() is None else f"died: {future.exception()}"
+                    if error:
+                        failed[job.name] = error
+                if progress is not None:
+                    progress(total - len(running), total, _status(running.values(), place))
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+    return failed
+
+
+def _status(running: Iterable[Job], place: Place) -> list[str]:
+    found = []
+    for job in running:
+        path = place.status(job)
+        if path.exists():
+            found.append(f"{job.name}: {path.read_text(encoding='utf-8')}")
+    return found
+
+
+def results(recipe: ScoreboardRecipe, place: Place, failed: dict[str, str] | None = None) -> list[Result]:
+    """Everything that was scored, folds of a column joined; what cannot be or failed is there with its reason."""
+    failed = failed or {}
+    groups: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells(recipe):
+        groups.setdefault((cell.column.protocol, cell.city, cell.task, cell.context, cell.entry.name), []).append(cell)
+    found = []
+    for group in groups.values():
+        found += _results(group, place, failed)
+    return found
+
+
+def _results(group: list[Cell], place: Place, failed: dict[str, str]) -> list[Result]:
+    """The first fold of a column alone, and all of them together where they are all there."""
+    first = group[0]
+    made = []
+    several = len(first.column.folds) > 1
+    for part, protocol in (
+        (group[:1], protocol_of_one(first)),
+        (group if several else [], f"{first.column.protocol}, {len(first.column.folds)} folds"),
+    ):
+        if not part or (several and part is group and len(group) < len(first.column.folds)):
+            continue
+        paths = [place.scores(cell) for cell in part]
+        reason = first.cannot() or next(
+            (error for cell in part if (error := failed.get(Job(cell.entry, cell.set, ()).name))), ""
+        )
+        scores, seconds = None, None
+        if all(path.exists() for path in paths) and not reason:
+            loaded = [load_scores(path) for path in paths]
+            scores = joined([each for each, _ in loaded])
+            known = [about["train_seconds"] for _, about in loaded if about["train_seconds"] is not None]
+            seconds = sum(known) / len(known) if known else None
+        elif not reason:
+            reason = "not scored yet"
+        every = "" if first.every == first.column.every else f"each {first.every}th window"
+        made.append(
+            Result(
+                first.city, protocol, first.task, first.context, first.entry.name, first.entry.kind, scores, seconds,
+                reason or every,
+            )
+        )  # fmt: skip
+    return made
+
+
+def protocol_of_one(cell: Cell) -> str:
+    """The protocol's name for the first fold of a column alone."""
+    return cell.column.protocol + (f", fold {cell.fold}" if len(cell.column.folds) > 1 else "")
+
+
+def table(recipe: ScoreboardRecipe, place: Place, failed: dict[str, str] | None = None) -> list[Line]:
+    """The scoreboard's lines."""
+    return lines(results(recipe, place, failed))
+
+
+__all__ = ["Progress", "protocol_of_one", "results", "run", "table"]

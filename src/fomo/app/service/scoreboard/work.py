@@ -1,0 +1,120 @@
+"""One job of the scoreboard, in a process of its own: train a forecaster, answer its cells, keep the scores."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from fomo.app.service.scoreboard.digest import code_digest, digest
+from fomo.app.service.scoreboard.fits import Trained, trained
+from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, slug
+from fomo.app.service.training import file_of
+from fomo.city import City
+from fomo.evaluation.protocol import EvaluationError, Scores, evaluate
+from fomo.evaluation.questions import Question, family_questions
+from fomo.evaluation.stored import load_scores, save_scores
+from fomo.evaluation.tables import whole_file
+from fomo.sources import read_family
+
+#: Code that scores depend on.
+SCORING = tuple(f"evaluation/{name}.py" for name in ("metrics", "structure", "questions", "protocol"))
+#: Seconds between two words on the progress.
+SAID_EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a scoreboard reads and writes."""
+
+    data: Path
+    out: Path
+
+    def status(self, job: Job) -> Path:
+        """One line of progress while the job runs; the error where it failed."""
+        return self.out / "status" / f"{slug(job.name)}.txt"
+
+    def scores(self, cell: Cell) -> Path:
+        """The scores of a cell."""
+        return self.out / cell.file
+
+
+def work(job: Job, recipe: ScoreboardRecipe, place: Place) -> str:
+    """Do the job; returns '' or what went wrong, in a line. Never raises: one rival must not stop the table."""
+    torch.set_num_threads(1)
+    say = _speaker(place.status(job))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = trained(job.entry, job.set, recipe, place.data, place.out, say)
+            for index, cell in enumerate(job.cells):
+                say(index / len(job.cells), f"asking {cell.city} {cell.task} {cell.context}, fold {cell.fold}")
+                answer(cell, found, recipe, place)
+    except Exception as error:  # it is the table that reports it, and the next run tries again
+        kept = place.out / "errors" / f"{slug(job.name)}.txt"
+        with whole_file(kept) as fresh:
+            fresh.write_text(traceback.format_exc(), encoding="utf-8")
+        place.status(job).unlink(missing_ok=True)
+        return f"{type(error).__name__}: {error}".split("\n")[0]
+    place.status(job).unlink(missing_ok=True)
+    (place.out / "errors" / f"{slug(job.name)}.txt").unlink(missing_ok=True)
+    return ""
+
+
+def answer(cell: Cell, found: Trained, recipe: ScoreboardRecipe, place: Place) -> Scores:
+    """The scores of a cell, from the disk where nothing that they depend on has changed."""
+    key = digest(
+        [found.identity, code_digest(SCORING), cell.column.model_dump(mode="json", exclude={"cities", "folds"}),
+         cell.city, cell.task, cell.context, cell.fold, cell.every, recipe.samples, recipe.seed,
+         file_of(place.data, cell.city)]
+    )  # fmt: skip
+    path = place.scores(cell)
+    if path.exists():
+        scores, about = load_scores(path)
+        if about.get("key") == key:
+            return scores
+    questions = ask(cell, place.data)
+    scores = evaluate(found.forecaster, questions, samples=recipe.samples, seed=recipe.seed, progress=False)
+    about = {"key": key, "train_seconds": found.seconds, "parameters": found.parameters}
+    save_scores(scores, path, about)
+    return scores
+
+
+def ask(cell: Cell, data: Path) -> list[Question]:
+    """The questions of a cell. Raises `CityError`, `EvaluationError`."""
+    column = cell.column
+    questions = family_questions(
+        _cities(data, cell.city), cell.task, context=cell.context, split=column.split, fold=cell.fold,
+        past_week=column.past_week, area=column.area,
+    )  # fmt: skip
+    if questions[0].task.context != cell.context:
+        raise EvaluationError(f"{cell.city} has no context {cell.context!r}: take it out of the column")
+    return questions[:: cell.every]
+
+
+@lru_cache(maxsize=4)
+def _cities(data: Path, family: str) -> list[City]:
+    """A family is asked many times; nobody changes it."""
+    return read_family(data, family)
+
+
+def _speaker(path: Path) -> Callable[[float, str], None]:
+    """Writes progress to a file now and then."""
+    said = [0.0]
+
+    def say(done: float, text: str) -> None:
+        if time.monotonic() - said[0] > SAID_EVERY:
+            said[0] = time.monotonic()
+            with whole_file(path) as fresh:
+                fresh.write_text(f"{done:.0%} {text}", encoding="utf-8")
+
+    return say
+
+
+__all__ = ["Place", "answer", "ask", "work"]

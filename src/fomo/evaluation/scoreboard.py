@@ -1,0 +1,182 @@
+"""The scoreboard as one tidy table: a line per city, protocol, task, context, forecaster and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import polars as pl
+
+from fomo.evaluation.protocol import Scores
+from fomo.evaluation.rows import RESAMPLED, SCORES, Row, row
+from fomo.evaluation.tables import whole_file
+
+#: What the paper sees: FoMo with users of the whole window and POI, everyone else without.
+PAPER = "paper"
+PAPERS_METRICS = {"short": ("rmse", "mae"), "long": ("rmse", "mae"), "generate": ("jsd", "mae")}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number of the scoreboard. `value` is None where the forecaster cannot do it; `note` says why."""
+
+    city: str
+    protocol: str
+    task: str
+    context: str
+    forecaster: str
+    kind: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    train_seconds: float | None
+    infer_seconds: float | None
+    windows: int
+    units: int
+    leakage: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one forecaster did in one column: its scores, or why there are none."""
+
+    city: str
+    protocol: str
+    task: str
+    context: str
+    forecaster: str
+    kind: str
+    scores: Scores | None
+    train_seconds: float | None
+    note: str = ""
+
+    @property
+    def row(self) -> Row | None:
+        """The line of a table with all scores."""
+        return None if self.scores is None else row(self.scores)
+
+
+def lines(results: Sequence[Result]) -> list[Line]:
+    """Every metric of every result, and the setting `paper`, which compares FoMo's `full` with the others' `none`.
+
+    Where a city has no context to know, there is no such setting.
+    """
+    found = [line for result in results for line in _lines(result, result.context)]
+    known = {(result.city, result.protocol, result.task) for result in results if result.context == "full"}
+    for result in results:
+        shown = result.context == ("full" if result.kind == "fomo" else "none")
+        if shown and (result.city, result.protocol, result.task) in known:
+            found += _lines(result, PAPER)
+    return found
+
+
+def _lines(result: Result, context: str) -> list[Line]:
+    made = result.row
+    about = (result.city, result.protocol, result.task, context, result.forecaster, result.kind)
+    if made is None or result.scores is None or made.rmse is None:
+        note = result.note or (made.note if made else "")
+        return [Line(*about, "rmse", None, None, None, result.train_seconds, None, 0, 0, False, note)]
+    values = asdict(made)
+    return [
+        Line(
+            *about,
+            metric,
+            values[metric],
+            values.get(f"{metric}_low") if metric in RESAMPLED else None,
+            values.get(f"{metric}_high") if metric in RESAMPLED else None,
+            result.train_seconds,
+            made.seconds,
+            made.windows,
+            made.units,
+            made.leakage,
+            result.note or made.note,
+        )
+        for metric in SCORES
+        if values[metric] is not None
+    ]
+
+
+def frame(found: Sequence[Line]) -> pl.DataFrame:
+    """The lines as a data frame; its types do not depend on what is defined."""
+    types = {"str": pl.String, "int": pl.Int64, "bool": pl.Boolean, "float | None": pl.Float64}
+    schema = {field.name: types[str(field.type)] for field in fields(Line)}
+    return pl.DataFrame([asdict(line) for line in found], schema=schema)
+
+
+def write_scoreboard(found: Sequence[Line], path: Path) -> Path:
+    """CSV or Parquet by the suffix, written whole."""
+    with whole_file(path) as fresh:
+        if path.suffix == ".csv":
+            frame(found).write_csv(fresh, float_precision=6)
+        else:
+            frame(found).write_parquet(fresh)
+    return path
+
+
+def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metrics: Sequence[str]) -> str:
+    """One of the paper's tables: forecasters down, cities across, the metrics of a cell joined by ' / '.
+
+    Bold is the lowest of its column among those that did not see the test part; '–' where a forecaster cannot.
+    """
+    chosen = [line for line in found if (line.protocol, line.task, line.context) == (protocol, task, context)]
+    cities = list(dict.fromkeys(line.city for line in chosen))
+    values = {(line.forecaster, line.city, line.metric): line for line in chosen}
+    names = dict.fromkeys(line.forecaster for line in sorted(chosen, key=lambda line: line.kind != "fomo"))
+    least = {
+        (city, metric): min(
+            (line.value for line in chosen if line.city == city and line.metric == metric and not line.leakage
+             and line.value is not None), default=None,
+        )
+        for city in cities
+        for metric in metrics
+    }  # fmt: skip
+
+    def cell(name: str, city: str, metric: str) -> str:
+        line = values.get((name, city, metric))
+        if line is None or line.value is None:
+            return "–"
+        text = f"{line.value:.4f}"
+        return f"**{text}**" if line.value == least[city, metric] else text
+
+    table = ["| forecaster | " + " | ".join(cities) + " |", "|---" * (len(cities) + 1) + "|"]
+    for name in names:
+        cells = [" / ".join(cell(name, city, metric) for metric in metrics) for city in cities]
+        if any(text.strip("– /") for text in cells):
+            table.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(table) + "\n"
+
+
+def first_place(found: Sequence[Line], metric: str = "rmse") -> list[dict[str, str | float | None]]:
+    """FoMo against the best of the others, a row per column: its value over the best deep one's and over the best."""
+    rows: list[dict[str, str | float | None]] = []
+    columns = dict.fromkeys(
+        (line.protocol, line.task, line.context, line.city) for line in found if line.metric == metric
+    )
+    for protocol, task, context, city in columns:
+        here = [
+            line
+            for line in found
+            if (line.protocol, line.task, line.context, line.city, line.metric)
+            == (protocol, task, context, city, metric)
+            and line.value is not None
+            and not line.leakage
+        ]
+        own = next((line.value for line in here if line.kind == "fomo"), None)
+        deep = min((line for line in here if line.kind == "deep"), key=lambda line: line.value or 0.0, default=None)
+        best = min((line for line in here if line.kind != "fomo"), key=lambda line: line.value or 0.0, default=None)
+        rows.append(
+            {
+                "protocol": protocol, "task": task, "context": context, "city": city, "FoMo": own,
+                "best deep": deep.forecaster if deep else None,
+                "over best deep": own / deep.value if own and deep and deep.value else None,
+                "best other": best.forecaster if best else None,
+                "over best other": own / best.value if own and best and best.value else None,
+            }
+        )  # fmt: skip
+    return rows
+
+
+__all__ = ["PAPER", "PAPERS_METRICS", "Line", "Result", "first_place", "frame", "lines", "markdown", "write_scoreboard"]

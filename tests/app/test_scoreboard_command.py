@@ -1,0 +1,185 @@
+"""`fomo scoreboard`: resumed, complete even where a rival fails, and checked again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fomo.app.service.scoreboard import work as working
+from fomo.app.service.scoreboard.digest import code_digest, with_imports
+from fomo.app.service.scoreboard.plan import cells, jobs, load_scoreboard
+from fomo.app.service.scoreboard.run import run as run_jobs
+from fomo.app.service.scoreboard.run import table
+from fomo.app.service.scoreboard.work import Place, work
+from fomo.config import ConfigError
+from fomo.evaluation.stored import load_scores
+from small import RECIPE, Run
+
+BOARD = """
+traffic = "RECIPE"
+tuned = "TUNED"
+samples = 3
+every = {"persistence" = 2}
+[fit]
+steps = 2
+batch = 2
+window = [64, 4, 4]
+[sets.fold-0]
+weights = "WEIGHTS"
+[sets.fold-1]
+held_back_folds = [1]
+weights = "WEIGHTS"
+[[columns]]
+protocol = "unseen"
+split = "fold"
+set = "fold-{fold}"
+folds = [0, 1]
+cities = ["regions"]
+tasks = ["short", "generate"]
+"""
+CONTEXT = """
+[context]
+[finetune]
+start = "unused"
+"""
+
+
+@pytest.fixture
+def board(tmp_path: Path, context_weights: Path) -> Path:
+    """A scoreboard of the made-up regions; each rival two steps."""
+    (tmp_path / "small.toml").write_text(RECIPE.replace("STEPS", "1"), encoding="utf-8")
+    tuned = RECIPE.replace("STEPS", "1").replace("heads = 2}", "heads = 2, context = true}") + CONTEXT
+    (tmp_path / "tuned.toml").write_text(tuned, encoding="utf-8")
+    path = tmp_path / "board.toml"
+    text = BOARD.replace("RECIPE", str(tmp_path / "small.toml")).replace("TUNED", str(tmp_path / "tuned.toml"))
+    path.write_text(text.replace("WEIGHTS", str(context_weights)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def place(data: Path, tmp_path: Path) -> Place:
+    return Place(data, tmp_path / "runs")
+
+
+def test_cells_and_jobs_follow_from_the_recipe(board: Path) -> None:
+    recipe = load_scoreboard(board)
+    found = cells(recipe, ("FoMo", "PatchTST", "persistence"))
+    asked = {(cell.entry.name, cell.fold) for cell in found}
+    assert asked == {("FoMo", 0), ("FoMo", 1), ("PatchTST", 0), ("persistence", 0), ("persistence", 1)}
+    assert {cell.every for cell in found if cell.entry.name == "persistence"} == {2}
+    made = jobs(found)
+    assert made[0].name == "PatchTST on fold-0"  # what takes longest begins
+    assert all(cell.task != "generate" for job in made if job.entry.name == "persistence" for cell in job.cells)
+
+
+def test_what_is_done_is_not_done_again(board: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_scoreboard(board)
+    (job,) = [job for job in jobs(cells(recipe, ("PatchTST",)))]
+    assert work(job, recipe, place) == ""
+    scores, about = load_scores(place.scores(job.cells[0]))
+    assert scores.forecaster == "PatchTST" and not scores.leakage and about["train_seconds"] > 0
+    fit = place.out / "fits/fold-0/patchtst/fit.json"
+    before = fit.read_text(encoding="utf-8")
+    monkeypatch.setattr(working, "evaluate", lambda *_, **__: pytest.fail("scored twice"))
+    assert work(job, recipe, place) == ""
+    assert fit.read_text(encoding="utf-8") == before
+
+
+def test_a_rival_that_fails_is_reported_and_the_table_is_complete(
+    board: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_scoreboard(board)
+    (job,) = [job for job in jobs(cells(recipe, ("UniST",)))]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the loss is nan after 7 steps")
+
+    monkeypatch.setattr(working, "trained", broken)
+    error = work(job, recipe, place)
+    assert error == "RuntimeError: the loss is nan after 7 steps"
+    assert "Traceback" in (place.out / "errors/unist-on-fold-0.txt").read_text(encoding="utf-8")
+    found = [line for line in table(recipe, place, {job.name: error}) if line.forecaster == "UniST"]
+    assert found and all(line.value is None and line.note == error for line in found)
+
+
+def test_rules_in_other_processes_then_tables_then_a_check(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
+    said = run("scoreboard", board, *options, "--only", "persistence", "traffic per user", "--jobs", 2)
+    assert said.code == 0, said.err
+    found = pl.read_csv(tmp_path / "results/scoreboard.csv", infer_schema_length=None)
+    rmse = found.filter(pl.col("metric") == "rmse", pl.col("value").is_not_null())
+    assert set(rmse["forecaster"]) == {"persistence", "traffic per user"}
+    assert set(rmse["protocol"]) == {"unseen, fold 0", "unseen, 2 folds"}
+    assert set(rmse.filter(pl.col("forecaster") == "traffic per user")["context"]) == {"full"}
+    assert set(rmse.filter(pl.col("forecaster") == "persistence")["note"]) == {"each 2th window"}
+    generation = found.filter(pl.col("task") == "generate", pl.col("forecaster") == "persistence")
+    assert generation["value"].null_count() == generation.height
+    assert set(generation["note"]) == {"cannot generate cells without history"}
+    page = (tmp_path / "results/scoreboard.html").read_text(encoding="utf-8")
+    assert "persistence" in page and "http" not in page.replace("http-equiv", "")
+    checked = run("scoreboard", board, *options, "--check")
+    assert checked.code == 0, checked.err
+
+
+def test_a_changed_number_is_found_by_the_check(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
+    assert run("scoreboard", board, *options, "--only", "FoMo").code == 0
+    file = tmp_path / "results/scoreboard.csv"
+    found = pl.read_csv(file, infer_schema_length=None)
+    found.with_columns(pl.col("value") * 3, pl.col("low") * 3, pl.col("high") * 3).write_csv(file)
+    said = run("scoreboard", board, *options, "--check")
+    assert said.code == 1 and "lies outside" in said.err
+
+
+def test_a_process_that_is_killed_costs_its_job_only(board: Path, place: Place) -> None:
+    recipe = load_scoreboard(board)
+    assert run_jobs(recipe, place, names=("history mean",), processes=1) == {}
+    assert place.scores(next(cell for cell in cells(recipe, ("history mean",)) if not cell.cannot())).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"persistence"', '"persistance"'), "there is no forecaster 'persistance'"),
+        (("[sets.fold-1]", "[sets.fold-7]"), "there is no set 'fold-1'"),
+        (("samples = 3", "samples = 0"), "samples"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line(board: Path, run: Run, data: Path, change: tuple[str, str], message: str) -> None:
+    board.write_text(board.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    said = run("scoreboard", board, "--data", data)
+    assert said.code == 2 and message in said.err and said.err.count("\n") == 1
+    with pytest.raises(ConfigError):
+        load_scoreboard(board)
+
+
+def test_a_wrong_name_is_refused_before_any_work(board: Path, run: Run, data: Path) -> None:
+    said = run("scoreboard", board, "--data", data, "--only", "Unist2")
+    assert said.code == 2 and "there is no forecaster 'Unist2'" in said.err
+
+
+def test_the_list_names_kind_tasks_and_what_each_was_trained_on(run: Run) -> None:
+    said = run("evaluate", "--list")
+    assert said.code == 0
+    for text in ("UniST", "foundation", "short long generate", "the windows that FoMo sees", "nothing: the window"):
+        assert text in said.out
+
+
+def test_a_digest_changes_with_the_code_and_not_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fomo.app.service.scoreboard import digest
+
+    monkeypatch.setattr(digest, "ROOT", tmp_path)
+    file = tmp_path / "one.py"
+    seen = []
+    for text in ('"""A."""\nx = 1\n', '"""B."""\n# why\nx = 1\n', '"""A."""\nx = 2\n'):
+        digest._code.cache_clear()
+        file.write_text(text, encoding="utf-8")
+        seen.append(code_digest(["one.py"]))
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_what_a_rival_imports_counts() -> None:
+    found = with_imports("forecasters/rivals/patchtst.py")
+    assert "forecasters/rivals/blocks.py" in found and "forecasters/rivals/inputs.py" in found

@@ -1,0 +1,91 @@
+"""The tidy table: settings that are never mixed, places, and what cannot be."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from test_stored import made
+
+from fomo.evaluation.scoreboard import Result, first_place, lines, markdown, write_scoreboard
+from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
+
+
+def result(forecaster="rule", kind="rule", context="none", scores=None, **changes):
+    about = {"city": "here", "protocol": "unseen", "task": "short", "train_seconds": None, "note": ""}
+    return Result(forecaster=forecaster, kind=kind, context=context, scores=scores, **{**about, **changes})
+
+
+@pytest.fixture
+def found():
+    return lines(
+        [
+            result("FoMo", "fomo", "none", made("a"), train_seconds=60.0),
+            result("FoMo", "fomo", "full", made("bb"), train_seconds=60.0),
+            result("rival", "deep", "none", made("ccc")),
+            result("rival", "deep", "full", made("dddd")),
+            result("rule", "rule", "none", note="cannot"),
+        ]
+    )
+
+
+def value(found, forecaster, context, metric="rmse"):
+    (line,) = [each for each in found if (each.forecaster, each.context, each.metric) == (forecaster, context, metric)]
+    return line.value
+
+
+def test_the_papers_setting_is_full_for_fomo_and_none_for_all_others(found):
+    assert value(found, "FoMo", "paper") == value(found, "FoMo", "full")
+    assert value(found, "rival", "paper") == value(found, "rival", "none")
+    assert {line.train_seconds for line in found if line.forecaster == "FoMo"} == {60.0}
+
+
+def test_where_nothing_can_be_known_there_is_no_such_setting():
+    only = lines([result("FoMo", "fomo", "none", made()), result("rival", "deep", "none", made("bb"))])
+    assert {line.context for line in only} == {"none"}
+
+
+def test_what_cannot_be_has_a_reason_and_no_number(found):
+    (line,) = [each for each in found if each.forecaster == "rule" and each.context == "none"]
+    assert line.value is None and line.note == "cannot"
+    assert "rule" not in markdown(found, "unseen", "short", "none", ("rmse",))
+
+
+def test_a_table_has_the_least_in_bold(found):
+    text = markdown(found, "unseen", "short", "none", ("rmse", "mae"))
+    ours, theirs = value(found, "FoMo", "none"), value(found, "rival", "none")
+    assert f"**{min(ours, theirs):.4f}**" in text and f"**{max(ours, theirs):.4f}**" not in text
+    assert text.index("FoMo") < text.index("rival")
+
+
+def test_places_are_ratios_to_the_best_deep_rival_and_to_the_best_of_all(found):
+    (row,) = [row for row in first_place(found) if row["context"] == "none"]
+    assert row["best deep"] == row["best other"] == "rival"
+    assert row["over best deep"] == pytest.approx(value(found, "FoMo", "none") / value(found, "rival", "none"))
+
+
+def test_a_rival_that_saw_the_test_part_has_no_place():
+    board = lines(
+        [result("FoMo", "fomo", "none", made("a")), result("rival", "deep", "none", made("bb", leakage=True))]
+    )
+    (row,) = first_place(board)
+    assert row["best deep"] is None and row["over best other"] is None
+
+
+def test_csv_and_parquet_hold_the_same(found, tmp_path):
+    csv = pl.read_csv(write_scoreboard(found, tmp_path / "board.csv"), infer_schema_length=None)
+    parquet = pl.read_parquet(write_scoreboard(found, tmp_path / "board.parquet"))
+    assert csv.height == parquet.height == len(found)
+    wanted = ["city", "protocol", "task", "context", "forecaster", "kind", "metric", "value", "low", "high"]
+    assert csv.columns[:10] == wanted
+    assert csv["value"].to_list()[0] == pytest.approx(parquet["value"].to_list()[0], abs=1e-6)
+
+
+def test_figures_are_drawn_from_what_there_is(found):
+    radar = radar_figure(found, "unseen")
+    assert [axes.get_title() for axes in radar.axes] == ["here"]
+    cost = cost_figure(found, "unseen")
+    assert {text.get_text() for text in cost.axes[0].texts} == {"FoMo", "rival"}
+    with pytest.raises(ValueError, match="no scores"):
+        radar_figure(found, "elsewhere")
+    with pytest.raises(ValueError, match="no scores"):
+        cost_figure(found, "elsewhere")
