@@ -10,8 +10,8 @@ import torch
 from fomo.city import CityError
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.rivals.inputs import Inputs, crop, make_inputs, pad, to_share
-from fomo.forecasters.rivals.network import RivalNetwork
-from fomo.seeds import derived_seed
+from fomo.forecasters.rivals.network import RivalNetwork, WindowNoise
+from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import UsersPattern
 from fomo.windows.rhythm import HOURS_PER_WEEK
@@ -62,7 +62,8 @@ class NeuralRival:
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         windows = [self._window(task, reference) for task, reference in zip(tasks, references, strict=True)]
-        shares = self.members(make_inputs(collate(windows)), samples, seed).numpy()
+        seeds = [seed_of(seed, task.place) for task in tasks]
+        shares = self.members(make_inputs(collate(windows)), samples, seeds).numpy()
         answers = []
         about = {"quantiles": int(self.network.gives_quantiles)}
         for task, reference, share in zip(tasks, references, shares, strict=True):
@@ -79,7 +80,7 @@ class NeuralRival:
         users_reference = self.users_references.get(str(task.window.attrs["family"]), task.users_reference)
         return task_arrays(task, reference, FLAT, users_reference, UsersPattern(FLAT, FLAT, 1.0))
 
-    def members(self, inputs: Inputs, samples: int, seed: int) -> torch.Tensor:
+    def members(self, inputs: Inputs, samples: int, seeds: Sequence[int]) -> torch.Tensor:
         """Shares of the members, (window, sample, time, y, x): the grid in squares, each with noise of its own."""
         windows, steps, height, width = inputs.value.shape
         rows, columns = (-(-size // EDGE) * EDGE for size in (height, width))
@@ -90,7 +91,7 @@ class NeuralRival:
             square = crop(inputs, y, x, EDGE)
             if not square.asked.any():
                 continue
-            random = torch.Generator().manual_seed(derived_seed(seed, place))
+            random = WindowNoise([derived_seed(seed, place) for seed in seeds])
             drawn = to_share(self.network.sample(square, samples, random), square)
             whole[..., y : y + EDGE, x : x + EDGE] = drawn
         return whole[..., :height, :width]

@@ -25,6 +25,37 @@ class Player:
     rate: float = 1.0  # learning rate relative to that of the fit
 
 
+class WindowNoise(torch.Generator):
+    """Random numbers of the windows of a batch, each from a seed of its own.
+
+    So the answer to a window does not depend on the others of its batch, and no two share their noise. As a plain
+    generator it is that of the first window.
+    """
+
+    def __new__(cls, seeds: Sequence[int]) -> WindowNoise:
+        """A generator on the CPU."""
+        return super().__new__(cls)
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        """One seed per window."""
+        self.windows = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.manual_seed(seeds[0])
+
+
+def normal(random: torch.Generator, windows: int, *shape: int) -> Float[Tensor, "window *shape"]:
+    """Standard normal numbers for every window of a batch."""
+    if isinstance(random, WindowNoise):
+        return torch.stack([torch.randn(shape, generator=each) for each in random.windows])
+    return torch.randn((windows, *shape), generator=random)
+
+
+def uniform(random: torch.Generator, windows: int, *shape: int) -> Float[Tensor, "window *shape"]:
+    """Numbers uniform over [0, 1) for every window of a batch."""
+    if isinstance(random, WindowNoise):
+        return torch.stack([torch.rand(shape, generator=each) for each in random.windows])
+    return torch.rand((windows, *shape), generator=random)
+
+
 class RivalNetwork(nn.Module, ABC):
     """A network on `Inputs`. Values are relative to the cell's level: `inputs.targets`, `inputs.to_share`."""
 
@@ -39,8 +70,8 @@ class RivalNetwork(nn.Module, ABC):
     def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
         """Members of the windows; only asked values are read. Called without gradients, in evaluation mode.
 
-        Random numbers are drawn with `random` in shapes without the batch, the same for every window, so that the
-        answer to a window does not depend on the others of its batch.
+        Random numbers come from `normal` and `uniform`, so that the answer to a window does not depend on the others of
+        its batch.
         """
 
 
@@ -54,4 +85,4 @@ def asked_mean(error: Float[Tensor, "batch time y x"], inputs: Inputs) -> Float[
     return (error * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
-__all__ = ["Player", "RivalNetwork", "asked_mean"]
+__all__ = ["Player", "RivalNetwork", "WindowNoise", "asked_mean", "normal", "uniform"]

@@ -28,9 +28,13 @@ from fomo.training.data import training_set
 Told = Callable[[float, str], None]
 #: Code that FoMo's answers depend on.
 OWN = ("windows", "tokens", "model", "diffusion", *(f"forecasters/{name}.py" for name in ("fomo", "drawing", "tiles")))
-#: What every trained rival depends on, beside its own file.
+#: What all trained rivals' answers, and their training, depend on beside their own files.
 FORECASTER, TRAINING = "forecasters/rivals/forecaster.py", "forecasters/rivals/training.py"
 RULES = ("forecasters/rule.py", "forecasters/rules.py")
+
+
+#: How a language model describes itself that has no weights of a language: the same random ones everywhere.
+WITHOUT_LANGUAGE = "no language weights: random frozen layers"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Trained:
     seconds: float | None  # None: nothing is trained
     parameters: int | None
     identity: str
+    remark: str = ""  # what a reader must know of it, for the notes of its rows
 
 
 def trained(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
@@ -80,7 +85,8 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
     torch.manual_seed(recipe.fit.seed)
     network = entry.load()
     assert isinstance(network, RivalNetwork)
-    code = {part for module in (_module(entry), FORECASTER, TRAINING) for part in with_imports(module)}
+    said = str(getattr(getattr(network, "backbone", None), "described", ""))
+    code = {part for module in (_module(entry), TRAINING) for part in with_imports(module)}
     about = {
         "rival": entry.name,
         "fit": recipe.fit.model_dump(mode="json"),
@@ -88,7 +94,7 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
         "augment": base.augment.model_dump(mode="json"),
         "files": data_hashes(base.data, data),
         "code": code_digest(code),
-        "network": getattr(network, "identity", ""),
+        "network": "" if said == WITHOUT_LANGUAGE else said,
     }
     key = digest(about)
     record, weights = folder / "fit.json", folder / "network.safetensors"
@@ -115,7 +121,8 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
         raise ValueError(f"{weights} is not of this network: remove {folder} to train it again")
     forecaster = NeuralRival(entry.name, network, stored["trained_on"], stored["users_references"])
     trainable = sum(part.numel() for part in network.parameters() if part.requires_grad)
-    return Trained(forecaster, float(stored["seconds"]), trainable, digest([key, stored["steps"]]))
+    identity = digest([key, stored["steps"], code_digest(with_imports(FORECASTER))])
+    return Trained(forecaster, float(stored["seconds"]), trainable, identity, said)
 
 
 def _module(entry: Entry) -> str:

@@ -88,19 +88,21 @@ def _results(group: list[Cell], place: Place, failed: dict[str, str]) -> list[Re
         reason = first.cannot() or next(
             (error for cell in part if (error := failed.get(Job(cell.entry, cell.set, ()).name))), ""
         )
-        scores, seconds = None, None
+        scores, seconds, remark = None, None, ""
         if all(path.exists() for path in paths) and not reason:
             loaded = [load_scores(path) for path in paths]
             scores = joined([each for each, _ in loaded])
             known = [about["train_seconds"] for _, about in loaded if about["train_seconds"] is not None]
             seconds = sum(known) / len(known) if known else None
+            remark = str(loaded[0][1].get("remark", ""))
         elif not reason:
             reason = "not scored yet"
         every = "" if first.every == first.column.every else f"each {first.every}th window"
+        note = reason or ", ".join(filter(None, (every, remark)))
         made.append(
             Result(
                 first.city, protocol, first.task, first.context, first.entry.name, first.entry.kind, scores, seconds,
-                reason or every,
+                note,
             )
         )  # fmt: skip
     return made

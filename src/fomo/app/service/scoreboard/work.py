@@ -81,7 +81,7 @@ def answer(cell: Cell, found: Trained, recipe: ScoreboardRecipe, place: Place) -
             return scores
     questions = ask(cell, place.data)
     scores = evaluate(found.forecaster, questions, samples=recipe.samples, seed=recipe.seed, progress=False)
-    about = {"key": key, "train_seconds": found.seconds, "parameters": found.parameters}
+    about = {"key": key, "train_seconds": found.seconds, "parameters": found.parameters, "remark": found.remark}
     save_scores(scores, path, about)
     return scores
 

@@ -1,0 +1,137 @@
+"""The noise process of the diffusion rivals: Ho et al., "Denoising diffusion probabilistic models", NeurIPS 2020, with
+the quadratic schedule of CSDI (Tashiro et al., 2021).
+
+x_k = sqrt(a_k) x_0 + sqrt(1 - a_k) eps, where a_k is the product of 1 - beta over the levels up to k. A network says
+the velocity v = sqrt(a_k) eps - sqrt(1 - a_k) x_0 (Salimans and Ho, "Progressive distillation for fast sampling of
+diffusion models", ICLR 2022). That is the noise in other words, eps = sqrt(1 - a_k) x_k + sqrt(a_k) v, but data come of
+it without a division: at the last level the noise that a hardly trained network says is wrong by a twentieth, and
+divided by sqrt(a_50) = 0.006 that throws members out of all bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from fomo.forecasters.rivals.network import normal
+
+#: v(x, k), the expected velocity at x and level k.
+VelocityPredictor = Callable[[Tensor, int], Tensor]
+
+
+def quadratic_betas(levels: int, first: float, last: float) -> Float[Tensor, " level"]:
+    """Variances of the noise that each level adds: their square roots rise linearly."""
+    return torch.linspace(math.sqrt(first), math.sqrt(last), levels, dtype=torch.float64).square()
+
+
+class Noising(nn.Module):
+    """Levels 1 .. `levels` of noise; level 0 is clean data. Nothing in it is trained."""
+
+    kept: Tensor
+
+    def __init__(self, levels: int = 50, first: float = 1e-4, last: float = 0.5) -> None:
+        """`first`, `last`: variances of the noise that the first and the last level add, those of CSDI."""
+        super().__init__()
+        self.levels = levels
+        betas = quadratic_betas(levels, first, last)
+        kept = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)])
+        self.register_buffer("kept", kept, persistent=False)  # a_k, in double: 1 - a_k is 1e-4 at level 1
+
+    def weights(self, level: Int[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """sqrt(a_k) and sqrt(1 - a_k): how much of x_k is data, and how much noise."""
+        kept = self.kept[level]
+        return kept.sqrt().float(), (1 - kept).sqrt().float()
+
+    def noised(
+        self,
+        clean: Float[Tensor, "batch time y x"],
+        noise: Float[Tensor, "batch time y x"],
+        level: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch time y x"]:
+        """x_k of clean data."""
+        data, rest = (weight[:, None, None, None] for weight in self.weights(level))
+        return data * clean + rest * noise
+
+    def velocity(
+        self,
+        clean: Float[Tensor, "batch time y x"],
+        noise: Float[Tensor, "batch time y x"],
+        level: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch time y x"]:
+        """v of x_k: what a network is to say. Its error is that of the noise divided by sqrt(a_k)."""
+        data, rest = (weight[:, None, None, None] for weight in self.weights(level))
+        return data * noise - rest * clean
+
+    def draw_levels(self, batch: int, random: torch.Generator) -> Int[Tensor, " batch"]:
+        """A level for each window, uniform over 1 .. `levels`, spread evenly over the batch: the loss jumps less."""
+        spread = (torch.arange(batch) + torch.rand(1, generator=random)) / batch
+        order = torch.randperm(batch, generator=random)
+        return 1 + (spread * self.levels).long().clamp(max=self.levels - 1)[order]
+
+    def path(self, steps: int) -> list[int]:
+        """Levels that a sampler visits, from the last to 1 evenly in lambda, then 0; fewer where two fall together.
+
+        Evenly in the level itself, 12 steps give members a fifth too wide: the first levels take away too much.
+        """
+        ratio = torch.logit(self.kept[1:]) / 2
+        wanted = torch.linspace(ratio[-1].item(), ratio[0].item(), steps, dtype=ratio.dtype, device=ratio.device)
+        nearest = 1 + (wanted[:, None] - ratio).abs().argmin(1)
+        return [*sorted(set(nearest.tolist()), reverse=True), 0]
+
+    def clean(self, predict: VelocityPredictor, start: Tensor, steps: int) -> Tensor:
+        """From standard normal numbers to data: DDIM (Song et al., 2021) to second order, without fresh noise.
+
+        DPM-Solver++(2M) (Lu et al., 2022): with lambda = log(sqrt(a) / sqrt(1 - a)) and h = lambda' - lambda
+            x' = sqrt((1 - a') / (1 - a)) x + (sqrt(a') - sqrt(a) sqrt((1 - a') / (1 - a))) x_0~.
+        DDIM is this with x_0 as predicted; here x_0~ carries the last two predictions on in lambda.
+        """
+        kept = self.kept.tolist()
+        path, x = self.path(steps), start
+        before: Tensor | None = None
+        stride = math.nan
+        for level, following in pairwise(path):
+            a, b = kept[level], kept[following]
+            data = math.sqrt(a) * x - math.sqrt(1 - a) * predict(x, level)
+            if following == 0:
+                return data
+            step = _log_ratio(b) - _log_ratio(a)
+            ahead = data if before is None else data + step / (2 * stride) * (data - before)
+            shrink = math.sqrt((1 - b) / (1 - a))
+            x = shrink * x + (math.sqrt(b) - math.sqrt(a) * shrink) * ahead
+            before, stride = data, step
+        return x
+
+    def members(
+        self,
+        predict: VelocityPredictor,
+        windows: tuple[int, ...],
+        samples: int,
+        steps: int,
+        chunk: int,
+        random: torch.Generator,
+    ) -> Float[Tensor, "batch sample time y x"]:
+        """Members of windows of shape (batch, time, y, x).
+
+        `predict` gets members of all windows, one member after the other, about `chunk` rows at a time.
+        """
+        batch, *shape = windows
+        noise = rearrange(normal(random, batch, samples, *shape), "b m t y x -> m b t y x")
+        drawn = []
+        for part in noise.split(max(chunk // batch, 1)):
+            clean = self.clean(predict, rearrange(part, "m b t y x -> (m b) t y x"), steps)
+            drawn.append(rearrange(clean, "(m b) t y x -> b m t y x", b=batch))
+        return torch.cat(drawn, 1)
+
+
+def _log_ratio(kept: float) -> float:
+    """lambda: the logarithm of data over noise."""
+    return 0.5 * math.log(kept / (1 - kept))
+
+
+__all__ = ["Noising", "VelocityPredictor", "quadratic_betas"]
