@@ -11,10 +11,10 @@ READY := $(VENV)/.ready
 # One thread a process: the tests run in two processes, and are small.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-.PHONY: help demo figures test check docs setup clean
+.PHONY: help demo figures test check docs results results-check setup clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: $(READY)  ## a virtual environment with everything, in .venv
 
@@ -43,6 +43,12 @@ check: $(READY)  ## ruff, mypy and the layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+results: $(READY)  ## every rival beside FoMo, from the data of FOMO_DATA: hours, goes on where it was killed
+	@$(BIN)/fomo scoreboard recipes/scoreboard.toml
+
+results-check: $(READY)  ## score one row in fifty of the scoreboard again; fails beyond the row's interval
+	@$(BIN)/fomo scoreboard recipes/scoreboard.toml --check
 
 docs: $(READY)  ## run every example of README.md and docs/, and follow their links
 	@$(ONE_THREAD) $(BIN)/python -m pytest tests/test_documents.py

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fomo.forecasters.rivals.adversarial import Noise
 from fomo.forecasters.rivals.inputs import CALENDAR, Inputs, make_inputs
-from fomo.forecasters.rivals.kegan import DAY, WEEK, KeGAN, Noise, Patterns, slope, slots_at
+from fomo.forecasters.rivals.kegan import DAY, WEEK, KeGAN, Patterns, slope, slots_at
 from fomo.forecasters.rivals.network import WindowNoise
 from fomo.forecasters.rivals.training import FitConfig, draw_batch
 from fomo.windows.sample import TrainingSet

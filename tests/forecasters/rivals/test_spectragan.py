@@ -8,9 +8,10 @@ from dataclasses import replace
 import scoringrules
 import torch
 
+from fomo.forecasters.rivals.adversarial import Noise, completed, energy
 from fomo.forecasters.rivals.inputs import Inputs, make_inputs
 from fomo.forecasters.rivals.network import WindowNoise
-from fomo.forecasters.rivals.spectragan import Noise, SpectraGAN, completed, energy, strongest
+from fomo.forecasters.rivals.spectragan import SpectraGAN, strongest
 from fomo.forecasters.rivals.training import FitConfig, draw_batch
 from fomo.windows.sample import TrainingSet
 

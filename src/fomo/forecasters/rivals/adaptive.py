@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fomo.forecasters.rivals.adversarial import NOISE, Noise, energy
 from fomo.forecasters.rivals.inputs import CALENDAR, CHANNELS, Inputs
 from fomo.forecasters.rivals.knowledge_graph import (
     CATEGORY_COUNT,
@@ -30,10 +31,8 @@ from fomo.forecasters.rivals.knowledge_graph import (
     knowledge_graph,
     related_traffic,
 )
-from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean, normal
+from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean
 
-#: Numbers of noise of each kind.
-NOISE = 16
 #: Harmonics of the day and of the week in the usual traffic of a prototype.
 HARMONICS = (6, 2)
 #: Weights of the losses of the alignment: usual traffic, POI.
@@ -47,22 +46,6 @@ class Aligned:
     tokens: Float[Tensor, "batch patch y x width"]  # what is known of the window
     cells: Float[Tensor, "batch y x width"]
     usual: Float[Tensor, "batch time y x"]  # traffic of the mixture of prototypes
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What makes one member different from another."""
-
-    cell: Float[Tensor, "row sample y x two_numbers"]  # the first half of them is the same in the whole window
-    patch: Float[Tensor, "row sample patch y x number"]
-
-    @staticmethod
-    def draw(rows: int, samples: int, patches: int, height: int, width: int, random: torch.Generator) -> Noise:
-        """Standard normal numbers."""
-        window = normal(random, rows, samples, 1, 1, NOISE).expand(-1, -1, height, width, -1)
-        cell = normal(random, rows, samples, height, width, NOISE)
-        patch = normal(random, rows, samples, patches, height, width, NOISE)
-        return Noise(torch.cat([window, cell], -1), patch)
 
 
 class Adaptive(RivalNetwork):
@@ -214,7 +197,7 @@ class Generator(nn.Module):
 
     def forward(self, aligned: Aligned, noise: Noise) -> Float[Tensor, "batch sample time y x"]:
         """Values of every step: the usual ones and what the generator adds."""
-        cells = nn.functional.gelu(self.cell(aligned.cells)[:, None] + self.chance(noise.cell))
+        cells = nn.functional.gelu(self.cell(aligned.cells)[:, None] + self.chance(noise.both))
         cells = self.decided(nn.functional.gelu(self.inner(cells)))
         usual = rearrange(aligned.usual, "b (p step) y x -> b p y x step", step=self.patch)
         known = self.known(aligned.tokens) + self.usual(usual)
@@ -235,7 +218,7 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(0.2),
             spectral_norm(nn.Conv1d(width, width // 2, 3, padding=1)),
             nn.LeakyReLU(0.2),
-            nn.Conv1d(width // 2, 1, 1),  # free: how steep an opinion may be is learned
+            spectral_norm(nn.Conv1d(width // 2, 1, 1)),
         )
 
     def forward(self, series: Float[Tensor, "batch time y x"], inputs: Inputs) -> Float[Tensor, "batch time y x"]:
@@ -246,15 +229,6 @@ class Discriminator(nn.Module):
         read = reduce(read, "b c (t pooled) y x -> (b y x) c t", "mean", pooled=self.pooled)
         span = self.pooled * self.patch
         return repeat(self.layers(read), "(b y x) 1 p -> b (p span) y x", b=b, y=y, x=x, span=span)
-
-
-def energy(
-    drawn: Float[Tensor, "batch sample time y x"], target: Float[Tensor, "batch time y x"]
-) -> Float[Tensor, "batch time y x"]:
-    """The CRPS without bias for the number of members: distance to the truth less half that between two of them."""
-    samples = drawn.shape[1]
-    between = (drawn[:, :, None] - drawn[:, None]).abs().sum((1, 2)) / (samples * (samples - 1))
-    return (drawn - target[:, None]).abs().mean(1) - between / 2
 
 
 __all__ = ["Adaptive"]

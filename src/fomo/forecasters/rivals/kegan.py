@@ -14,13 +14,13 @@ energy form of the CRPS, Gneiting and Raftery, 2007).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from einops import einsum, rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fomo.forecasters.rivals.adversarial import NOISE, Noise, completed, energy
 from fomo.forecasters.rivals.blocks import TransformerBlock
 from fomo.forecasters.rivals.inputs import CALENDAR, CHANNELS, Inputs
 from fomo.forecasters.rivals.knowledge_graph import (
@@ -31,30 +31,12 @@ from fomo.forecasters.rivals.knowledge_graph import (
     knowledge_graph,
     related_traffic,
 )
-from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean, normal
+from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean
 
 #: Entries of a daily and of a weekly pattern: hours.
 DAY, WEEK = 24, 168
-#: Numbers of noise of each kind.
-NOISE = 16
 #: Weights of the gradient penalty, as in the paper, and of the patterns' distance to the truth.
 PENALTY, COARSE = 10.0, 0.1
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What makes one member different from another."""
-
-    cell: Float[Tensor, "row sample y x two_numbers"]  # the first half of them is the same in the whole window
-    patch: Float[Tensor, "row sample patch y x number"]
-
-    @staticmethod
-    def draw(rows: int, samples: int, patches: int, height: int, width: int, random: torch.Generator) -> Noise:
-        """Standard normal numbers."""
-        window = normal(random, rows, samples, 1, 1, NOISE).expand(-1, -1, height, width, -1)
-        cell = normal(random, rows, samples, height, width, NOISE)
-        patch = normal(random, rows, samples, patches, height, width, NOISE)
-        return Noise(torch.cat([window, cell], -1), patch)
 
 
 class KeGAN(RivalNetwork):
@@ -97,7 +79,7 @@ class KeGAN(RivalNetwork):
             tokens = block(tokens)
         tokens = self.norm(tokens)
         whole = self.whole(torch.cat([tokens, embedding], 1).flatten(1))
-        cells = rearrange(whole, "(b y x) h -> b 1 y x h", y=y, x=x) + self.chance(noise.cell)
+        cells = rearrange(whole, "(b y x) h -> b 1 y x h", y=y, x=x) + self.chance(noise.both)
         cells = nn.functional.gelu(self.inner(nn.functional.gelu(cells)))
         daily = self.daily(cells, inputs)
         weekly = daily + self.weekly(cells, inputs)
@@ -244,20 +226,6 @@ def slope(
     """Length of the gradient of a cell's opinion with respect to its series."""
     (gradient,) = torch.autograd.grad(opinion[:, 0].sum(), series, create_graph=True)
     return (gradient.square().sum(1, keepdim=True) + 1e-12).sqrt()
-
-
-def completed(series: Float[Tensor, "batch time y x"], inputs: Inputs) -> Float[Tensor, "batch time y x"]:
-    """The asked values of a series among the observed ones."""
-    return torch.where(inputs.asked, series, inputs.value)
-
-
-def energy(
-    drawn: Float[Tensor, "batch sample time y x"], target: Float[Tensor, "batch time y x"]
-) -> Float[Tensor, "batch time y x"]:
-    """The CRPS without bias for the number of members: distance to the truth less half that between two of them."""
-    samples = drawn.shape[1]
-    between = (drawn[:, :, None] - drawn[:, None]).abs().sum((1, 2)) / (samples * (samples - 1))
-    return (drawn - target[:, None]).abs().mean(1) - between / 2
 
 
 __all__ = ["KeGAN"]

@@ -12,7 +12,6 @@ Gneiting and Raftery, 2007), which keeps them as far apart as they miss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,28 +20,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fomo.forecasters.rivals.adversarial import NOISE, Noise, completed, energy
 from fomo.forecasters.rivals.inputs import CHANNELS, Inputs
-from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean, normal
+from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean
 
 #: Share of the Fourier components that count as the spectrum, the strongest ones; the rest is the residual's.
 KEPT = 0.25
-#: Numbers of noise of each kind.
-NOISE = 16
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What makes one member different from another."""
-
-    window: Float[Tensor, "row sample number"]
-    cell: Float[Tensor, "row sample y x number"]
-    patch: Float[Tensor, "row sample patch y x number"]
-
-    @staticmethod
-    def draw(rows: int, samples: int, patches: int, height: int, width: int, random: torch.Generator) -> Noise:
-        """Standard normal numbers."""
-        shapes = (), (height, width), (patches, height, width)
-        return Noise(*(normal(random, rows, samples, *shape, NOISE) for shape in shapes))
 
 
 class SpectraGAN(RivalNetwork):
@@ -54,7 +37,7 @@ class SpectraGAN(RivalNetwork):
         layers: int = 4,
         patch: int = 4,
         steps: int = 64,
-        draws: int = 3,
+        draws: int = 4,
         spectral: float = 0.03,
         adversarial: float = 0.01,
     ) -> None:
@@ -174,8 +157,7 @@ class SpectrumGenerator(nn.Module):
     ) -> tuple[Float[Tensor, "batch sample y x hidden"], Complex[Tensor, "batch sample frequency y x"]]:
         """What is decided of the cells, and their spectra; component 0 is the mean of the series."""
         known = self.known(rearrange(tokens, "b p y x w -> b 1 y x (p w)"))
-        window = noise.window[:, :, None, None].expand_as(noise.cell)
-        hidden = nn.functional.gelu(known + self.noise(torch.cat([window, noise.cell], -1)))
+        hidden = nn.functional.gelu(known + self.noise(noise.both))
         hidden = nn.functional.gelu(self.inner(hidden))
         real, imaginary = rearrange(self.outer(hidden), "b s y x (two f) -> two b s f y x", two=2)
         return hidden, torch.complex(real, imaginary)
@@ -209,9 +191,7 @@ class SpectrumDiscriminator(nn.Module):
         """`frequencies`: of a spectrum."""
         super().__init__()
         sizes = (2 * frequencies + 3, width, width, 1)
-        linears = [nn.Linear(*pair) for pair in pairwise(sizes)]
-        # The last layer is free: how steep an opinion may be is learned.
-        self.layers = nn.ModuleList([*map(spectral_norm, linears[:-1]), linears[-1]])
+        self.layers = nn.ModuleList(spectral_norm(nn.Linear(*pair)) for pair in pairwise(sizes))
 
     def forward(self, spectrum: Complex[Tensor, "batch frequency y x"], inputs: Inputs) -> Float[Tensor, "batch 1 y x"]:
         """High: real. Beside it reads how much of the cell is asked, and its level."""
@@ -236,7 +216,7 @@ class SeriesDiscriminator(nn.Module):
             nn.LeakyReLU(0.2),
             spectral_norm(nn.Conv1d(width, width, 3, padding=1)),
             nn.LeakyReLU(0.2),
-            nn.Conv1d(width, 1, 1),  # free, as the last layer above
+            spectral_norm(nn.Conv1d(width, 1, 1)),
         )
 
     def forward(self, whole: Float[Tensor, "batch time y x"], inputs: Inputs) -> Float[Tensor, "batch time y x"]:
@@ -246,24 +226,10 @@ class SeriesDiscriminator(nn.Module):
         return repeat(self.layers(series), "(b y x) 1 p -> b (p s) y x", b=b, y=y, x=x, s=self.patch)
 
 
-def completed(series: Float[Tensor, "batch time y x"], inputs: Inputs) -> Float[Tensor, "batch time y x"]:
-    """The asked values of a series among the observed ones."""
-    return torch.where(inputs.asked, series, inputs.value)
-
-
 def strongest(spectrum: Complex[Tensor, "batch frequency y x"]) -> Complex[Tensor, "batch frequency y x"]:
     """The spectrum with its weak components, all but `KEPT` of them, set to 0."""
     magnitude = spectrum.abs()
     return spectrum * (magnitude >= magnitude.quantile(1 - KEPT, dim=1, keepdim=True))
-
-
-def energy(
-    drawn: Float[Tensor, "batch sample time y x"], target: Float[Tensor, "batch time y x"]
-) -> Float[Tensor, "batch time y x"]:
-    """The CRPS without bias for the number of members: distance to the truth less half that between two of them."""
-    samples = drawn.shape[1]
-    between = (drawn[:, :, None] - drawn[:, None]).abs().sum((1, 2)) / (samples * (samples - 1))
-    return (drawn - target[:, None]).abs().mean(1) - between / 2
 
 
 __all__ = ["SpectraGAN"]
