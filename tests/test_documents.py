@@ -12,8 +12,10 @@ import pytest
 import fomo
 from fomo.app.cli import VERBS, main
 from fomo.app.service.outputs import forecast_frame
+from fomo.app.service.scoreboard.plan import load_scoreboard
 from fomo.city import SCHEMA_ATTRIBUTES
 from fomo.forecast import make_forecast
+from fomo.forecasters.registry import find_entries
 from fomo.sources import SOURCES
 from fomo.training.recipe import load_recipe
 from small import save_random_weights, write_regions
@@ -74,12 +76,15 @@ def unrolled(text: str) -> list[str]:
 
 
 def run_command(line: str) -> None:
-    """`fomo` runs, fine-tuning only two steps; of `make` the target, of `python` the script, of a long training the
-    recipe must be there."""
+    """`fomo` runs, fine-tuning only two steps; of `make` the target, of `python` the script, of a long training and of
+    the scoreboard the recipe must be there."""
     words = shlex.split(line)
     if words[:1] == ["fomo"] and words[1] in ("train", "finetune") and words[2].startswith("recipes/"):
         recipe = load_recipe(ROOT / words[2])
         assert recipe.name == Path(words[2]).stem and (recipe.finetune is not None) == (words[1] == "finetune"), line
+    elif words[:2] == ["fomo", "scoreboard"] and words[2].startswith("recipes/"):
+        find_entries([word for word in words[3:] if not word.startswith("--")])
+        load_scoreboard(ROOT / words[2])
     elif words[0] == "fomo":
         fewer = ["--steps", "2"] if words[1] == "finetune" else []
         assert main([*words[1:], *fewer]) == 0, line

@@ -1,16 +1,16 @@
 """KG-Diff: Chai, Li, Jiang, Zhang and Li, "Knowledge guided conditional diffusion model for controllable mobile traffic
 generation", WWW 2024 Companion.
 
-A diffusion model whose denoising network reads the seasonal part of the traffic and an urban knowledge graph. There is
-no public code, and four pages leave much open. Kept: the condition of both parts, and attention over frequencies, in
-which the graph says which rhythms of a cell's traffic count. The noise process and the gated residual layers are those
-of CSDI (Tashiro et al., 2021), on which this line of work builds.
+A diffusion model whose denoising network reads the seasonal part of the traffic and an urban knowledge graph. No code
+is public; this is written from the abstract and FoMo's description, not from the full text. Kept: both parts as the
+condition, and attention over frequencies, in which the graph says which rhythms of a cell's traffic count. How that is
+done in detail is ours. The noise process and the gated residual layers are those of CSDI (Tashiro et al., 2021).
 
 Simplified or changed: the embedding of the graph is computed from what is known of the cells and learns together with
-the rest (`knowledge_graph`), so that new cities have one; the paper makes traffic from the graph alone, here the
-seasonal part is what the observed steps and last week say of it, if anything; attention along time and across cells
-stand beside that over frequencies; tokens are patches of four steps; the noise is told as a velocity (`noising`);
-samples take a second-order solver with few steps. It does every task.
+the rest (`knowledge_graph`), so that new cities have one; the seasonal part is what the observed steps and last week
+say of it, if anything; attention along time and across cells stands beside that over frequencies; tokens are patches of
+four steps; the noise is told as a velocity (`noising`); samples take a second-order solver with few steps. It does
+every task.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Here the lags lie within the window of 64 steps, the value a day before among th
 last week's value comes with the covariates. The scale is the level of the cell, as for every rival, in place of the
 paper's median and interquartile range. A step of training takes a random part of the cells, which is what one thread
 can do. Members come in pairs of opposite noise, so that their mean has little sampling error. The paper augments its
-series in frequency and has lags of up to a quarter: neither is done here. Values observed after an asked one are not seen by it,
-since the decoder looks back only; without history a cell is drawn from its covariates alone.
+series in frequency and has lags of up to a quarter: neither is done here. Values observed after an asked one are not
+seen by it, since the decoder looks back only; without history a cell is drawn from its covariates alone.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ the quadratic schedule of CSDI (Tashiro et al., 2021).
 x_k = sqrt(a_k) x_0 + sqrt(1 - a_k) eps, where a_k is the product of 1 - beta over the levels up to k. A network says
 the velocity v = sqrt(a_k) eps - sqrt(1 - a_k) x_0 (Salimans and Ho, "Progressive distillation for fast sampling of
 diffusion models", ICLR 2022). That is the noise in other words, eps = sqrt(1 - a_k) x_k + sqrt(a_k) v, but data come of
-it without a division: at the last level the noise that a hardly trained network says is wrong by a twentieth, and
-divided by sqrt(a_50) = 0.006 that throws members out of all bounds.
+it without a division by sqrt(a_k), 0.006 at the last level: there a small error of the noise throws members far out.
 """
 
 from __future__ import annotations

@@ -1,0 +1,112 @@
+"""TabPFN-TS through its library, with tiny random weights, and with the published ones where FOMO_TABPFN names them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_tasks import town, window_task
+
+from fomo.forecasters.rivals.series import RivalUnavailable, series_of
+from fomo.forecasters.rivals.tabpfn_ts import CHECKPOINT, TabPFNTS, time_features
+
+
+def test_without_weights_or_library_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOMO_TABPFN", raising=False)
+    with pytest.raises(RivalUnavailable, match=r"TabPFN-TS v2 has no weights: put tabpfn-v2-regressor-2noar4o2.ckpt"):
+        TabPFNTS()
+    (tmp_path / CHECKPOINT).touch()
+    monkeypatch.setitem(sys.modules, "tabpfn.base", None)
+    with pytest.raises(RivalUnavailable, match=r"TabPFN-TS v2 needs the library tabpfn.*fomo\[rivals\]"):
+        TabPFNTS(tmp_path)
+
+
+def test_time_features_repeat_with_the_day_but_for_the_index() -> None:
+    time = np.datetime64("2024-03-06T05:00") + np.timedelta64(30, "m") * np.arange(100)
+    features = time_features(time)
+    np.testing.assert_array_equal(features[:, 0], np.arange(100))
+    np.testing.assert_allclose(features[48:, 1:], features[:-48, 1:], atol=1e-9)
+    assert not np.allclose(features[24:, 1:], features[:-24, 1:], atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as the authors publish them, of a network of two narrow layers."""
+    pytest.importorskip("tabpfn")
+    from tabpfn.architectures.base import get_architecture
+    from tabpfn.architectures.base.bar_distribution import FullSupportBarDistribution
+    from tabpfn.architectures.base.config import ModelConfig
+
+    config = {"emsize": 24, "nhead": 2, "nlayers": 2, "features_per_group": 2, "max_num_classes": 0, "num_buckets": 30}
+    torch.manual_seed(0)
+    network = get_architecture(ModelConfig(**config), n_out=30, cache_trainset_representation=False)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.2 * torch.randn_like(weight)
+    bars = FullSupportBarDistribution(torch.linspace(-3.0, 3.0, 31))
+    state = network.state_dict() | {f"criterion.{name}": value for name, value in bars.state_dict().items()}
+    path = tmp_path_factory.mktemp("tabpfn") / CHECKPOINT
+    torch.save({"config": config, "state_dict": state}, path)
+    return path
+
+
+def direct(checkpoint: Path, table: np.ndarray, past: np.ndarray, rival: TabPFNTS) -> np.ndarray:
+    from tabpfn import TabPFNRegressor
+
+    regressor = TabPFNRegressor(n_estimators=rival.estimators, model_path=str(checkpoint), device="cpu", random_state=0)
+    seen = np.isfinite(past)
+    regressor.fit(table[: len(past)][seen], past[seen])
+    found = regressor.predict(table[len(past) :], output_type="quantiles", quantiles=list(rival.levels))
+    return np.stack(found, -1)
+
+
+def test_quantiles_are_those_of_the_library(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOMO_TABPFN", str(checkpoint.parent))
+    rival = TabPFNTS(estimators=2)
+    city = town()
+    city["traffic"][-60:-50, 0, 1] = np.nan
+    city["users"][:, 0, 0] = np.nan
+    series = series_of(window_task(city, context="full"))
+    found = rival.quantiles(series)
+    assert found.shape == (6, 16, 20)
+    shared = time_features(series.time)
+    for cell in (0, 1):
+        table = shared if cell == 0 else np.concatenate([shared, series.users[cell][:, None]], 1)
+        np.testing.assert_allclose(found[cell], direct(checkpoint, table, series.past[cell], rival), rtol=1e-3)
+
+
+def test_members_are_in_order_and_do_not_depend_on_what_is_asked_beside(checkpoint: Path) -> None:
+    city = town()
+    city["traffic"][:, 1, 2] = np.nan
+    city["traffic"][:, 0, 2] = 7.0
+    rival = TabPFNTS(checkpoint, estimators=1)
+    task = window_task(city)
+    members = rival.forecast_tasks([task, window_task(city, 16)], 9, seed=0)[0].samples.values[:, 48:]
+    assert np.isnan(members[..., 1, 2]).all()
+    np.testing.assert_allclose(members[..., 0, 2], 7.0, rtol=1e-6)
+    known = members.reshape(9, 16, 6)[..., :5]
+    assert (np.diff(known, axis=0) >= 0).all() and (known >= 0).all() and known.std(0).max() > 0
+    asked = task.asked.copy()
+    asked[:, 0] = False
+    fewer = rival.forecast_tasks([replace(task, asked=asked)], 9, seed=1)[0].samples.values[:, 48:]
+    np.testing.assert_allclose(fewer[..., 1, :], members[..., 1, :], rtol=1e-4)
+
+
+def test_the_published_weights_know_a_rhythm() -> None:
+    pytest.importorskip("tabpfn")
+    if not os.environ.get("FOMO_TABPFN"):
+        pytest.skip("no weights of TabPFN: set FOMO_TABPFN")
+    city = town()
+    task = window_task(city)
+    asked = task.asked.copy()
+    asked[:, :, 1:] = False
+    members = TabPFNTS(estimators=1).forecast_tasks([replace(task, asked=asked)], 20, seed=0)[0].samples.values
+    truth = city["traffic"].values[-16:, :, 0]
+    point = members.mean(0)[48:, :, 0]
+    mean = task.window["traffic"].values[:48, :, 0].mean(0)
+    assert np.abs(point - truth).mean() < 0.6 * np.abs(mean - truth).mean()
