@@ -234,7 +234,7 @@ def fill_readme() -> None:
     """Put results/NAME.md between `<!-- results: NAME -->` and `<!-- /results -->`."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
-    for name in [*TABLES, "cost", "few-shot", "abroad", "alignment"]:
+    for name in [*TABLES, "cost", "few-shot", "abroad", "alignment", "scoreboard-summary"]:
         part = ROOT / f"results/{name}.md"
         if part.exists():
             pattern = rf"(<!-- results: {name} -->\n).*?(<!-- /results -->)"

@@ -149,6 +149,44 @@ def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metr
     return "\n".join(table) + "\n"
 
 
+def summary(found: Sequence[Line], protocol: str, context: str) -> str:
+    """All tasks and cities of a protocol in one table: RMSE, of generated cells JSD; then what each costs.
+
+    Bold is the lowest of a column. Forecasters without any number are left out.
+    """
+    chosen = [line for line in found if (line.protocol, line.context) == (protocol, context)]
+    columns = list(dict.fromkeys((line.task, line.city) for line in chosen))
+    scored = {
+        (line.forecaster, line.task, line.city): line
+        for line in chosen
+        if line.value is not None and line.metric == ("jsd" if line.task == "generate" else "rmse")
+    }
+    least = {
+        column: min((line.value or 0.0 for key, line in scored.items() if key[1:] == column), default=None)
+        for column in columns
+    }
+    headings = [f"{city} {task}" + (" JSD" if task == "generate" else "") for task, city in columns]
+    table = [
+        "| forecaster | " + " | ".join([*headings, "training, min", "ms a window"]) + " |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    for name in dict.fromkeys(line.forecaster for line in sorted(chosen, key=lambda line: line.kind != "fomo")):
+        own = [scored.get((name, *column)) for column in columns]
+        known = [line for line in own if line is not None]
+        if not known:
+            continue
+        cells = []
+        for column, line in zip(columns, own, strict=True):
+            text = "–" if line is None else f"{line.value:.4f}"
+            cells.append(f"**{text}**" if line is not None and line.value == least[column] else text)
+        training = known[0].train_seconds
+        asked = [1000 * (line.infer_seconds or 0.0) / line.windows for line in known if line.task != "generate"]
+        cells.append("–" if training is None else f"{training / 60:.0f}")
+        cells.append(f"{sum(asked) / len(asked):.0f}" if asked else "–")
+        table.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(table) + "\n"
+
+
 def first_place(found: Sequence[Line], metric: str = "rmse") -> list[dict[str, str | float | None]]:
     """FoMo against the best of the others, a row per column: its value over the best deep one's and over the best."""
     rows: list[dict[str, str | float | None]] = []
@@ -179,4 +217,15 @@ def first_place(found: Sequence[Line], metric: str = "rmse") -> list[dict[str, s
     return rows
 
 
-__all__ = ["PAPER", "PAPERS_METRICS", "Line", "Result", "first_place", "frame", "lines", "markdown", "write_scoreboard"]
+__all__ = [
+    "PAPER",
+    "PAPERS_METRICS",
+    "Line",
+    "Result",
+    "first_place",
+    "frame",
+    "lines",
+    "markdown",
+    "summary",
+    "write_scoreboard",
+]

@@ -70,7 +70,7 @@ ENTRIES: tuple[Entry, ...] = (
         "FoMo", "fomo", ALL, "fomo:load", reads=("users", "poi", "residents"), trained_on="the training part"
     ),
     _rule("history mean", "HistoryMean", remark="HA of the paper"),
-    Entry("ARIMA", "statistical", FORECASTS, "rivals.arima:Arima", reads=("users",)),
+    Entry("ARIMA", "statistical", FORECASTS, "rivals.arima:ARIMA", reads=("users",)),
     _deep("SpectraGAN", "spectragan:SpectraGAN"),
     _deep("keGAN", "kegan:KeGAN"),
     _deep("ADAPTIVE", "adaptive:Adaptive"),
@@ -87,7 +87,7 @@ ENTRIES: tuple[Entry, ...] = (
         remark="weights: FOMO_TABPFN",
     ),
     Entry(
-        "Chronos-2", "foundation", FORECASTS, "rivals.chronos:Chronos", reads=("users",), trained_on=ELSEWHERE,
+        "Chronos-2", "foundation", FORECASTS, "rivals.chronos:Chronos2", reads=("users",), trained_on=ELSEWHERE,
         remark="weights: FOMO_CHRONOS",
     ),
     Entry(

@@ -66,7 +66,7 @@ def series_of(task: Task, days: float = 0.0) -> Series:
 
     Raises `CityError` where the task asks anything else than the last steps of cells, all from the same step on.
     """
-    cells = task.asked.any(0)
+    cells = np.asarray(task.asked.any(0))
     first = int(np.argmax(task.asked.any((1, 2))))
     forecast = cells[None] & (np.arange(len(task.asked)) >= first)[:, None, None]
     if not cells.any() or first == 0 or not np.array_equal(task.asked, forecast):
@@ -76,8 +76,8 @@ def series_of(task: Task, days: float = 0.0) -> Series:
     minutes = int(task.window.attrs["step_minutes"])
     if task.earlier is not None and (size := min(round(days * 24 * 60 / minutes), len(task.earlier))) > 0:
         past = np.concatenate([task.earlier[-size:], past])
-        known = task.users_earlier is not None
-        before = task.users_earlier[-size:] if known else np.full((size, *users.shape[1:]), np.nan)
+        nothing = np.full((size, *users.shape[1:]), np.nan)
+        before = nothing if task.users_earlier is None else task.users_earlier[-size:]
         users = np.concatenate([before, users])
         time = np.concatenate([time[0] - np.timedelta64(minutes, "m") * np.arange(size, 0, -1), time])
     cells &= np.isfinite(past).any(0)
@@ -99,6 +99,8 @@ class SeriesForecaster(ABC):
     trained_on: tuple[str, ...] = ()
     undefined = "no recorded value of the cell"
     days: float
+    #: Members are equally spaced quantiles of every value, and no draws.
+    gives_quantiles = False
 
     @abstractmethod
     def draw(
@@ -114,19 +116,22 @@ class SeriesForecaster(ABC):
 
     def _forecast(self, task: Task, samples: int, seed: int) -> Forecast:
         window, series = task.window, series_of(task, self.days)
-        place = f"{window.attrs['name']} {window['time'].values[0]}"
-        random = np.random.default_rng([seed, zlib.crc32(place.encode())])
+        random = np.random.default_rng([seed, zlib.crc32(task.place.encode())])
         members = np.repeat(observed(task)[None], samples, 0)
         if len(series.cell):
             y, x = series.cell.T
             members[:, -series.horizon :, y, x] = np.moveaxis(self.draw(series, samples, random), 1, 2)
-        return make_forecast(members, task.asked, window, forecaster=self.name, context=task.context, seed=seed)
+        return make_forecast(
+            members, task.asked, window, forecaster=self.name, context=task.context, seed=seed,
+            provenance={"quantiles": int(self.gives_quantiles)},
+        )  # fmt: skip
 
 
 class QuantileForecaster(SeriesForecaster):
     """A forecaster of quantiles; member i is the quantile function at (i + 1/2) / samples, for all values."""
 
     levels: tuple[float, ...]
+    gives_quantiles = True
 
     @abstractmethod
     def quantiles(self, series: Series) -> Float[np.ndarray, "series horizon level"]:

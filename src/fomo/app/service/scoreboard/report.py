@@ -10,10 +10,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fomo.evaluation.scoreboard import PAPERS_METRICS, Line, first_place, markdown, write_scoreboard
+from fomo.evaluation.scoreboard import PAPERS_METRICS, Line, first_place, markdown, summary, write_scoreboard
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
 from fomo.evaluation.tables import whole_file
 
+#: The part of the tables that the README shows.
+SUMMARY = "scoreboard-summary.md"
 HEADINGS = {
     "none": "nobody knows users or POI",
     "full": "users of the asked hours and POI are known to everyone who can read them",
@@ -37,9 +39,25 @@ def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
             encoding="utf-8",
         )
     figures = figures_of(found)
+    with whole_file(folder / SUMMARY) as fresh:
+        fresh.write_text(summaries(found), encoding="utf-8")
     with whole_file(folder / "scoreboard.html") as fresh:
         fresh.write_text(_page(sections, ratios, figures), encoding="utf-8")
-    return [*paths, folder / "scoreboard.md", folder / "scoreboard.html"]
+    return [*paths, folder / "scoreboard.md", folder / "scoreboard.html", folder / SUMMARY]
+
+
+def summaries(found: Sequence[Line]) -> str:
+    """The first protocol in the settings `none` and `full`, for the README."""
+    defined = [line for line in found if line.value is not None]
+    if not defined:
+        return ""
+    protocol = defined[0].protocol
+    parts = [
+        f"{protocol}, context `{context}`: {HEADINGS[context]}\n\n{summary(found, protocol, context)}"
+        for context in ("none", "full")
+        if any((line.protocol, line.context) == (protocol, context) for line in defined)
+    ]
+    return "\n".join(parts)
 
 
 def figures_of(found: Sequence[Line]) -> dict[str, Figure]:
