@@ -18,11 +18,11 @@ from fomo.forecasters.rivals.timesfm import TimesFM
 
 def test_without_weights_or_library_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FOMO_TIMESFM", raising=False)
-    with pytest.raises(RivalUnavailable, match=r"TimesFM 2.5 has no weights: put model.safetensors .* FOMO_TIMESFM"):
+    with pytest.raises(RivalUnavailable, match=r"TimesFM has no weights: put model.safetensors .* FOMO_TIMESFM"):
         TimesFM()
     (tmp_path / "model.safetensors").touch()
     monkeypatch.setitem(sys.modules, "timesfm", None)
-    with pytest.raises(RivalUnavailable, match=r"TimesFM 2.5 needs the library timesfm.*fomo\[rivals\]"):
+    with pytest.raises(RivalUnavailable, match=r"TimesFM needs the library timesfm.*fomo\[rivals\]"):
         TimesFM(tmp_path)
 
 

@@ -2,14 +2,14 @@
 
 Every cell is a series of its own: a regression with autoregressive errors, fitted by maximum likelihood to what the
 task tells of its past, four days before the window included where they are told. The library fits no series with gaps:
-between recorded values a straight line is drawn, and the forecast begins after the last one. The rhythm of the day enters as sines and cosines (dynamic harmonic regression: Hyndman &
-Athanasopoulos, "Forecasting: principles and practice"), as many as the recorded hours bear: a seasonal difference is
-no better with two days of hours, and cannot be had from shorter pasts. Users enter as one more regressor where they
-are known for the asked steps (context `full`).
+between recorded values a straight line is drawn, and the forecast begins after the last one. The rhythm of the day
+enters as sines and cosines (dynamic harmonic regression: Hyndman & Athanasopoulos, "Forecasting: principles and
+practice"), as many as the recorded hours bear: a seasonal difference is no better with two days of hours, and cannot be
+had from shorter pasts. Users enter as one more regressor where they are known for the asked steps (context `full`).
 
-All this was compared on folds 1-4 of the UoMo regions: no difference, a second autoregressive or a moving-average term,
-nor a logarithmic scale was better, and the order that AutoARIMA finds for each series takes ten times as long. It
-knows nothing of other cells: no generation.
+All this was compared on folds 1-4 of the UoMo regions: neither a difference, nor a second autoregressive or a
+moving-average term, nor a logarithmic scale was better, and the order that AutoARIMA finds for each series takes ten
+times as long. It knows nothing of other cells: no generation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ARIMA(SeriesForecaster):
     name = "ARIMA"
 
     def __init__(self, days: float = 4.0) -> None:
-        """`days` of past before the window, where the task tells it. Raises `RivalUnavailable` without statsforecast."""
+        """`days` before the window are read where they are told. Raises `RivalUnavailable` without statsforecast."""
         self.days = days
         self._models = library("statsforecast.models", self.name)
 

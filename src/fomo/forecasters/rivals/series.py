@@ -68,7 +68,8 @@ def series_of(task: Task, days: float = 0.0) -> Series:
     """
     cells = np.asarray(task.asked.any(0))
     first = int(np.argmax(task.asked.any((1, 2))))
-    forecast = cells[None] & (np.arange(len(task.asked)) >= first)[:, None, None]
+    after = np.arange(len(task.asked)) >= first
+    forecast = cells[None] & after[:, None, None]
     if not cells.any() or first == 0 or not np.array_equal(task.asked, forecast):
         raise CityError("this rival forecasts the last steps of a window and nothing else: ask 'short' or 'long'")
     past, users = observed(task)[:first], users_of(task)

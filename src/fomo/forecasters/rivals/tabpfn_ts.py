@@ -1,4 +1,5 @@
-"""TabPFN-TS: Hoo et al., "From tables to time: how TabPFN-v2 outperforms specialized time series forecasting models", 2025.
+"""TabPFN-TS: Hoo et al., "From tables to time: how TabPFN-v2 outperforms specialized time series forecasting models",
+2025.
 
 A series is a table: a row for each recorded step with its place in the series, sines and cosines of the calendar and,
 where they are known for the asked steps (context `full`), the users. TabPFN v2 (Hollmann et al., "Accurate predictions
@@ -37,7 +38,9 @@ class TabPFNTS(QuantileForecaster):
     def __init__(
         self, weights_at: str | Path | None = None, days: float = 7.0, estimators: int = 8, device: str = "cpu"
     ) -> None:
-        """`weights_at`: the checkpoint or its folder, else FOMO_TABPFN; `estimators`: forms of the table that are averaged.
+        """`weights_at`: the checkpoint or its folder, else FOMO_TABPFN.
+
+        `estimators`: how many forms of the table are averaged.
 
         Raises `RivalUnavailable` without tabpfn or the checkpoint.
         """

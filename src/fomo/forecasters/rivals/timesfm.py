@@ -22,7 +22,7 @@ SOURCE = "google/timesfm-2.5-200m-pytorch"
 class TimesFM(QuantileForecaster):
     """Quantiles of each cell, zero-shot."""
 
-    name = "TimesFM 2.5"
+    name = "TimesFM"
 
     def __init__(self, weights_at: str | Path | None = None, days: float = 14.0, batch: int = 64) -> None:
         """`weights_at`: the file of the weights or its folder, else FOMO_TIMESFM; `batch`: series at once.

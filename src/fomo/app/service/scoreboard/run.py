@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
-from fomo.app.service.scoreboard.work import Place, work
+from fomo.app.service.scoreboard.work import Place, asked_of, work
 from fomo.evaluation.scoreboard import Line, Result, lines
 from fomo.evaluation.stored import joined, load_scores
 
@@ -69,11 +69,11 @@ def results(recipe: ScoreboardRecipe, place: Place, failed: dict[str, str] | Non
         groups.setdefault((cell.column.protocol, cell.city, cell.task, cell.context, cell.entry.name), []).append(cell)
     found = []
     for group in groups.values():
-        found += _results(group, place, failed)
+        found += _results(group, recipe, place, failed)
     return found
 
 
-def _results(group: list[Cell], place: Place, failed: dict[str, str]) -> list[Result]:
+def _results(group: list[Cell], recipe: ScoreboardRecipe, place: Place, failed: dict[str, str]) -> list[Result]:
     """The first fold of a column alone, and all of them together where they are all there."""
     first = group[0]
     made = []
@@ -89,14 +89,17 @@ def _results(group: list[Cell], place: Place, failed: dict[str, str]) -> list[Re
             (error for cell in part if (error := failed.get(Job(cell.entry, cell.set, ()).name))), ""
         )
         scores, seconds, remark = None, None, ""
-        if all(path.exists() for path in paths) and not reason:
-            loaded = [load_scores(path) for path in paths]
+        loaded = [load_scores(path) for path in paths] if all(path.exists() for path in paths) else []
+        old = any(
+            about.get("asked") != asked_of(cell, recipe, place) for cell, (_, about) in zip(part, loaded, strict=False)
+        )
+        if loaded and not reason and not old:
             scores = joined([each for each, _ in loaded])
             known = [about["train_seconds"] for _, about in loaded if about["train_seconds"] is not None]
             seconds = sum(known) / len(known) if known else None
             remark = str(loaded[0][1].get("remark", ""))
         elif not reason:
-            reason = "not scored yet"
+            reason = "scored by another recipe or code: run it again" if old else "not scored yet"
         every = "" if first.every == first.column.every else f"each {first.every}th window"
         note = reason or ", ".join(filter(None, (every, remark)))
         made.append(

@@ -69,11 +69,8 @@ def work(job: Job, recipe: ScoreboardRecipe, place: Place) -> str:
 
 def answer(cell: Cell, found: Trained, recipe: ScoreboardRecipe, place: Place) -> Scores:
     """The scores of a cell, from the disk where nothing that they depend on has changed."""
-    key = digest(
-        [found.identity, code_digest(SCORING), cell.column.model_dump(mode="json", exclude={"cities", "folds"}),
-         cell.city, cell.task, cell.context, cell.fold, cell.every, recipe.samples, recipe.seed,
-         file_of(place.data, cell.city)]
-    )  # fmt: skip
+    asked = asked_of(cell, recipe, place)
+    key = digest([found.identity, asked])
     path = place.scores(cell)
     if path.exists():
         scores, about = load_scores(path)
@@ -81,9 +78,24 @@ def answer(cell: Cell, found: Trained, recipe: ScoreboardRecipe, place: Place) -
             return scores
     questions = ask(cell, place.data)
     scores = evaluate(found.forecaster, questions, samples=recipe.samples, seed=recipe.seed, progress=False)
-    about = {"key": key, "train_seconds": found.seconds, "parameters": found.parameters, "remark": found.remark}
+    about = {
+        "key": key,
+        "asked": asked,
+        "train_seconds": found.seconds,
+        "parameters": found.parameters,
+        "remark": found.remark,
+    }
     save_scores(scores, path, about)
     return scores
+
+
+def asked_of(cell: Cell, recipe: ScoreboardRecipe, place: Place) -> str:
+    """What a cell's scores depend on beside the forecaster: questions, data, and how errors are counted."""
+    column = cell.column.model_dump(mode="json", exclude={"cities", "folds", "tasks", "contexts", "set", "protocol"})
+    return digest(
+        [code_digest(SCORING), column, cell.city, cell.task, cell.context, cell.fold, cell.every, recipe.samples,
+         recipe.seed, _file(place.data, cell.city)]
+    )  # fmt: skip
 
 
 def ask(cell: Cell, data: Path) -> list[Question]:
@@ -102,6 +114,12 @@ def ask(cell: Cell, data: Path) -> list[Question]:
 def _cities(data: Path, family: str) -> list[City]:
     """A family is asked many times; nobody changes it."""
     return read_family(data, family)
+
+
+@lru_cache(maxsize=64)
+def _file(data: Path, family: str) -> str:
+    """The hash of a family's file; nobody changes it while a scoreboard runs."""
+    return file_of(data, family)
 
 
 def _speaker(path: Path) -> Callable[[float, str], None]:
