@@ -109,3 +109,12 @@ def test_the_row_repeats_the_calibration_at_50_and_90_percent():
     observed = calibration(made)[1]
     found = row(made)
     assert (observed[4], observed[8]) == pytest.approx((found.coverage50, found.coverage90))
+
+
+def test_a_resampled_divergence_is_that_of_the_drawn_windows_together():
+    made = scores([0.02, 0.3])
+    alone = [row(replace(made, windows=(window,))).jsd for window in made.windows]
+    found = row(made)
+    # Of two regions a draw takes both, or one of them twice: then the divergence is its own.
+    assert (found.jsd_low, found.jsd_high) == pytest.approx((min(alone), max(alone)))
+    assert difference(made, made, "jsd").value == 0
