@@ -18,20 +18,24 @@ from fomo.forecasters.rivals.tabpfn_ts import CHECKPOINT, TabPFNTS, time_feature
 
 def test_without_weights_or_library_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FOMO_TABPFN", raising=False)
-    with pytest.raises(RivalUnavailable, match=r"TabPFN-TS v2 has no weights: put tabpfn-v2-regressor-2noar4o2.ckpt"):
+    with pytest.raises(RivalUnavailable, match=r"TabPFN-TS has no weights: put tabpfn-v2-regressor-2noar4o2.ckpt"):
         TabPFNTS()
     (tmp_path / CHECKPOINT).touch()
     monkeypatch.setitem(sys.modules, "tabpfn.base", None)
-    with pytest.raises(RivalUnavailable, match=r"TabPFN-TS v2 needs the library tabpfn.*fomo\[rivals\]"):
+    with pytest.raises(RivalUnavailable, match=r"TabPFN-TS needs the library tabpfn.*fomo\[rivals\]"):
         TabPFNTS(tmp_path)
 
 
-def test_time_features_repeat_with_the_day_but_for_the_index() -> None:
-    time = np.datetime64("2024-03-06T05:00") + np.timedelta64(30, "m") * np.arange(100)
-    features = time_features(time)
-    np.testing.assert_array_equal(features[:, 0], np.arange(100))
-    np.testing.assert_allclose(features[48:, 1:], features[:-48, 1:], atol=1e-9)
-    assert not np.allclose(features[24:, 1:], features[:-24, 1:], atol=1e-3)
+def test_the_index_and_the_week_are_features_only_of_a_past_that_is_long_enough() -> None:
+    time = np.datetime64("2024-03-06T05:00") + np.timedelta64(30, "m") * np.arange(500)
+    day, two, week = (time_features(time, hours) for hours in (24.0, 48.0, 168.0))
+    assert (day.shape[1], two.shape[1], week.shape[1]) == (3, 4, 6)
+    np.testing.assert_allclose(day[48:], day[:-48], atol=1e-9)  # the same at the same time of day
+    assert not np.allclose(day[24:], day[:-24], atol=1e-3)
+    np.testing.assert_allclose(day[0], [5.0, np.sin(2 * np.pi * 5 / 24), np.cos(2 * np.pi * 5 / 24)], atol=1e-9)
+    np.testing.assert_array_equal(two[:, -1], np.arange(500))
+    np.testing.assert_allclose(week[336:, :-1], week[:-336, :-1], atol=1e-9)
+    assert not np.allclose(week[48:, :-1], week[:-48, :-1], atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = get_architecture(ModelConfig(**config), n_out=30, cache_trainset_representation=False)
     with torch.no_grad():
         for weight in network.parameters():
-            weight += 0.2 * torch.randn_like(weight)
+            weight.copy_(0.2 * torch.randn_like(weight))
     bars = FullSupportBarDistribution(torch.linspace(-3.0, 3.0, 31))
     state = network.state_dict() | {f"criterion.{name}": value for name, value in bars.state_dict().items()}
     path = tmp_path_factory.mktemp("tabpfn") / CHECKPOINT
@@ -73,8 +77,8 @@ def test_quantiles_are_those_of_the_library(checkpoint: Path, monkeypatch: pytes
     city["users"][:, 0, 0] = np.nan
     series = series_of(window_task(city, context="full"))
     found = rival.quantiles(series)
-    assert found.shape == (6, 16, 20)
-    shared = time_features(series.time)
+    assert found.shape == (6, 16, 20) and np.isfinite(found).all()
+    shared = time_features(series.time, 48.0)
     for cell in (0, 1):
         table = shared if cell == 0 else np.concatenate([shared, series.users[cell][:, None]], 1)
         np.testing.assert_allclose(found[cell], direct(checkpoint, table, series.past[cell], rival), rtol=1e-3)

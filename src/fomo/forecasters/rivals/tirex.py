@@ -1,5 +1,6 @@
 """TiRex: Auer et al., "TiRex: zero-shot forecasting across long and short horizons with enhanced in-context learning",
-NeurIPS 2025; the library of its authors (tirex-ts; their licence asks companies of a certain size for a permit).
+NeurIPS 2025; the library of its authors (tirex-ts; its licence, NXAI Community, has terms for commercial use by large
+companies).
 
 A recurrent network (sLSTM) with patches of 32 steps, trained on other people's series, reads a past and gives nine
 quantiles: nothing is trained here. Every cell is a series of its own; what was recorded in the two weeks before the
