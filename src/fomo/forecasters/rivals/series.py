@@ -183,7 +183,7 @@ def weights(given: str | Path | None, variable: str, file: str, rival: str, sour
     `file` is its usual name. Raises `RivalUnavailable`: nothing is ever downloaded.
     """
     told = given or os.environ.get(variable)
-    remedy = f"put {file} of {source} into a folder, and name that with weights= or {variable}"
+    remedy = f"put {file} of {source} into a folder, and name that with weights_at= or {variable}"
     if not told:
         raise RivalUnavailable(f"{rival} has no weights: {remedy}")
     path = Path(told) / file if Path(told).is_dir() else Path(told)
