@@ -183,3 +183,33 @@ def test_a_digest_changes_with_the_code_and_not_with_words(tmp_path: Path, monke
 def test_what_a_rival_imports_counts() -> None:
     found = with_imports("forecasters/rivals/patchtst.py")
     assert "forecasters/rivals/blocks.py" in found and "forecasters/rivals/inputs.py" in found
+
+
+def test_evaluate_asks_any_forecaster_of_the_list(board: Path, place: Place, run: Run, context_weights: Path) -> None:
+    recipe = load_scoreboard(board)
+    (job,) = [job for job in jobs(cells(recipe, ("PatchTST",)))]
+    assert work(job, recipe, place) == ""
+    options = ("--city", "regions", "--data", place.data, "--weights", context_weights, "--samples", 3)
+    fits = ("--fits", place.out / "fits/fold-0")
+    said = run("evaluate", *options, *fits, "--forecasters", "patchtst", "persistence", "traffic per user")
+    assert said.code == 0, said.err
+    assert "PatchTST" in said.out and "persistence" in said.out and "history mean" not in said.out
+    assert "traffic per user is left out: it needs the users of the asked hours" in said.out
+    for name, message in (
+        ("UniST", "UniST is not trained in"),
+        ("FoMo", "it is asked anyway"),
+        ("Chronos", "no forecaster 'Chronos'"),
+    ):
+        said = run("evaluate", *options, *fits, "--forecasters", name)
+        assert said.code == 2 and message in said.err and said.err.count("\n") == 1
+
+
+def test_weights_of_another_network_are_refused(board: Path, place: Place, run: Run, context_weights: Path) -> None:
+    recipe = load_scoreboard(board)
+    (job,) = [job for job in jobs(cells(recipe, ("PatchTST",)))]
+    assert work(job, recipe, place) == ""
+    folder = place.out / "fits/fold-0"
+    (folder / "patchtst").rename(folder / "unist")
+    options = ("--city", "regions", "--data", place.data, "--weights", context_weights, "--fits", folder)
+    said = run("evaluate", *options, "--forecasters", "UniST")
+    assert said.code == 2 and "is not of this UniST" in said.err

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import FuncFormatter
 
-from fomo.evaluation.figure_style import BLUE, GREY, PALETTE, SMALL, TEXT, WIDE, new_figure, tidy
+from fomo.evaluation.figure_style import BLUE, GREY, PALETTE, SMALL, TEXT, WIDE, new_figure, short_number, tidy
 from fomo.evaluation.scoreboard import Line
 
 #: The forecasters of the paper's Figure 7.
@@ -24,7 +25,9 @@ SPOKES = (
 def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") -> Figure:
     """Figure 7: the best error of each spoke over a forecaster's own, a panel per city; the rim is best.
 
-    A forecaster that cannot do a task is at the centre there. Raises `ValueError` where the protocol has no numbers.
+    A forecaster that cannot do a task is at the centre there; one that was not scored is not there.
+
+    Raises `ValueError` where the protocol has no numbers.
     """
     here = [line for line in found if (line.protocol, line.context) == (protocol, context)]
     cities = list(dict.fromkeys(line.city for line in here))
@@ -41,6 +44,8 @@ def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") ->
             if line.city == city and line.value is not None and not line.leakage
         }
         for index, name in enumerate(OF_THE_RADAR):
+            if not any(key[0] == name for key in values):
+                continue  # not scored
             radius = []
             for task, metric, _ in SPOKES:
                 all_of_it = [value for key, value in values.items() if key[1:] == (task, metric)]
@@ -52,12 +57,15 @@ def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") ->
             )
             axes.fill([*angles, angles[0]], closed, color=PALETTE[index], alpha=0.08)
         axes.set_xticks(angles, [label for _, _, label in SPOKES], fontsize=SMALL)
+        axes.tick_params(axis="x", pad=9)
         axes.set_ylim(0, 1)
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "half", "", ""], fontsize=SMALL, color=GREY)
         axes.set_title(city, fontsize=TEXT, fontweight="bold", pad=18)
-    panels[0].legend(loc="upper left", bbox_to_anchor=(-0.25, -0.08), ncols=4, fontsize=SMALL, frameon=False)
-    figure.suptitle(f"best error over own error, {protocol}, context {context}; the rim is the best of all forecasters",
-                    fontsize=TEXT, x=0.01, ha="left")  # fmt: skip
+    panels[0].legend(loc="upper left", bbox_to_anchor=(-0.25, -0.17), ncols=4, fontsize=SMALL, frameon=False)
+    figure.suptitle(
+        f"Best error of all forecasters over own error: the rim is best ({protocol}, context {context})",
+        fontsize=TEXT, x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -88,6 +96,7 @@ def cost_figure(found: Sequence[Line], protocol: str, context: str = "none", tas
     axes.set_yscale("log")
     axes.set_yticks([1, 1.5, 2, 3, 5], ["1", "1.5", "2", "3", "5"])
     axes.minorticks_off()
+    axes.xaxis.set_major_formatter(FuncFormatter(short_number))
     axes.set_xlabel("milliseconds per asked window and all its members, one thread", fontsize=TEXT)
     axes.set_ylabel(f"RMSE over FoMo's ({task}, {context})", fontsize=TEXT)
     tidy(axes, grid="both")

@@ -39,6 +39,15 @@ class Evaluate:
     """What of users, POI and residents is known: nothing, what is known before the asked steps, users of them too."""
     layers: tuple[Literal["users", "poi", "residents"], ...] = ("users", "poi", "residents")
     """Show only these layers of the context."""
+    forecasters: Annotated[
+        tuple[str, ...],
+        arg(
+            metavar="NAME", help="Names of --list to ask beside the weights.", help_behavior_hint="(default: the rules)"
+        ),
+    ] = ()
+    fits: Annotated[Path, arg(metavar="DIR", help="Where 'fomo scoreboard' keeps trained rivals.")] = Path(
+        "runs/scoreboard/fits/fold-0"
+    )
     samples: Samples = 20
     seed: Seed = 0
     fold: Annotated[int, arg(metavar="N", help="The fold of regions to test, where the file has folds.")] = 0
@@ -92,6 +101,8 @@ class Evaluate:
             fold=self.fold,
             device=self.device,
             progress=sys.stderr.isatty(),
+            others=self.forecasters,
+            fits=self.fits,
         )
         show(terminal_table(found.rows))
         for remark in found.remarks:

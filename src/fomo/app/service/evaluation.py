@@ -10,16 +10,24 @@ import numpy as np
 
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import load_weights
+from fomo.app.service.scoreboard.fits import load_rival
+from fomo.app.service.scoreboard.plan import slug
 from fomo.city import City, CityError
 from fomo.evaluation.protocol import evaluate as evaluate_forecaster
 from fomo.evaluation.questions import Question, TaskName, family_questions
 from fomo.evaluation.rows import Row, row
 from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.protocol import Forecaster
+from fomo.forecasters.registry import Entry, find_entries
+from fomo.forecasters.rivals.series import RivalUnavailable
 from fomo.forecasters.rules import SeasonalAverage, rules_for
 from fomo.forecasters.trained_spread import TrainedSpread
 from fomo.sources import data_folder, read_family
 from fomo.windows.split import Area
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
+
+#: Where `fomo scoreboard` keeps the rivals that were trained without fold 0.
+FITS = Path("runs/scoreboard/fits/fold-0")
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,17 @@ def evaluate(
     area: Area | None = None,
     device: str = "auto",
     progress: bool = False,
+    others: Sequence[str] = (),
+    fits: Path = FITS,
 ) -> Evaluation:
     """One row per forecaster on the test part of a family (`family` or `family/region`).
 
     The test part is one fold where the file has folds, the second week with `next_week`, and the last fifth of
     the time elsewhere. `past_week` None leaves it to the split: see `questions.family_questions`.
+    `others`: names of the registry that are asked beside FoMo in place of the rules; trained ones lie in `fits`.
     Raises `CityError`, `CheckpointError`, `UsageError`.
     """
+    rivals = [(entry, _rival(entry, fits)) for entry in find_entries(others)] if others else []
     if samples < 1:
         raise UsageError(f"--samples {samples}: one member at least")
     cities = read_family(data_folder(folder), family.split("/")[0])
@@ -79,12 +91,34 @@ def evaluate(
         raise CityError(f"{family} has no window of the task {task!r}: it is too short or has nothing to ask for")
     rule_questions = questions if context == used else ask(context)
     scores = [evaluate_forecaster(model, questions, samples=samples, seed=seed, progress=progress)]
+    remarks = _remarks(questions, used, context)
+    for entry, rival in rivals:
+        reason = entry.cannot(task, rule_questions[0].task.context, questions[0].past_week)
+        if reason:
+            remarks.append(f"{entry.name} is left out: it {reason}")
+            continue
+        scores.append(evaluate_forecaster(rival, rule_questions, samples=samples, seed=seed, progress=progress))
+    if rivals:
+        return Evaluation([row(score) for score in scores], remarks)
     for rule in rules_for(rule_questions[0].task.context, questions[0].past_week, task, rule_questions[0].task.layers):
         scores.append(evaluate_forecaster(rule, rule_questions, samples=samples, seed=seed, progress=progress))
     spread = _seasonal_with_trained_spread(cities, task, questions[0], fold)
     if spread is not None:
         scores.append(evaluate_forecaster(spread, rule_questions, samples=samples, seed=seed, progress=progress))
-    return Evaluation([row(score) for score in scores], _remarks(questions, used, context))
+    return Evaluation([row(score) for score in scores], remarks)
+
+
+def _rival(entry: Entry, fits: Path) -> Forecaster:
+    """A forecaster of the registry, ready to be asked. Raises `UsageError`."""
+    if entry.kind == "fomo":
+        raise UsageError("--forecasters FoMo: it is asked anyway, with --weights")
+    if entry.kind == "deep":
+        return load_rival(entry, fits / slug(entry.name))[0]
+    try:
+        found: Forecaster = entry.load()
+    except RivalUnavailable as error:
+        raise UsageError(str(error)) from None
+    return found
 
 
 def _seasonal_with_trained_spread(

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from fomo.app.errors import UsageError
 from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
 from fomo.app.service.training import WEIGHTS, data_hashes, train, trained_seconds
@@ -114,15 +116,38 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
         }  # fmt: skip
         with whole_file(record) as fresh:
             fresh.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    stored = json.loads(record.read_text(encoding="utf-8"))
-    missing, unexpected = network.load_state_dict(load_file(weights), strict=False)
-    frozen = {key for key in network.state_dict() if key not in _own_state(network)}
-    if set(missing) - frozen or unexpected:
-        raise ValueError(f"{weights} is not of this network: remove {folder} to train it again")
-    forecaster = NeuralRival(entry.name, network, stored["trained_on"], stored["users_references"])
+    forecaster, stored = load_rival(entry, folder, network)
     trainable = sum(part.numel() for part in network.parameters() if part.requires_grad)
     identity = digest([key, stored["steps"], code_digest(with_imports(FORECASTER))])
     return Trained(forecaster, float(stored["seconds"]), trainable, identity, said)
+
+
+def load_rival(entry: Entry, folder: Path, network: RivalNetwork | None = None) -> tuple[NeuralRival, dict[str, Any]]:
+    """A trained rival of a folder, and the record of its training; `network`: one of its kind, to be filled.
+
+    Raises `UsageError` where it is not there, or is of another network.
+    """
+    record, weights = folder / "fit.json", folder / "network.safetensors"
+    if not (record.exists() and weights.exists()):
+        raise UsageError(
+            f"{entry.name} is not trained in {folder}: fomo scoreboard recipes/scoreboard.toml --only {entry.name!r}"
+        )
+    stored: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    if network is None:
+        torch.manual_seed(int(stored["fit"]["seed"]))  # frozen random layers come from the seed
+        network = entry.load()
+    assert isinstance(network, RivalNetwork)
+    own = _own_state(network)
+    try:
+        found = load_file(weights)
+        if set(found) != set(own):
+            raise RuntimeError("other names of weights")
+        network.load_state_dict(found, strict=False)
+    except (RuntimeError, SafetensorError) as error:
+        raise UsageError(
+            f"{weights} is not of this {entry.name} ({error}): remove {folder} to train it again"
+        ) from None
+    return NeuralRival(entry.name, network, stored["trained_on"], stored["users_references"]), stored
 
 
 def _module(entry: Entry) -> str:
@@ -136,4 +161,4 @@ def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
     return {name: part.contiguous() for name, part in network.state_dict().items() if name not in frozen}
 
 
-__all__ = ["Trained", "trained"]
+__all__ = ["Trained", "load_rival", "trained"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.scoreboard import PAPERS_METRICS, Line, first_place, markdown, summary, write_scoreboard
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
 from fomo.evaluation.tables import whole_file
@@ -43,6 +44,7 @@ def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
         fresh.write_text(summaries(found), encoding="utf-8")
     with whole_file(folder / "scoreboard.html") as fresh:
         fresh.write_text(_page(sections, ratios, figures), encoding="utf-8")
+    paths += [save_figure(figure, folder / f"scoreboard-{name}.png") for name, figure in figures.items()]
     return [*paths, folder / "scoreboard.md", folder / "scoreboard.html", folder / SUMMARY]
 
 
