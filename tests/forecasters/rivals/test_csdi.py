@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fomo.forecasters.rivals.csdi import CSDI, SPREAD
+from fomo.forecasters.rivals.csdi import CSDI
 from fomo.forecasters.rivals.inputs import Inputs, make_inputs
 from fomo.forecasters.rivals.network import WindowNoise, asked_mean
+from fomo.forecasters.rivals.noising import SPREAD
 from fomo.forecasters.rivals.training import FitConfig, draw_batch
 from fomo.windows.sample import TrainingSet
 

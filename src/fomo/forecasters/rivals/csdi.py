@@ -24,11 +24,7 @@ from torch import Tensor, nn
 
 from fomo.forecasters.rivals.blocks import Attention, sinusoids
 from fomo.forecasters.rivals.inputs import CHANNELS, Inputs
-from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean
-from fomo.forecasters.rivals.noising import Noising
-
-#: Standard deviation of values about their level: the process wants data of about unit variance.
-SPREAD = 0.5
+from fomo.forecasters.rivals.noising import DiffusionRival
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Condition:
     real: Bool[Tensor, "batch cell"]  # cells that are looked at
 
 
-class CSDI(RivalNetwork):
+class CSDI(DiffusionRival[Condition]):
     """The velocity of asked values, from noised values and everything known."""
 
     def __init__(
@@ -48,9 +44,8 @@ class CSDI(RivalNetwork):
         chunk: int = 64,
     ) -> None:  # fmt: skip
         """`edge`: cells along a window's edge; `steps`: of the sampler; `chunk`: members in the network at once."""
-        super().__init__()
-        self.patch, self.width, self.steps, self.chunk = patch, width, steps, chunk
-        self.noising = Noising()
+        super().__init__(steps, chunk)
+        self.patch, self.width = patch, width
         self.place = nn.Parameter(0.02 * torch.randn(edge * edge, 1, width))
         self.known = nn.Linear(CHANNELS * patch, width)
         self.noisy = nn.Linear(patch, width)
@@ -97,29 +92,6 @@ class CSDI(RivalNetwork):
             total = total + skipped
         found = self.head(total / math.sqrt(len(self.layers)))
         return rearrange(found, "r (y x) p s -> r (p s) y x", y=noisy.shape[2])
-
-    def players(self) -> list[Player]:
-        """One network, the squared error of the velocity."""
-
-        def loss(inputs: Inputs, target: Tensor, random: torch.Generator) -> Tensor:
-            level = self.noising.draw_levels(target.shape[0], random)
-            noise = torch.randn(target.shape, generator=random)
-            clean = target / SPREAD
-            noisy = self.noising.noised(clean, noise, level)
-            found = self.velocity(noisy, level, self.condition(inputs), inputs.asked)
-            return asked_mean((found - self.noising.velocity(clean, noise, level)).square(), inputs)
-
-        return [Player(list(self.parameters()), loss)]
-
-    def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
-        """Noise to members, some at a time."""
-        condition = self.condition(inputs)
-
-        def predict(x: Tensor, level: int) -> Tensor:
-            return self.velocity(x, torch.full((x.shape[0],), level), condition, inputs.asked)
-
-        size = tuple(inputs.value.shape)
-        return SPREAD * self.noising.members(predict, size, samples, self.steps, self.chunk, random)
 
 
 class ResidualLayer(nn.Module):
@@ -171,4 +143,4 @@ class Encoder(nn.Module):
         return x + self.feed_forward(self.second(x))
 
 
-__all__ = ["CSDI", "SPREAD"]
+__all__ = ["CSDI"]

@@ -26,11 +26,8 @@ from torch import Tensor, nn
 from fomo.forecasters.rivals.blocks import Attention, sinusoids
 from fomo.forecasters.rivals.inputs import CALENDAR, CHANNELS, COVARIATES, Inputs
 from fomo.forecasters.rivals.knowledge_graph import GraphEmbedding
-from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean
-from fomo.forecasters.rivals.noising import Noising
+from fomo.forecasters.rivals.noising import DiffusionRival
 
-#: Standard deviation of values about their level: the process wants data of about unit variance.
-SPREAD = 0.5
 #: Harmonics of the day and of the week.
 DAILY, WEEKLY = 4, 1
 #: Observations that a harmonic of order 1 and a constant are held to 0 with; order n with n squared as many. A week is
@@ -92,16 +89,15 @@ class Condition:
     real: Bool[Tensor, "batch cell"]  # cells that are looked at
 
 
-class KGDiff(RivalNetwork):
+class KGDiff(DiffusionRival[Condition]):
     """The velocity of asked values, given the seasonal part of the traffic and the knowledge graph."""
 
     def __init__(
         self, width: int = 64, layers: int = 4, heads: int = 4, patch: int = 4, steps: int = 12, chunk: int = 64
     ) -> None:
         """`steps`: of the sampler; `chunk`: members in the network at once."""
-        super().__init__()
-        self.width, self.patch, self.steps, self.chunk = width, patch, steps, chunk
-        self.noising = Noising()
+        super().__init__(steps, chunk)
+        self.width, self.patch = width, patch
         self.graph = GraphEmbedding(width)
         self.known = nn.Linear((CHANNELS + 3) * patch, width)
         self.noisy = nn.Linear(patch, width)
@@ -154,29 +150,6 @@ class KGDiff(RivalNetwork):
             tokens, skipped = layer(tokens, at, gate, query, real)
             total = total + skipped
         return rearrange(self.head(total), "r (y x) p s -> r (p s) y x", y=noisy.shape[2])
-
-    def players(self) -> list[Player]:
-        """One network, the squared error of the velocity."""
-
-        def loss(inputs: Inputs, target: Tensor, random: torch.Generator) -> Tensor:
-            level = self.noising.draw_levels(target.shape[0], random)
-            noise = torch.randn(target.shape, generator=random)
-            clean = target / SPREAD
-            noisy = self.noising.noised(clean, noise, level)
-            found = self.velocity(noisy, level, self.condition(inputs), inputs.asked)
-            return asked_mean((found - self.noising.velocity(clean, noise, level)).square(), inputs)
-
-        return [Player(list(self.parameters()), loss)]
-
-    def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
-        """Noise to members, some at a time."""
-        condition = self.condition(inputs)
-
-        def predict(x: Tensor, level: int) -> Tensor:
-            return self.velocity(x, torch.full((x.shape[0],), level), condition, inputs.asked)
-
-        size = tuple(inputs.value.shape)
-        return SPREAD * self.noising.members(predict, size, samples, self.steps, self.chunk, random)
 
 
 class KnowledgeLayer(nn.Module):

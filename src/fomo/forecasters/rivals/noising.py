@@ -10,15 +10,18 @@ it without a division by sqrt(a_k), 0.006 at the last level: there a small error
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Generic, TypeVar
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from fomo.forecasters.rivals.network import normal
+from fomo.forecasters.rivals.inputs import Inputs
+from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean, normal
 
 #: v(x, k), the expected velocity at x and level k.
 VelocityPredictor = Callable[[Tensor, int], Tensor]
@@ -128,9 +131,61 @@ class Noising(nn.Module):
         return torch.cat(drawn, 1)
 
 
+#: Standard deviation of values about their level: the process wants data of about unit variance.
+SPREAD = 0.5
+#: What a network reads of the windows, the same at every level of noise: computed once for all steps.
+Known = TypeVar("Known")
+
+
+class DiffusionRival(RivalNetwork, Generic[Known]):
+    """A network that says the velocity of asked values: how it is trained, and how members are drawn."""
+
+    def __init__(self, steps: int, chunk: int) -> None:
+        """`steps`: of the sampler; `chunk`: members in the network at once."""
+        super().__init__()
+        self.noising, self.steps, self.chunk = Noising(), steps, chunk
+
+    @abstractmethod
+    def condition(self, inputs: Inputs) -> Known:
+        """Everything that does not change with the noise."""
+
+    @abstractmethod
+    def velocity(
+        self,
+        noisy: Float[Tensor, "row time y x"],
+        level: Int[Tensor, " row"],
+        condition: Known,
+        asked: Bool[Tensor, "batch time y x"],
+    ) -> Float[Tensor, "row time y x"]:
+        """That of asked values. Rows are windows, or members of all windows one after the other."""
+
+    def players(self) -> list[Player]:
+        """One network, the squared error of the velocity."""
+
+        def loss(inputs: Inputs, target: Tensor, random: torch.Generator) -> Tensor:
+            level = self.noising.draw_levels(target.shape[0], random)
+            noise = torch.randn(target.shape, generator=random)
+            clean = target / SPREAD
+            noisy = self.noising.noised(clean, noise, level)
+            found = self.velocity(noisy, level, self.condition(inputs), inputs.asked)
+            return asked_mean((found - self.noising.velocity(clean, noise, level)).square(), inputs)
+
+        return [Player(list(self.parameters()), loss)]
+
+    def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
+        """Noise to members, some at a time."""
+        condition = self.condition(inputs)
+
+        def predict(x: Tensor, level: int) -> Tensor:
+            return self.velocity(x, torch.full((x.shape[0],), level), condition, inputs.asked)
+
+        size = tuple(inputs.value.shape)
+        return SPREAD * self.noising.members(predict, size, samples, self.steps, self.chunk, random)
+
+
 def _log_ratio(kept: float) -> float:
     """lambda: the logarithm of data over noise."""
     return 0.5 * math.log(kept / (1 - kept))
 
 
-__all__ = ["Noising", "VelocityPredictor", "quadratic_betas"]
+__all__ = ["SPREAD", "DiffusionRival", "Noising", "VelocityPredictor", "quadratic_betas"]
