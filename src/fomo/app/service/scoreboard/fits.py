@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from fomo.app.errors import UsageError
 from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
-from fomo.app.service.training import WEIGHTS, data_hashes, train, trained_seconds
+from fomo.app.service.training import RECIPE, WEIGHTS, data_hashes, train, trained_seconds
 from fomo.evaluation.tables import whole_file
 from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
@@ -26,6 +26,7 @@ from fomo.forecasters.rivals.network import RivalNetwork
 from fomo.forecasters.rivals.training import fit
 from fomo.model.transformer import parameter_count
 from fomo.training.data import training_set
+from fomo.training.recipe import Recipe
 
 Told = Callable[[float, str], None]
 #: Code that FoMo's answers depend on.
@@ -33,8 +34,6 @@ OWN = ("windows", "tokens", "model", "diffusion", *(f"forecasters/{name}.py" for
 #: What all trained rivals' answers, and their training, depend on beside their own files.
 FORECASTER, TRAINING = "forecasters/rivals/forecaster.py", "forecasters/rivals/training.py"
 RULES = ("forecasters/rule.py", "forecasters/rules.py")
-
-
 #: How a language model describes itself that has no weights of a language: the same random ones everywhere.
 WITHOUT_LANGUAGE = "no language weights: random frozen layers"
 
@@ -69,7 +68,7 @@ def _fomo(name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told
         folders = [out / "fomo" / slug(name) / part for part in ("traffic", "tuned")]
         recipes = recipe.fomo(name, folders[0] / WEIGHTS)
         for part, (folder, one) in enumerate(zip(folders, recipes, strict=True)):
-            if not (folder / WEIGHTS).exists():
+            if not _finished(folder, one):
 
                 def heard(step: int, numbers: dict[str, float], one: Any = one, part: int = part) -> None:
                     told((part + step / one.optimiser.steps) / 2, f"{one.name}: step {step}")
@@ -79,6 +78,14 @@ def _fomo(name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told
     model = load(weights)
     identity = digest([model.weights, model.sampling.model_dump(), code_digest(OWN)])
     return Trained(model, seconds or None, parameter_count(model.network), identity)
+
+
+def _finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether a run of this recipe has its weights; one of another recipe is refused by `train`."""
+    file = folder / RECIPE
+    if not ((folder / WEIGHTS).exists() and file.exists()):
+        return False
+    return bool(json.loads(file.read_text(encoding="utf-8")) == recipe.model_dump(mode="json"))
 
 
 def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
@@ -102,9 +109,7 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
     record, weights = folder / "fit.json", folder / "network.safetensors"
     if not (record.exists() and weights.exists() and json.loads(record.read_text(encoding="utf-8"))["key"] == key):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # of POI categories that have no place: FoMo's training says so
+            warnings.simplefilter("ignore", UserWarning)  # of POI that have no place: FoMo's training says so
             windows, references, seen = training_set(base, data)
         found = fit(network, windows, recipe.fit, told)
         with whole_file(weights) as fresh:

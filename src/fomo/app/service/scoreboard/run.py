@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import suppress
 from multiprocessing import get_context
 
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
@@ -55,9 +56,8 @@ def run(
 def _status(running: Iterable[Job], place: Place) -> list[str]:
     found = []
     for job in running:
-        path = place.status(job)
-        if path.exists():
-            found.append(f"{job.name}: {path.read_text(encoding='utf-8')}")
+        with suppress(FileNotFoundError):  # it is there while the job runs
+            found.append(f"{job.name}: {place.status(job).read_text(encoding='utf-8')}")
     return found
 
 
