@@ -84,12 +84,14 @@ def _sections(found: Sequence[Line]) -> list[tuple[str, str]]:
 
 
 def _ratios(found: Sequence[Line]) -> str:
-    """FoMo's place in every column, worst first."""
+    """FoMo's place in every column that it and others have numbers in."""
     rows = [row for metric in ("rmse",) for row in first_place(found, metric) if row["task"] != "generate"]
     rows += [row for row in first_place(found, "jsd") if row["task"] == "generate"]
     text = ["| protocol | task | context | city | best deep rival | FoMo over it | best of all others | FoMo over it |"]
     text.append("|---" * 8 + "|")
     for row in rows:
+        if row["over best other"] is None:
+            continue  # FoMo or all others have no number yet
         ratios = [f"{value:.2f}" if isinstance(value, float) else "–" for value in
                   (row["over best deep"], row["over best other"])]  # fmt: skip
         text.append(
