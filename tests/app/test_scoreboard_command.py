@@ -63,6 +63,17 @@ def place(data: Path, tmp_path: Path) -> Place:
     return Place(data, tmp_path / "runs")
 
 
+def test_the_committed_scoreboard_trains_on_nothing_that_it_tests() -> None:
+    recipe = load_scoreboard(Path(__file__).parents[2] / "recipes/scoreboard.toml")
+    for column in recipe.columns:
+        for fold in column.folds:
+            chosen = recipe.sets[column.set_of(fold)]
+            if column.split == "fold":
+                assert fold in chosen.held_back_folds and not chosen.first_week_only
+            if column.split == "next_week":
+                assert chosen.first_week_only
+
+
 def test_cells_and_jobs_follow_from_the_recipe(board: Path) -> None:
     recipe = load_scoreboard(board)
     found = cells(recipe, ("FoMo", "PatchTST", "persistence"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from test_stored import made
+from made_scores import made
 
 from fomo.evaluation.scoreboard import Result, first_place, lines, markdown, write_scoreboard
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
