@@ -10,6 +10,7 @@ import pytest
 from fomo.app.service.scoreboard import work as working
 from fomo.app.service.scoreboard.digest import code_digest, with_imports
 from fomo.app.service.scoreboard.plan import cells, jobs, load_scoreboard
+from fomo.app.service.scoreboard.report import write_logs
 from fomo.app.service.scoreboard.run import run as run_jobs
 from fomo.app.service.scoreboard.run import table
 from fomo.app.service.scoreboard.work import Place, work
@@ -96,6 +97,8 @@ def test_what_is_done_is_not_done_again(board: Path, place: Place, monkeypatch: 
     monkeypatch.setattr(working, "evaluate", lambda *_, **__: pytest.fail("scored twice"))
     assert work(job, recipe, place) == ""
     assert fit.read_text(encoding="utf-8") == before
+    (log,) = write_logs(place.out / "fits", place.out / "logs")
+    assert log.name == "fold-0-patchtst.json" and log.read_text(encoding="utf-8") == before
 
 
 def test_a_rival_that_fails_is_reported_and_the_table_is_complete(

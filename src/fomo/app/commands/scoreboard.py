@@ -43,7 +43,7 @@ class Scoreboard:
         with working("reading"):
             from fomo.app.service.scoreboard.check import check
             from fomo.app.service.scoreboard.plan import load_scoreboard
-            from fomo.app.service.scoreboard.report import write_tables
+            from fomo.app.service.scoreboard.report import write_logs, write_tables
             from fomo.app.service.scoreboard.run import run, table
             from fomo.app.service.scoreboard.work import Place
             from fomo.forecasters.registry import find_entries
@@ -59,22 +59,23 @@ class Scoreboard:
             return 1 if wrong else 0
         failed: dict[str, str] = {}
         if not self.tables:
-            with _progress() as hear:
+            with _Progress() as hear:
                 failed = run(recipe, place, names=self.only, processes=self.jobs, progress=hear)
         wrote(write_tables(table(recipe, place, failed), self.results))
+        write_logs(place.out / "fits", self.results / "training/rivals")
         for job, error in failed.items():
             print(f"fomo: {job}: {error}", file=sys.stderr)
         return 1 if failed else 0
 
 
-class _progress:
+class _Progress:
     """A bar of jobs and a line for each that runs; lines now and then where stderr is no terminal."""
 
-    def __enter__(self) -> _progress:
+    def __enter__(self) -> _Progress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self.last = ""
+        self.last = -1
         self.bar = None
         if sys.stderr.isatty():
             columns = (
@@ -88,8 +89,8 @@ class _progress:
     def __call__(self, done: int, total: int, running: Sequence[str]) -> None:
         if self.bar is not None:
             self.bar.update(self.job, completed=done, total=total, description="; ".join(running))
-        elif f"{done}" != self.last:
-            self.last = f"{done}"
+        elif done != self.last:
+            self.last = done
             print(f"{done} of {total} done; {'; '.join(running)}", file=sys.stderr, flush=True)
 
     def __exit__(self, *error: object) -> None:

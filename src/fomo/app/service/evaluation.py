@@ -26,9 +26,6 @@ from fomo.sources import data_folder, read_family
 from fomo.windows.split import Area
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
-#: Where `fomo scoreboard` keeps the rivals that were trained without fold 0.
-FITS = Path("runs/scoreboard/fits/fold-0")
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -55,7 +52,7 @@ def evaluate(
     device: str = "auto",
     progress: bool = False,
     others: Sequence[str] = (),
-    fits: Path = FITS,
+    fits: Path = Path(),
 ) -> Evaluation:
     """One row per forecaster on the test part of a family (`family` or `family/region`).
 
@@ -64,7 +61,7 @@ def evaluate(
     `others`: names of the registry that are asked beside FoMo in place of the rules; trained ones lie in `fits`.
     Raises `CityError`, `CheckpointError`, `UsageError`.
     """
-    rivals = [(entry, _rival(entry, fits)) for entry in find_entries(others)] if others else []
+    rivals = [(entry, _rival(entry, fits)) for entry in find_entries(others)] if others else []  # all without names
     if samples < 1:
         raise UsageError(f"--samples {samples}: one member at least")
     cities = read_family(data_folder(folder), family.split("/")[0])

@@ -17,6 +17,8 @@ from fomo.evaluation.tables import whole_file
 
 #: The part of the tables that the README shows.
 SUMMARY = "scoreboard-summary.md"
+#: The heading of FoMo's ratios.
+RATIOS = "FoMo over the best of the others (RMSE; generate: JSD)"
 HEADINGS = {
     "none": "nobody knows users or POI",
     "full": "users of the asked hours and POI are known to everyone who can read them",
@@ -28,6 +30,17 @@ th,td{border-bottom:1px solid #ddd;padding:.2rem .6rem;text-align:right}
 th:first-child,td:first-child{text-align:left}img{max-width:100%}"""
 
 
+def write_logs(fits: Path, folder: Path) -> list[Path]:
+    """The record of every rival's training, `SET-RIVAL.json`: its steps, time, losses, data and settings."""
+    written = []
+    for record in sorted(fits.glob("*/*/fit.json")):
+        path = folder / f"{record.parent.parent.name}-{record.parent.name}.json"
+        with whole_file(path) as fresh:
+            fresh.write_text(record.read_text(encoding="utf-8"), encoding="utf-8")
+        written.append(path)
+    return written
+
+
 def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
     """`scoreboard.csv`, `.parquet`, `.md`, and `.html` with the figures; returns the files."""
     paths = [write_scoreboard(found, folder / f"scoreboard.{suffix}") for suffix in ("csv", "parquet")]
@@ -35,10 +48,7 @@ def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
     ratios = _ratios(found)
     with whole_file(folder / "scoreboard.md") as fresh:
         parts = [f"### {title}\n\n{text}" for title, text in sections]
-        fresh.write_text(
-            "\n".join([*parts, "### FoMo over the best of the others (RMSE; generate: JSD)\n", ratios]),
-            encoding="utf-8",
-        )
+        fresh.write_text("\n".join([*parts, f"### {RATIOS}\n", ratios]), encoding="utf-8")
     figures = figures_of(found)
     with whole_file(folder / SUMMARY) as fresh:
         fresh.write_text(summaries(found), encoding="utf-8")
@@ -85,7 +95,7 @@ def _sections(found: Sequence[Line]) -> list[tuple[str, str]]:
 
 def _ratios(found: Sequence[Line]) -> str:
     """FoMo's place in every column that it and others have numbers in."""
-    rows = [row for metric in ("rmse",) for row in first_place(found, metric) if row["task"] != "generate"]
+    rows = [row for row in first_place(found, "rmse") if row["task"] != "generate"]
     rows += [row for row in first_place(found, "jsd") if row["task"] == "generate"]
     text = ["| protocol | task | context | city | best deep rival | FoMo over it | best of all others | FoMo over it |"]
     text.append("|---" * 8 + "|")
@@ -109,7 +119,7 @@ def _page(sections: Sequence[tuple[str, str]], ratios: str, figures: dict[str, F
         figure.savefig(buffer, format="png", dpi=130)
         picture = base64.b64encode(buffer.getvalue()).decode()
         body.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{picture}">')
-    for title, text in [*sections, ("FoMo over the best of the others (RMSE; generate: JSD)", ratios)]:
+    for title, text in [*sections, (RATIOS, ratios)]:
         body.append(f"<h2>{html.escape(title)}</h2>{_table(text)}")
     head = f'<meta charset="utf-8"><title>FoMo: the scoreboard</title><style>{STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
@@ -131,4 +141,4 @@ def _bold(cell: str) -> str:
     return "".join(f"<b>{part}</b>" if index % 2 else part for index, part in enumerate(parts))
 
 
-__all__ = ["write_tables"]
+__all__ = ["write_logs", "write_tables"]
