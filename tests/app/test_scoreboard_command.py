@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -147,6 +153,62 @@ def test_a_changed_number_is_found_by_the_check(board: Path, data: Path, tmp_pat
     assert said.code == 1 and "lies outside" in said.err
 
 
+SEARCH = """
+[search]
+set = "search"
+fold = 1
+every = 40
+samples = 2
+learning_rates = [0.001, 0.004]
+[sets.search]
+held_back_folds = [0, 1]
+"""
+
+
+def test_a_search_tries_every_rate_and_says_which_is_best(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    board.write_text(board.read_text(encoding="utf-8") + SEARCH, encoding="utf-8")
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
+    said = run("scoreboard", board, *options, "--search", "--only", "PatchTST", "persistence", "--jobs", 1)
+    assert said.code == 0, said.err
+    found = pl.read_csv(tmp_path / "results/rival-rates.csv")
+    assert found["rival"].to_list() == ["PatchTST", "PatchTST"]
+    assert found["learning_rate"].to_list() == [0.001, 0.004] and found["over_usual"][0] == 1.0
+    assert found["best"].to_list() == [found["over_usual"][1] >= 1, found["over_usual"][1] < 1]
+    fits = {float(file.parents[3].name): file for file in (tmp_path / "runs/search").glob("*/fits/*/*/fit.json")}
+    assert set(fits) == {0.001, 0.004}
+    for rate, file in fits.items():
+        record = json.loads(file.read_text(encoding="utf-8"))
+        assert record["fit"]["learning_rate"] == rate and record["data"]["held_back_folds"] == [0, 1]
+    assert "| PatchTST |" in (tmp_path / "results/rival-rates.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("held_back_folds = [0, 1]", "held_back_folds = [0]"), "does not hold back fold 1"),
+        (("[0.001, 0.004]", "[0.003, 0.004]"), "the rate of [fit], 0.001, is not among"),
+    ],
+)
+def test_a_search_that_would_prove_nothing_is_refused(board: Path, change: tuple[str, str], says: str) -> None:
+    board.write_text(board.read_text(encoding="utf-8") + SEARCH.replace(*change), encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_scoreboard(board)
+
+
+def test_a_search_needs_settings_and_a_rival_that_is_trained(board: Path, data: Path, run: Run) -> None:
+    said = run("scoreboard", board, "--data", data, "--search", "--only", "PatchTST")
+    assert said.code == 2 and "has no [search]" in said.err
+    board.write_text(board.read_text(encoding="utf-8") + SEARCH, encoding="utf-8")
+    said = run("scoreboard", board, "--data", data, "--search", "--only", "ARIMA")
+    assert said.code == 2 and "ARIMA are not trained here" in said.err
+
+
+def test_rates_of_rivals_change_their_trainings_only(board: Path) -> None:
+    board.write_text("rates = {PatchTST = 0.002}\n" + board.read_text(encoding="utf-8"), encoding="utf-8")
+    recipe = load_scoreboard(board)
+    assert recipe.fit_of("PatchTST").learning_rate == 0.002 and recipe.fit_of("UniST") == recipe.fit
+
+
 def test_a_process_that_is_killed_costs_its_job_only(board: Path, place: Place) -> None:
     recipe = load_scoreboard(board)
     assert run_jobs(recipe, place, names=("history mean",), processes=1) == {}
@@ -227,3 +289,37 @@ def test_weights_of_another_network_are_refused(board: Path, place: Place, run: 
     options = ("--city", "regions", "--data", place.data, "--weights", context_weights, "--fits", folder)
     said = run("evaluate", *options, "--forecasters", "UniST")
     assert said.code == 2 and "is not of this UniST" in said.err
+
+
+POOL = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from fomo.app.service.scoreboard.run import _end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_the_jobs_of_a_killed_run_end_with_it(tmp_path: Path) -> None:
+    script = tmp_path / "pool.py"
+    script.write_text(POOL, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)  # it lives
+        parent.kill()
+    until = time.monotonic() + 20
+    while _lives(worker) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _lives(worker)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -29,6 +29,8 @@ class Scoreboard:
     jobs: Annotated[int, arg(metavar="N", help="Processes, one thread each.")] = 2
     tables: bool = False
     """Write the tables of what is scored already, and do no work."""
+    search: bool = False
+    """Try the learning rates of [search] with every rival; the best are for [rates] of the recipe."""
     check: bool = False
     """Score one row in fifty again and fail where it lies outside the row's interval."""
 
@@ -38,13 +40,14 @@ class Scoreboard:
 
         if self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs}: one process at least")
-        if self.tables and self.check:
-            raise UsageError("--tables and --check contradict each other")
+        if self.tables + self.check + self.search > 1:
+            raise UsageError("--tables, --search and --check contradict each other")
         with working("reading"):
             from fomo.app.service.scoreboard.check import check
             from fomo.app.service.scoreboard.plan import load_scoreboard
             from fomo.app.service.scoreboard.report import write_logs, write_tables
             from fomo.app.service.scoreboard.run import run, table
+            from fomo.app.service.scoreboard.search import search, trials, write_trials
             from fomo.app.service.scoreboard.work import Place
             from fomo.forecasters.registry import find_entries
             from fomo.sources import data_folder
@@ -60,9 +63,13 @@ class Scoreboard:
         failed: dict[str, str] = {}
         if not self.tables:
             with _Progress() as hear:
-                failed = run(recipe, place, names=self.only, processes=self.jobs, progress=hear)
-        wrote(write_tables(table(recipe, place, failed), self.results))
-        write_logs(place.out / "fits", self.results / "training/rivals")
+                does = search if self.search else run
+                failed = does(recipe, place, names=self.only, processes=self.jobs, progress=hear)
+        if self.search:
+            wrote(write_trials(trials(recipe, place), self.results))
+        else:
+            wrote(write_tables(table(recipe, place, failed), self.results))
+            write_logs(place.out / "fits", self.results / "training/rivals")
         for job, error in failed.items():
             print(f"fomo: {job}: {error}", file=sys.stderr)
         return 1 if failed else 0

@@ -90,15 +90,15 @@ def _finished(folder: Path, recipe: Recipe) -> bool:
 
 def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
     folder = out / "fits" / slug(name) / slug(entry.name)
-    base = recipe.base(name)
-    torch.manual_seed(recipe.fit.seed)
+    base, config = recipe.base(name), recipe.fit_of(entry.name)
+    torch.manual_seed(config.seed)
     network = entry.load()
     assert isinstance(network, RivalNetwork)
     said = str(getattr(getattr(network, "backbone", None), "described", ""))
     code = {part for module in (_module(entry), TRAINING) for part in with_imports(module)}
     about = {
         "rival": entry.name,
-        "fit": recipe.fit.model_dump(mode="json"),
+        "fit": config.model_dump(mode="json"),
         "data": base.data.model_dump(mode="json"),
         "augment": base.augment.model_dump(mode="json"),
         "files": data_hashes(base.data, data),
@@ -111,7 +111,7 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of POI that have no place: FoMo's training says so
             windows, references, seen = training_set(base, data)
-        found = fit(network, windows, recipe.fit, told)
+        found = fit(network, windows, config, told)
         with whole_file(weights) as fresh:
             save_file(_own_state(found.network), fresh)
         losses = [[round(value, 5) for value in row] for row in found.losses[:: max(1, len(found.losses) // 200)]]

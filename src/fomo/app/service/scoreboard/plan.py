@@ -45,6 +45,17 @@ class ColumnConfig(Config):
         return self.set.format(fold=fold)
 
 
+class SearchConfig(Config):
+    """Short trainings of every rival, judged on a fold that their set and the first fold's set have nothing of."""
+
+    set: str
+    fold: int  # held back by the set, and not the fold that rivals are tested on
+    minutes: float = Field(1.5, gt=0)
+    learning_rates: tuple[float, ...] = Field((5e-4, 1e-3, 2e-3), min_length=2)
+    every: int = Field(35, ge=1)
+    samples: int = Field(12, ge=2)
+
+
 class ScoreboardRecipe(Config):
     """A scoreboard; strict TOML."""
 
@@ -57,10 +68,18 @@ class ScoreboardRecipe(Config):
     samples: int = Field(24, ge=1)
     seed: int = 0
     fit: FitConfig = FitConfig()
+    rates: dict[str, float] = Field(default_factory=dict)  # learning rates of rivals, where not that of `fit`
+    search: SearchConfig | None = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ScoreboardRecipe:
-        find_entries(tuple(self.every))
+        find_entries((*self.every, *self.rates))
+        if self.search is not None:
+            held_back = self.sets[self.search.set].held_back_folds if self.search.set in self.sets else ()
+            if self.search.fold not in held_back:
+                raise ValueError(f"search: the set {self.search.set!r} does not hold back fold {self.search.fold}")
+            if self.fit.learning_rate not in self.search.learning_rates:
+                raise ValueError(f"search: the rate of [fit], {self.fit.learning_rate:g}, is not among its rates")
         for column in self.columns:
             for fold in column.folds:
                 if column.set_of(fold) not in self.sets:
@@ -73,6 +92,10 @@ class ScoreboardRecipe(Config):
         changes = {"held_back_folds": chosen.held_back_folds, "first_week_only": chosen.first_week_only}
         raw = {**self._recipe(self.tuned).data.model_dump(), **changes}
         return parse(raw, DataConfig, f"the data of the set {name!r}")
+
+    def fit_of(self, rival: str) -> FitConfig:
+        """How a rival is trained."""
+        return self.fit.model_copy(update={"learning_rate": self.rates.get(rival, self.fit.learning_rate)})
 
     def fomo(self, name: str, start: Path) -> tuple[Recipe, Recipe]:
         """FoMo's two trainings on a set: traffic alone, then from `start` with its context."""
@@ -178,4 +201,15 @@ def slug(text: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text.lower())
 
 
-__all__ = ["Cell", "ColumnConfig", "Job", "ScoreboardRecipe", "SetConfig", "cells", "jobs", "load_scoreboard", "slug"]
+__all__ = [
+    "Cell",
+    "ColumnConfig",
+    "Job",
+    "ScoreboardRecipe",
+    "SearchConfig",
+    "SetConfig",
+    "cells",
+    "jobs",
+    "load_scoreboard",
+    "slug",
+]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import suppress
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
 from fomo.app.service.scoreboard.work import Place, asked_of, work
@@ -33,7 +34,9 @@ def run(
     before = {name: os.environ.get(name) for name in threads}
     os.environ.update(threads)
     try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_end_with_parent, max_tasks_per_child=1
+        ) as pool:
             running = {pool.submit(work, job, recipe, place): job for job in waiting}
             while running:
                 ended, _ = wait(running, timeout=2.0, return_when=FIRST_COMPLETED)
@@ -51,6 +54,18 @@ def run(
             else:
                 os.environ[name] = value
     return failed
+
+
+def _end_with_parent() -> None:
+    """Without this, the jobs of a killed run go on for minutes, beside those of the run that resumes it."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _status(running: Iterable[Job], place: Place) -> list[str]:
