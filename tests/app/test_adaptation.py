@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import fomo
 from fomo.app.service.adaptation import BLOCK, districts, only, some_cells
+from fomo.app.service.rival_adaptation import adapt_rival
 from fomo.app.service.training import kept_from
 from fomo.city import mock_city
+from fomo.forecasters.rivals.forecaster import NeuralRival
+from fomo.forecasters.rivals.patchtst import PatchTST
+from fomo.forecasters.rivals.training import FitConfig
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
 from fomo.model.transformer import ModelConfig
 
@@ -47,3 +52,18 @@ def test_blocks_without_traffic_are_never_learned_from():
     for seed in range(6):
         cells = some_cells(city, 0.5, seed)
         assert cells.sum() == 32 and not cells[:, 4:].any()
+
+
+@pytest.mark.parametrize(("rate", "better"), [(2e-3, True), (3.0, False)])
+def test_a_rival_learns_from_some_cells_and_is_never_worse_where_it_is_checked(rate, better):
+    torch.manual_seed(0)
+    untrained = NeuralRival("PatchTST", PatchTST(width=16, layers=1), trained_on=("elsewhere",))
+    before = {name: part.clone() for name, part in untrained.network.state_dict().items()}
+    config = FitConfig(steps=25, batch=8, learning_rate=rate, average=0.5)
+    found = adapt_rival(untrained, mock_city(400, 8, 8), config, share=0.25)
+    assert found.cells == 16 and found.kept is better and found.after <= found.before
+    assert all(torch.equal(part, before[name]) for name, part in untrained.network.state_dict().items())
+    if better:
+        assert found.after < found.before and found.rival.trained_on == ("elsewhere", "mock")
+    else:
+        assert found.after == found.before and found.rival is untrained

@@ -275,4 +275,4 @@ def _recipe(
     )  # fmt: skip
 
 
-__all__ = ["Adaptation", "adapt", "adapted", "held_back", "some_cells"]
+__all__ = ["MEMBERS", "Adaptation", "adapt", "adapted", "districts", "held_back", "only", "some_cells"]

@@ -12,6 +12,7 @@ from fomo.config import ConfigError
 from fomo.evaluation.protocol import score_window
 from fomo.evaluation.questions import Question, TaskName, family_questions
 from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import Checkpoint
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.sources import read_family
@@ -54,7 +55,7 @@ def make_validation(config: DataConfig, folder: Path, checkpoint: Checkpoint) ->
     return validate
 
 
-def error(model: FoMo, questions: Sequence[Question], members: int) -> float:
+def error(model: Forecaster, questions: Sequence[Question], members: int) -> float:
     """RMSE on [0, 1] of the mean of the members over the scored values of some questions."""
     forecasts = model.forecast_tasks([question.task for question in questions], members, seed=0)
     sums = [score_window(question, answer).sums for question, answer in zip(questions, forecasts, strict=True)]
@@ -62,7 +63,7 @@ def error(model: FoMo, questions: Sequence[Question], members: int) -> float:
     return float(np.sqrt(squared / sum(each.count for each in sums if each is not None)))
 
 
-def mean_error(model: FoMo, tasks: Sequence[Sequence[Question]], members: int) -> float:
+def mean_error(model: Forecaster, tasks: Sequence[Sequence[Question]], members: int) -> float:
     """The geometric mean of the errors of several tasks."""
     return geometric_mean([error(model, questions, members) for questions in tasks])
 
