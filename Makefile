@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 # One thread a process: the tests run in two processes, and are small.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-.PHONY: help demo figures test check docs results results-check setup clean
+.PHONY: help demo figures test check docs results results-check bench-ingest setup clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	echo "installing FoMo and what it needs into $(VENV) (some minutes the first time)"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --compile -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --compile -c constraints.txt -e '.[dev,operator]'
 	$(BIN)/python -m compileall -q src
 	touch $@
 
@@ -49,6 +49,10 @@ results: $(READY)  ## every rival beside FoMo, from the data of FOMO_DATA: hours
 
 results-check: $(READY)  ## score one row in fifty of the scoreboard again; fails beyond the row's interval
 	@$(BIN)/fomo scoreboard recipes/scoreboard.toml --check
+
+ROWS ?= 28800000
+bench-ingest: $(READY)  ## an operator of ROWS rows to a city, beside the bare group-by; the last line is JSON
+	@$(BIN)/python benchmarks/ingest.py --rows $(ROWS)
 
 docs: $(READY)  ## run every example of README.md and docs/, and follow their links
 	@$(ONE_THREAD) $(BIN)/python -m pytest tests/test_documents.py

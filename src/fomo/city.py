@@ -15,6 +15,7 @@ centres in kilometres, `y` growing to the north. Attributes say what the numbers
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -315,7 +316,9 @@ def open_city(path: str | Path) -> City:
     path = Path(path)
     if not (path / "zarr.json").exists():
         raise CityError(f"{path} is not a city on disk (no zarr.json): write one with fomo.save_city or 'fomo data'")
-    return validate(xr.open_zarr(path, consolidated=False).load())
+    # The root of a city that grows says what is there; arrays may be ahead of it.
+    grows = "consolidated_metadata" in json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    return validate(xr.open_zarr(path, consolidated=grows).load())
 
 
 def steps_per_day(city: City) -> int:

@@ -98,6 +98,12 @@ class Forecast:
         return cls(xr.open_zarr(path, consolidated=False).load())
 
 
+#: What a forecast keeps of its city, for maps and clocks.
+PLACE_AND_TIME = (
+    *("crs", "west_m", "south_m", "cell_m", "cell_km", "layout", "time_zone", "calendar", "licence", "source"),
+)
+
+
 def make_forecast(
     members: np.ndarray,
     asked: np.ndarray,
@@ -130,6 +136,7 @@ def make_forecast(
             "city": window.attrs.get("name", ""),
             "unit": window.attrs.get("unit", ""),
             "step_minutes": int(window.attrs["step_minutes"]),
+            **{name: window.attrs[name] for name in PLACE_AND_TIME if name in window.attrs},
             "forecaster": forecaster,
             "context": context,
             "seed": -1 if seed is None else seed,

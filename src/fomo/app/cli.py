@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol, cast, runtime_checkable
 import tyro
 
 from fomo import __version__
+from fomo.app.commands.city import City
 from fomo.app.commands.data import Data
 from fomo.app.commands.demo import Demo
 from fomo.app.commands.evaluate import Evaluate
@@ -35,7 +36,7 @@ class Verb(Protocol):
         ...
 
 
-VERBS: tuple[type[Verb], ...] = (Demo, Data, Train, Finetune, Forecast, Generate, Fill, Evaluate, Scoreboard)
+VERBS: tuple[type[Verb], ...] = (Demo, Data, City, Train, Finetune, Forecast, Generate, Fill, Evaluate, Scoreboard)
 
 DESCRIPTION = """FoMo: forecast the mobile traffic of any city, with its uncertainty.
 

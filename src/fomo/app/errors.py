@@ -16,6 +16,7 @@ FOR_THE_USER = frozenset(
         "fomo.evaluation.protocol.EvaluationError",
         "fomo.forecast.ForecastError",
         "fomo.forecasters.registry.UnknownForecaster",
+        "fomo.ingest.ledger.IngestError",
         "fomo.model.checkpoint.CheckpointError",
         "builtins.FloatingPointError",
         "builtins.OSError",

@@ -1,0 +1,172 @@
+"""The health of a city's records in numbers: coverage, gaps, the day, the busiest and the strangest cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from fomo.city import City
+from fomo.evaluation.health.finite import mean, median
+from fomo.evaluation.health.records import STATES, Records, in_weekend, records_of
+from fomo.evaluation.health.strange import Strange, listed, suspicions
+from fomo.evaluation.health.survey import survey_of
+from fomo.evaluation.health.thresholds import COMPLETE
+
+#: Kinds of gaps that are listed; all are counted.
+MOST_GAPS = 100
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Periods without records, from `begin` on, in `cells` cells at once."""
+
+    begin: np.datetime64
+    periods: int
+    cells: int
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A busy cell: `amount` is its median traffic per period in the busy hour, `hour` begins its own busiest hour."""
+
+    cell: int
+    name: str
+    amount: float
+    hour: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The total of all cells per period, by hour of day: mean and quartiles; NaN where no period is complete."""
+
+    mean: Float[np.ndarray, " hour"]
+    quartiles: Float[np.ndarray, "3 hour"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What `health_of` finds. Shares are of the values of the cells that are recorded at least once."""
+
+    records: Records
+    never: int  # cells that are never recorded
+    recorded: float  # share of all values, 0 to 1
+    by_period: Float[np.ndarray, " time"]
+    by_day: Float[np.ndarray, " day"]
+    by_hour: Float[np.ndarray, " hour"]
+    by_day_hour: Float[np.ndarray, "day hour"]  # NaN outside the time axis
+    by_cell_day: Float[np.ndarray, "cell day"]
+    days_complete: int  # whole days with every value recorded
+    total: Float[np.ndarray, " time"]  # sum of what is recorded; NaN where nothing is
+    complete: Bool[np.ndarray, " time"]  # `COMPLETE`: the totals of the profile
+    mean: Float[np.ndarray, " cell"]
+    gaps: tuple[Gap, ...]  # the `MOST_GAPS` with the most values lost, these first
+    gap_kinds: int  # all of them: gaps of one beginning and length are one kind
+    longest: Gap | None
+    weekdays: Profile
+    weekends: Profile
+    everyday: Profile  # of both
+    busy_hour: int | None  # beginning of the hour of the largest median total
+    busiest: tuple[Busy, ...]
+    states: dict[str, int]  # values by state; empty where nothing is said
+    strangest: tuple[Strange, ...]
+    strange: dict[str, int] = field(default_factory=dict)  # kind -> all cells of it
+
+
+def health_of(city: City, cells: xr.Dataset | None = None, count: int = 10) -> Health:
+    """Look at a city, or at the operator's `cells` where given; `count` busiest and strangest cells.
+
+    `cells`: traffic, perhaps users and state (time, cell), and the coordinates cell, lon and lat, all along the cells.
+
+    Raises `CityError` for cells that are no such dataset.
+    """
+    records = records_of(city, cells)
+    survey = survey_of(records)
+    ever = survey.count > 0
+    by_period = survey.recorded / max(1, int(ever.sum()))
+    by_day = _by_day(by_period, records)
+    by_day_hour = by_day.reshape(len(by_day), len(records.hours), -1)
+    some = survey.recorded > 0
+    complete = some & (survey.recorded >= COMPLETE * median(survey.recorded[some]))
+    total = np.where(some, survey.total, np.nan)
+    day = records.time.astype("datetime64[D]")
+    weekend = in_weekend(day)
+    hour = ((records.time - day) / np.timedelta64(1, "h")).astype(int) * len(records.hours) // 24
+    weekdays, weekends, everyday = (
+        _profile(total, hour, complete & when, len(records.hours))
+        for when in (~weekend, weekend, np.ones_like(weekend))
+    )
+    usual = everyday.quartiles[1]
+    busy = int(np.nanargmax(usual)) if np.isfinite(usual).any() else None
+    kinds = suspicions(survey, records)
+    gaps, longest = _gaps(survey.gaps, records)
+    return Health(
+        records=records,
+        never=int((~ever).sum()),
+        recorded=float(by_period.mean()),
+        by_period=by_period,
+        by_day=mean(by_day, 1),
+        by_hour=mean(by_day_hour, (0, 2)),
+        by_day_hour=mean(by_day_hour, 2),
+        by_cell_day=survey.day_count / np.maximum(1, np.isfinite(by_day).sum(1)),
+        days_complete=int((by_day == 1).all(1).sum()),
+        total=total,
+        complete=complete,
+        mean=survey.mean,
+        gaps=gaps,
+        gap_kinds=len(survey.gaps),
+        longest=longest,
+        weekdays=weekdays,
+        weekends=weekends,
+        everyday=everyday,
+        busy_hour=None if busy is None else int(records.hours[busy]),
+        busiest=() if busy is None else _busiest(survey.median, records, busy, count),
+        states={} if records.state is None else dict(zip(STATES, survey.states.tolist(), strict=True)),
+        strangest=listed(kinds, records.names, count),
+        strange={kind: int(cells) for kind, each in kinds.items() if (cells := (each.doubt > 0).sum())},
+    )
+
+
+def _by_day(by_period: Float[np.ndarray, " time"], records: Records) -> Float[np.ndarray, "day period"]:
+    """Periods of whole days; NaN outside the time axis."""
+    padded = np.full(len(records.days) * records.periods_per_day, np.nan)
+    padded[records.offset : records.offset + len(by_period)] = by_period
+    return padded.reshape(len(records.days), -1)
+
+
+def _gaps(kinds: Int[np.ndarray, "kind 3"], records: Records) -> tuple[tuple[Gap, ...], Gap | None]:
+    """The `MOST_GAPS` gravest gaps, and the longest; the first one and in more cells, among equals."""
+    begin, periods, cells = kinds.T
+
+    def gap(kind: int) -> Gap:
+        return Gap(records.time[begin[kind]], int(periods[kind]), int(cells[kind]))
+
+    gravest = np.lexsort((begin, -periods * cells))[:MOST_GAPS]
+    longest = np.lexsort((begin, -cells, -periods))[:1]
+    return tuple(map(gap, gravest.tolist())), gap(int(longest[0])) if len(longest) else None
+
+
+def _profile(
+    total: Float[np.ndarray, " time"], hour: Int[np.ndarray, " time"], taken: Bool[np.ndarray, " time"], hours: int
+) -> Profile:
+    """Of the periods that are taken; `hour` is the number of each one's hour, one of `hours`."""
+    average, quartiles = np.full(hours, np.nan), np.full((3, hours), np.nan)
+    for number in np.unique(hour[taken]).tolist():  # at most 24
+        values = total[taken & (hour == number)]
+        average[number], quartiles[:, number] = values.mean(), np.quantile(values, (0.25, 0.5, 0.75))
+    return Profile(average, quartiles)
+
+
+def _busiest(by_hour: Float[np.ndarray, "cell hour"], records: Records, busy: int, count: int) -> tuple[Busy, ...]:
+    """The cells that carry most in the busy hour; those that carry nothing in it are not named."""
+    amount = np.nan_to_num(by_hour[:, busy], nan=-1)
+    chosen = np.argsort(-amount, kind="stable")[:count]
+    return tuple(
+        Busy(cell, str(records.names[cell]), float(amount[cell]), int(records.hours[np.nanargmax(by_hour[cell])]))
+        for cell in chosen[amount[chosen] > 0].tolist()
+    )
+
+
+__all__ = ["MOST_GAPS", "Busy", "Gap", "Health", "Profile", "health_of"]

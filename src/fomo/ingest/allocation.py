@@ -1,0 +1,133 @@
+"""How the traffic of cells is spread over the grid: a counter belongs to a cell, a city needs it on the ground.
+
+    allocation = allocate(sites, ground)
+    traffic = allocation.to_grid(values)  # (time, cell) -> (time, y, x)
+
+Total traffic is conserved: what a cell that is partly on the grid would serve beyond it is put on its part within, in
+proportion (`lost` says how much that is). Only cells with nothing on the grid are left out; they are in `outside`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fomo.ingest.footprints import cell_footprints
+from fomo.ingest.grid_areas import grid_areas
+from fomo.ingest.ground import Ground
+from fomo.ingest.ledger import IngestError
+from fomo.ingest.sites import Sites
+
+Method = Literal["point", "voronoi"]
+
+LONGEST_KM = 10.0  # that a cell reaches where its range is not known
+ROUNDING = 1e-9  # of a share
+NORTHWARD = 1e-4  # degrees: the step that shows where north is on the grid
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Weights of cells in grid cells.
+
+    `matrix`: scipy CSR, float64 (grid cells as y * width + x, cells); columns sum to 1, those of `outside` to 0.
+    `lost`: share of each cell's ground that lies beyond the grid, 1 for those of `outside`.
+    """
+
+    cells: tuple[str, ...]
+    matrix: Any
+    lost: Float[np.ndarray, " cell"]
+    height: int
+    width: int
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Cells that serve nothing of the grid: their traffic is not on it."""
+        return tuple(self.cells[at] for at in np.flatnonzero(self.lost >= 1))
+
+    @property
+    def covered(self) -> Bool[np.ndarray, "y x"]:
+        """Grid cells that any cell serves."""
+        return (np.diff(self.matrix.indptr) > 0).reshape(self.height, self.width)
+
+    def to_grid(
+        self, values: Float[np.ndarray, "time cell"], smallest_share: float = 0.01
+    ) -> Float[np.ndarray, "time y x"]:
+        """Amounts of cells (traffic, users; NaN = missing) summed on the grid: in float64, returned as float32.
+
+        Missing stays missing: a grid cell is NaN where a missing cell gives it more than `smallest_share` of that
+        cell's own amount, or where missing cells are more than that share of all weights in it (which is how a wide
+        cell on a fine grid counts, whose weights are all small). Below that the missing cell counts as nothing. Where
+        no cell serves the ground it is NaN as well. Raises `IngestError` for values of other cells than `cells`.
+        """
+        if values.shape[1] != len(self.cells):
+            raise IngestError(
+                f"values of {values.shape[1]} cells for an allocation of {len(self.cells)}: bring them to its order"
+            )
+        missing = np.isnan(values)
+        grid = self.matrix @ np.where(missing, 0.0, values).astype(np.float64).T
+        grid[~self.covered.reshape(-1)] = np.nan
+        some = missing.any(0)
+        if some.any():
+            weights = self.matrix[:, np.flatnonzero(some)]
+            absent = missing[:, some].T.astype(np.float64)
+            whole = np.asarray(self.matrix.sum(1)).reshape(-1, 1)
+            strong = (weights > smallest_share).astype(np.float64)
+            grid[(strong @ absent > 0) | (weights @ absent > smallest_share * whole)] = np.nan
+        return np.ascontiguousarray(grid.T, np.float32).reshape(-1, self.height, self.width)
+
+
+def allocate(sites: Sites, ground: Ground, method: Method = "voronoi", longest_km: float = LONGEST_KM) -> Allocation:
+    """Weights of the cells of a site list in the cells of a grid.
+
+    'point': all in the grid cell of the site. 'voronoi': over the part of the site's Voronoi region that lies in the
+    cell's sector (`footprints.py`) and within its range, or `longest_km` where that is not known, by area. Raises
+    `IngestError` where a site cannot be projected, and where scipy or shapely is not there.
+    """
+    if method not in ("point", "voronoi"):
+        raise IngestError(f"method {method!r} is not known: write point or voronoi")
+    if not (longest_km > 0 and np.isfinite(longest_km)):
+        raise IngestError(f"longest_km is {longest_km:g}: write how far a cell reaches, e.g. {LONGEST_KM:g}")
+    try:
+        from scipy.sparse import csc_array
+    except ImportError:
+        raise IngestError("spreading cells over the grid needs scipy: pip install 'fomo[operator]'") from None
+    lon, lat = sites.column("lon"), sites.column("lat")
+    east, north = ground.project(lon, lat)
+    beyond = ~(np.isfinite(east) & np.isfinite(north))
+    if beyond.any():
+        cell = sites.cells[int(np.argmax(beyond))]
+        raise IngestError(f"cell {cell!r} cannot be projected to {ground.crs}: correct its position or the crs")
+    shape = (ground.height * ground.width, len(sites.cells))
+    of_cell = np.arange(len(sites.cells))
+    if method == "point":
+        row, column, inside = ground.cell_of(east, north)
+        spot = row[inside], column[inside], of_cell[inside]
+        share = np.ones(len(spot[0]))
+    else:
+        reach_m = 1000 * np.nan_to_num(sites.column("range_km"), nan=longest_km)
+        azimuth = sites.column("azimuth") + _bearing_of_north(ground, lon, lat)
+        found = cell_footprints(east - ground.west, north - ground.south, azimuth, reach_m)  # small numbers are exact
+        of_cell = found.of_cell
+        areas = grid_areas(found.polygons, ground.cell_m, ground.height, ground.width)
+        spot, share = (areas.row, areas.column, areas.polygon), areas.share
+    on_grid = np.bincount(spot[2], share, of_cell.max() + 1)
+    lost = np.where(on_grid > 0, 1 - on_grid, 1.0)
+    lost[np.abs(lost) < ROUNDING] = 0.0
+    index = (spot[0] * ground.width + spot[1], spot[2])
+    matrix = csc_array((share / on_grid[spot[2]], index), shape=(shape[0], len(on_grid)))[:, of_cell]
+    return Allocation(sites.cells, matrix.tocsr(), lost[of_cell], ground.height, ground.width)
+
+
+def _bearing_of_north(
+    ground: Ground, lon: Float[np.ndarray, " cell"], lat: Float[np.ndarray, " cell"]
+) -> Float[np.ndarray, " cell"]:
+    """Degrees from the grid's north to true north, clockwise: up to 3 at the edge of a UTM zone."""
+    east, north = ground.project(lon, lat - NORTHWARD / 2)
+    further_east, further_north = ground.project(lon, lat + NORTHWARD / 2)
+    return np.rad2deg(np.arctan2(further_east - east, further_north - north))
+
+
+__all__ = ["LONGEST_KM", "Allocation", "Method", "allocate"]

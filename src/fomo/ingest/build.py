@@ -1,0 +1,239 @@
+"""An operator's files to a city on disk, file by file: what is done stays done, and the next run goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars
+
+import fomo
+from fomo.city import MINUTES_PER_DAY
+from fomo.ingest.allocation import Allocation, Method, allocate
+from fomo.ingest.counts import empty_counts
+from fomo.ingest.files import input_files
+from fomo.ingest.formats.forms import counter_names, form_of, read_counts
+from fomo.ingest.formats.table import Overview, PeriodUnknown, overview, overview_of
+from fomo.ingest.ground import Ground
+from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
+from fomo.ingest.pouring import Pouring
+from fomo.ingest.sites import choose_ground, make_sites, read_sites
+from fomo.ingest.store import CityStore, Layout
+
+#: What was read is made visible at the end of the first file after so many seconds, and at the end.
+COMMIT_SECONDS = 10.0
+#: Name -> (axes, values) of what does not change with time.
+Layers = dict[str, tuple[tuple[str, ...], np.ndarray]]
+#: Hears how many bytes of how many are read, and of which file.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What a city is built from. `minutes`: granularity period of the city, a multiple of the counters'."""
+
+    counters: tuple[str | Path, ...]
+    sites: Path
+    out: Path
+    mapping: Mapping = field(default_factory=Mapping)
+    site_columns: dict[str, str] = field(default_factory=dict)
+    cell_m: float = 1000.0
+    crs: str | None = None
+    minutes: int | None = None
+    method: Method = "voronoi"
+    name: str = ""
+    licence: str = ""
+    trust_suspect: bool = False
+    context: Callable[[Ground], tuple[Layers, list[str]]] | None = None  # its layers, and whom to name for them
+
+
+def build_city(config: BuildConfig, *, rejects: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Make the city, or go on with it where `out` is one of the same sites; returns the report of all that was read.
+
+    Raises `IngestError`, `ConfigError`.
+    """
+    files = input_files(config.counters)
+    if config.out.exists():
+        return append_city(config.out, config.counters, rejects=rejects, progress=progress)
+    guess = guess_mapping(sorted({name for file in _some(files) for name in counter_names(file)}), config.mapping)
+    mapping = guess.mapping
+    site_ledger = Ledger()
+    listed = read_sites(config.sites, config.site_columns or None, site_ledger)
+    first, cell_minutes, seen = _beginning(files, mapping)
+    # A cell of the list that never reports would be missing for ever, and its ground with it.
+    table = listed.table.filter(polars.col("cell").is_in(list(seen)))
+    if not table.height:
+        raise IngestError(
+            f"no cell of {files[0]} is in {config.sites}: the counters have {sorted(seen)[:3]}, the list "
+            f"{list(listed.cells[:3])}; take the cell's name out of the object's with [cell] pattern in the mapping"
+        )
+    sites = make_sites(table, str(config.sites))
+    ground = choose_ground(sites, config.cell_m, config.crs)
+    allocation = allocate(sites, ground, config.method)
+    if not mapping.time.minutes:
+        time_config = mapping.time.model_copy(update={"minutes": cell_minutes})
+        mapping = mapping.model_copy(update={"time": time_config})
+    step = config.minutes or cell_minutes
+    if step % cell_minutes or MINUTES_PER_DAY % step:
+        raise IngestError(
+            f"periods of {step} minutes cannot be made of the counters' {cell_minutes}: name a multiple of them that "
+            "divides a day, such as 15, 30 or 60"
+        )
+    layers, named = config.context(ground) if config.context is not None else ({}, [])
+    lon, lat = _positions(sites, allocation)
+    layout = Layout(
+        ground=ground, cells=allocation.cells, cell_lon=lon, cell_lat=lat, cell_minutes=cell_minutes,
+        step_minutes=step, first_day=first, users=bool(mapping.users.counters),
+        cumulative=mapping.traffic.cumulative,
+        attributes={
+            "name": config.name or config.out.stem, "family": config.name or config.out.stem,
+            "time_zone": mapping.time.zone, "unit": f"{mapping.traffic.unit} per {step} min",
+            "licence": config.licence or "none stated", "source": ", ".join(sorted({file.name for file in files})[:3]),
+            "context_source": "; ".join(filter(None, named)), "sha256": "", "synthetic": 0,
+        },
+        allocation=allocation,
+    )  # fmt: skip
+    store = CityStore.create(config.out, layout, layers)
+    store.commit(
+        {
+            "mapping": mapping.model_dump(mode="json"), "mapping_text": mapping_text(mapping),
+            "guessed": list(guess.reasons), "trust_suspect": config.trust_suspect, "method": config.method,
+            "sites": {
+                "file": config.sites.name, "sha256": _hash(config.sites), "cells": len(allocation.cells),
+                "without_counters": [cell for cell in listed.cells if cell not in seen],
+                "rejected": dict(site_ledger.rejected), "noted": dict(site_ledger.noted),
+            },
+            "cells_off_the_grid": list(allocation.outside),
+            "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
+        }
+    )  # fmt: skip
+    return _ingest(store, files, rejects, progress)
+
+
+def append_city(
+    out: Path, counters: Sequence[str | Path], *, rejects: Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Read more files into a city; those that were read already are left out. Raises `IngestError`."""
+    return _ingest(CityStore(out), input_files(counters), rejects, progress)
+
+
+def _ingest(store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None) -> dict[str, Any]:
+    mapping = Mapping.model_validate(store.report["mapping"])
+    known: dict[str, str] = dict(store.report.get("files", {}))  # hash -> name
+    ledger = Ledger(
+        rejects, int(store.report.get("taken", 0)), Counter(store.report.get("rejected", {})),
+        Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
+    )  # fmt: skip
+    pouring = Pouring(store, mapping, ledger)
+    sizes = [file.stat().st_size for file in files]
+    done, committed = 0, time.monotonic()
+    with ledger:
+        for file, size in zip(files, sizes, strict=True):
+            if progress is not None:
+                progress(done, sum(sizes), file.name)
+            key = _hash(file)
+            if key not in known:
+                for counts in read_counts(file, mapping, ledger):
+                    pouring.add(counts, file.name)
+                known[key] = file.name
+            done += size
+            if time.monotonic() - committed > COMMIT_SECONDS or file is files[-1]:
+                pouring.flush()
+                store.commit(_said(ledger, pouring, known))
+                committed = time.monotonic()
+    if progress is not None:
+        progress(done, sum(sizes), "")
+    if not store.visible_days:
+        raise IngestError(
+            f"nothing of {files[0]} and {len(files) - 1} more files could be read into the city: "
+            + "; ".join(
+                f"{reason}: {count} rows, first {ledger.first[reason]}"
+                for reason, count in ledger.rejected.most_common(3)
+            )
+        )
+    return store.report
+
+
+def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, Any]:
+    worst = sorted(pouring.cube.unknown.items(), key=lambda item: -item[1])
+    return {
+        "files": known, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(ledger.noted),
+        "first": ledger.first, "cells_without_place": dict(worst[:100]),
+    }  # fmt: skip
+
+
+def _some(files: Sequence[Path]) -> list[Path]:
+    """A few files that a mapping is guessed from: the counters may be spread over kinds of files."""
+    return [*files[:20], *files[20::200]]
+
+
+def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, int, set[str]]:
+    """The first day of all files, the granularity period of the counters, and the cells that there are.
+
+    Of every file the first rows are read: times within a file grow, or all lie within a few days; and a cell that does
+    not report then does not belong to the network yet. Where files of one period each do not say how long it is, it is
+    the least distance of two of them.
+    """
+    ledger, times, cells, minutes = Ledger(), set[datetime](), set[str](), 0
+    anything = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
+    for file in files:
+        try:
+            first = _first_rows(file, mapping, ledger)
+            minutes = minutes or first.minutes
+        except PeriodUnknown:
+            first = _first_rows(file, anything, ledger)
+        times |= first.times
+        cells |= first.cells
+    if not times:
+        reasons = "; ".join(f"{reason}: {ledger.first[reason]}" for reason in ledger.rejected) or "they hold no rows"
+        raise IngestError(f"no row of {files[0]} and {len(files) - 1} more files can be read: {reasons}")
+    ordered = sorted(times)
+    if not minutes:
+        gaps = [round((late - early).total_seconds() / 60) for early, late in pairwise(ordered)]
+        if not gaps:
+            raise IngestError(
+                f"{files[0]} has a single time, so its granularity period is not known: write it into the mapping, "
+                "[time] minutes = 15"
+            )
+        minutes = min(gaps)
+    earliest = ordered[0] - timedelta(minutes=minutes if mapping.time.marks == "end" else 0)
+    return np.datetime64(earliest.date(), "D"), minutes, cells
+
+
+def _first_rows(file: Path, mapping: Mapping, ledger: Ledger) -> Overview:
+    """What the first batch with rows says, or of a Parquet file all of it."""
+    whole = overview(file, mapping) if form_of(file) == "table" else None
+    if whole is not None:
+        return whole
+    batches = read_counts(file, mapping, ledger)
+    return overview_of(next((counts for counts in batches if counts.height), empty_counts()))
+
+
+def _positions(sites: Any, allocation: Allocation) -> tuple[np.ndarray, np.ndarray]:
+    order = polars.DataFrame({"cell": list(allocation.cells)})
+    there = order.join(sites.table, on="cell", how="left")
+    return there["lon"].to_numpy(), there["lat"].to_numpy()
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def report_of(out: Path) -> dict[str, Any]:
+    """What is known of how a city was built."""
+    return dict(json.loads(CityStore(out).attributes["ingest"]))
+
+
+__all__ = ["BuildConfig", "Layers", "Progress", "append_city", "build_city", "report_of"]

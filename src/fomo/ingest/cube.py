@@ -1,0 +1,213 @@
+"""Counts of the operator's cells as dense arrays, a day at a time: (period, cell) traffic, users and a state.
+
+Rows may come in any order and from any number of batches. A row that says again what is known is noted as repeated; one
+that says something else counts as a correction, the later one holds. Nothing is filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import polars
+from jaxtyping import Bool, Float, Float64, Int, UInt8
+
+from fomo.ingest.clock import MINUTES_PER_DAY, clock_changes
+from fomo.ingest.ledger import IngestError, Ledger
+
+
+class State(IntEnum):
+    """What is known of a value of a cell."""
+
+    RECORDED = 0
+    MISSING = 1
+    SUSPECT = 2  # there is a value, which the file itself does not trust
+    RESET = 3  # a counter that only grows has become smaller
+    CLOCK_CHANGE = 4  # the wall clock shows this period twice (the value is the mean) or never (no value)
+
+
+@dataclass
+class Day:
+    """One local day of all cells."""
+
+    traffic: Float[np.ndarray, "period cell"]  # NaN = not recorded
+    users: Float[np.ndarray, "period cell"]
+    state: UInt8[np.ndarray, "period cell"]
+    changed: bool = False
+
+    @classmethod
+    def empty(cls, periods: int, cells: int) -> Day:
+        """Nothing is recorded."""
+        return cls(
+            np.full((periods, cells), np.nan, np.float32),
+            np.full((periods, cells), np.nan, np.float32),
+            np.full((periods, cells), State.MISSING, np.uint8),
+        )
+
+
+MINUTE_US = 60_000_000
+
+#: The day of a date as it is stored, or None where there is none yet.
+Load = Callable[[np.datetime64], Day | None]
+
+
+class Cube:
+    """Days of an operator's cells, filled from tables of counts."""
+
+    def __init__(
+        self, cells: Sequence[str], minutes: int, zone: str, ledger: Ledger, load: Load = lambda day: None
+    ) -> None:
+        """`cells`: names in the order of the arrays; `minutes`: the granularity period."""
+        if minutes <= 0 or MINUTES_PER_DAY % minutes:
+            raise IngestError(f"a granularity period of {minutes} minutes does not divide a day")
+        self.cells, self.minutes, self.zone, self.ledger, self.load = tuple(cells), minutes, zone, ledger, load
+        self.periods = MINUTES_PER_DAY // minutes
+        self.days: dict[np.datetime64, Day] = {}
+        self.batches, self.touched = 0, dict[np.datetime64, int]()  # tables so far, and the last one of each day
+        self.unknown: dict[str, int] = {}  # cells that are not among them -> rows
+        self._names = polars.Enum(list(self.cells))
+        self._order = np.zeros(self.periods * len(self.cells), np.int32)
+        self._said: dict[np.datetime64, UInt8[np.ndarray, "twice cell"]] = {}  # how often repeated periods were said
+
+    def day(self, date: np.datetime64) -> Day:
+        """The day's arrays, loaded or new."""
+        if date not in self.days:
+            self.days[date] = self.load(date) or Day.empty(self.periods, len(self.cells))
+        return self.days[date]
+
+    def add(self, counts: polars.DataFrame, where: str) -> None:
+        """Rows of `COUNTS` into their places; `where`: the file. Raises `IngestError` for another granularity."""
+        self.batches += 1
+        counts = self._of_known_cells(self._of_this_period(counts, where), where)
+        if not counts.height:
+            return
+        minute = polars.col("begin").to_physical() // MINUTE_US
+        places = counts.select(
+            date=(minute // MINUTES_PER_DAY).cast(polars.Int32),
+            place=(minute % MINUTES_PER_DAY // self.minutes * len(self.cells)).cast(polars.Int32)
+            + polars.col("cell").to_physical().cast(polars.Int32),
+            traffic=polars.col("traffic").cast(polars.Float32),
+            users=polars.col("users").cast(polars.Float32),
+            suspect=polars.col("suspect"),
+        )
+        days = places["date"].unique().sort()
+        for number in days.to_list():
+            part = places if len(days) == 1 else places.filter(polars.col("date") == number)
+            place, traffic, users, suspect = (part[name].to_numpy() for name in places.columns[1:])
+            self._write(np.datetime64(number, "D"), place, traffic, users, suspect, where)
+
+    def _of_this_period(self, counts: polars.DataFrame, where: str) -> polars.DataFrame:
+        """The rows of the city's granularity that begin at a multiple of it since midnight."""
+        same = polars.col("minutes") == self.minutes
+        at = polars.col("begin").to_physical() % (self.minutes * MINUTE_US) == 0
+        if counts.select(fine=(same & at).all()).item():
+            return counts
+        others = counts.filter(~same)
+        if others.height == counts.height:
+            shortest = others["minutes"].to_numpy().min()
+            raise IngestError(
+                f"{where} has periods of {shortest} minutes, the city of {self.minutes}: mixed "
+                "granularity; build files of each granularity apart"
+            )
+        odd = counts.filter(same & ~at)
+        self.ledger.reject_frame(f"granularity other than {self.minutes} min", where, others)
+        self.ledger.reject_frame(f"a period that does not begin at a multiple of {self.minutes} min", where, odd)
+        self.ledger.taken -= others.height + odd.height
+        return counts.filter(same & at)
+
+    def _of_known_cells(self, counts: polars.DataFrame, where: str) -> polars.DataFrame:
+        """The rows of cells that are known, the names as numbers."""
+        known = counts.with_columns(polars.col("cell").cast(self._names, strict=False))
+        if known["cell"].null_count():
+            lost = known["cell"].is_null()
+            rows = counts.filter(lost)
+            for cell, count in rows["cell"].value_counts().iter_rows():
+                self.unknown[cell] = self.unknown.get(cell, 0) + count
+            self.ledger.reject_frame("a cell that has no place in the city", where, rows)
+            self.ledger.taken -= rows.height
+            known = known.filter(~lost)
+        return known
+
+    def _write(
+        self,
+        date: np.datetime64,
+        place: Int[np.ndarray, " row"],
+        traffic: Float[np.ndarray, " row"],
+        users: Float[np.ndarray, " row"],
+        suspect: np.ndarray,
+        where: str,
+    ) -> None:
+        """Rows of one day."""
+        day = self.day(date)
+        self.touched[date] = self.batches
+        twice, _ = clock_changes(date, self.zone, self.minutes)
+        if twice.any():
+            shown_twice = twice[place // len(self.cells)]
+            if shown_twice.any():
+                self._write_twice(date, day, place[shown_twice], traffic[shown_twice], users[shown_twice], where)
+                place, traffic, users, suspect = (part[~shown_twice] for part in (place, traffic, users, suspect))
+        known, other, nothing = (np.zeros(len(place), bool) for _ in range(3))
+        nothing |= True
+        for values, stored in ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1))):
+            given = np.isfinite(values)
+            if not given.any():
+                continue
+            said, differs = self._put(stored, place[given], values[given])
+            known[given] |= said
+            other[given] |= differs
+            nothing &= ~given
+        self.ledger.note("rows without a value", int(nothing.sum()), where)
+        self.ledger.note("repeated rows", int((known & ~other).sum()), where)
+        self.ledger.note("corrected rows (the later counts)", int(other.sum()), where)
+        state, some = day.state.reshape(-1), ~nothing
+        state[place[some]] = np.where(suspect[some], np.uint8(State.SUSPECT), np.uint8(State.RECORDED))
+        day.changed |= bool(some.any())
+
+    def _put(
+        self, stored: Float[np.ndarray, " place"], place: Int[np.ndarray, " row"], values: Float[np.ndarray, " row"]
+    ) -> tuple[Bool[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+        """Values to their places, the last of a place holds; which rows say what was known, and which something else.
+
+        What counters of other files say of the same period stays: a row is silent on what it has no value of.
+        """
+        number = np.arange(len(place), dtype=np.int32)
+        self._order[place] = number
+        winner = self._order[place]
+        last = winner == number
+        before = stored[place]
+        said = ~last | np.isfinite(before)
+        differs = said & (np.where(last, before, values[winner]) != values)
+        stored[place] = values[winner] if not last.all() else values
+        return said, differs
+
+    def _write_twice(
+        self,
+        date: np.datetime64,
+        day: Day,
+        place: Int[np.ndarray, " row"],
+        traffic: Float[np.ndarray, " row"],
+        users: Float[np.ndarray, " row"],
+        where: str,
+    ) -> None:
+        """Periods that the wall clock shows twice: the mean of what is said of them."""
+        self.ledger.note("rows of an hour that the clock shows twice (their mean counts)", len(place), where)
+        said = self._said.setdefault(date, np.zeros(day.state.shape, np.uint8)).reshape(-1)
+        for values, stored in ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1))):
+            given = np.isfinite(values)
+            at = place[given]
+            total: Float64[np.ndarray, " place"] = np.zeros(stored.size)
+            count = np.zeros(stored.size)
+            np.add.at(total, at, values[given])
+            np.add.at(count, at, 1)
+            touched = np.unique(at)
+            before = np.where(np.isfinite(stored[touched]), said[touched], 0)
+            old = np.where(before > 0, stored[touched], 0.0)
+            stored[touched] = (old * before + total[touched]) / (before + count[touched])
+        np.add.at(said, place, 1)
+        day.state.reshape(-1)[place] = State.CLOCK_CHANGE
+        day.changed = True
+
+
+__all__ = ["Cube", "Day", "Load", "State"]

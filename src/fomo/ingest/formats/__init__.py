@@ -1,0 +1,1 @@
+"""One file per form of counter files; `read_counts` tells them apart."""

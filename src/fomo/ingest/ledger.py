@@ -1,0 +1,77 @@
+"""What was not taken, and why: every rejected row is counted, and can be written out."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+import polars
+
+
+class IngestError(ValueError):
+    """Operator files that cannot become a city. The message names the file, the place and the remedy."""
+
+
+@dataclass
+class Ledger:
+    """Counts rows by what became of them. `path`: a CSV that every rejected row is written to, if wanted.
+
+    Nothing is dropped without a line here: `taken` plus all of `rejected` is what was read.
+    """
+
+    path: Path | None = None
+    taken: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)  # reason -> rows
+    noted: Counter[str] = field(default_factory=Counter)  # what is taken and marked: duplicates, suspects, resets ...
+    first: dict[str, str] = field(default_factory=dict)  # reason -> where it came up first, and the row
+    _file: TextIO | None = None
+
+    def reject(self, reason: str, where: str, rows: list[str]) -> None:
+        """Rows (as text) of `where` (file, or file and line) that are not taken."""
+        if not rows:
+            return
+        self.rejected[reason] += len(rows)
+        self.first.setdefault(reason, f"{where}: {rows[0][:200]}")
+        if self._file is not None:
+            csv.writer(self._file).writerows((reason, where, row) for row in rows)
+
+    def reject_frame(self, reason: str, where: str, frame: polars.DataFrame) -> None:
+        """The same for rows of a table; only what is written out becomes text."""
+        if not frame.height:
+            return
+        shown = frame if self._file is not None else frame.head(1)
+        text = shown.select(polars.concat_str(polars.all().cast(polars.String).fill_null(""), separator=";"))
+        rows = text.to_series().to_list()
+        self.reject(reason, where, rows)
+        self.rejected[reason] += frame.height - len(rows)
+
+    def note(self, what: str, rows: int, where: str = "") -> None:
+        """Rows that are taken but marked."""
+        if rows:
+            self.noted[what] += rows
+            self.first.setdefault(what, where)
+
+    def __enter__(self) -> Ledger:
+        """Open the file of rejected rows, if there is to be one; an older one is added to."""
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = not self.path.exists()
+            self._file = self.path.open("a", newline="", encoding="utf-8")
+            if fresh:
+                csv.writer(self._file).writerow(("reason", "where", "row"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+__all__ = ["IngestError", "Ledger"]

@@ -1,0 +1,98 @@
+"""Counts into days of the cells, days into the store, while the next file is being read."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import polars
+
+from fomo.city import MINUTES_PER_DAY
+from fomo.ingest.cube import Cube, Day, State
+from fomo.ingest.gridding import differences, grid_day
+from fomo.ingest.ledger import Ledger
+from fomo.ingest.mapping import Mapping
+from fomo.ingest.store import CityStore
+
+#: Bytes of days that are kept at hand; older ones are written out and read again where a late row needs them.
+AT_HAND = 1_500_000_000
+#: A day that so many batches have had nothing of is written out while others are read.
+QUIET_BATCHES = 2
+
+
+class Pouring:
+    """Counts into days, days into the store: while one file is read, the days of those before are written."""
+
+    def __init__(self, store: CityStore, mapping: Mapping, ledger: Ledger) -> None:
+        """Days go to `store`, what becomes of rows to `ledger`."""
+        self.store, self.cumulative = store, mapping.traffic.cumulative
+        self.allocation = store.allocation()
+        names = self.allocation.cells
+        self.cube = Cube(names, store.cell_minutes, mapping.time.zone, ledger, self._stored)
+        self.trust = bool(store.report.get("trust_suspect"))
+        a_day = MINUTES_PER_DAY // store.cell_minutes * len(names) * 9  # bytes
+        self.most = max(2, AT_HAND // max(1, a_day))
+        self.behind = ThreadPoolExecutor(1)
+        self.writing: list[Future[None]] = []
+
+    def add(self, counts: polars.DataFrame, where: str) -> None:
+        """A batch. Days that the last batches had nothing of are written out, or all where there are too many."""
+        self.cube.add(counts, where)
+        everything = len(self.cube.days) > self.most
+        old = {
+            date
+            for date, batch in self.cube.touched.items()
+            if everything or batch <= self.cube.batches - QUIET_BATCHES
+        }
+        if old:
+            self._write_out(old)
+
+    def flush(self) -> None:
+        """Write all that has changed, and wait for it."""
+        self._write_out(set(self.cube.days))
+        self._wait()
+
+    def _stored(self, date: np.datetime64) -> Day | None:
+        self._wait()
+        return self.store.day(date)
+
+    def _wait(self) -> None:
+        for future in self.writing:
+            future.result()
+        self.writing = []
+
+    def _write_out(self, dates: set[np.datetime64]) -> None:
+        """Hand days over to be written; from now on they are in the store."""
+        days = {date: self.cube.days.pop(date) for date in sorted(dates) if date in self.cube.days}
+        for date in dates:
+            self.cube.touched.pop(date, None)
+        changed = {date: day for date, day in days.items() if day.changed}
+        if changed:
+            self.writing.append(self.behind.submit(self._write, changed))
+
+    def _write(self, days: dict[np.datetime64, Day]) -> None:
+        """A day after a changed one is written, too, where counters only grow: its first differences are others now."""
+        if self.cumulative:
+            for date in [date + np.timedelta64(1, "D") for date in days]:
+                after = None if date in days else self.store.day(date)
+                if after is not None:
+                    days[date] = after
+        for date in sorted(days):
+            day = days[date]
+            shown = self._shown(date, day, days) if self.cumulative else day
+            minutes = (self.store.cell_minutes, self.store.step_minutes)
+            traffic, users = grid_day(shown, self.allocation, *minutes, self.trust)
+            self.store.write(date, shown, traffic, users, counter=day.traffic if self.cumulative else None)
+
+    def _shown(self, date: np.datetime64, day: Day, others: dict[np.datetime64, Day]) -> Day:
+        before_date = date - np.timedelta64(1, "D")
+        before = others.get(before_date)
+        if before is None and before_date >= self.store.first_day:
+            before = self.store.day(before_date)
+        traffic, reset = differences(day.traffic, None if before is None else before.traffic[-1])
+        state = np.where(reset, np.uint8(State.RESET), day.state)
+        state = np.where(np.isnan(traffic) & (state == State.RECORDED), np.uint8(State.MISSING), state)
+        return Day(traffic, day.users, state)
+
+
+__all__ = ["Pouring"]

@@ -1,0 +1,273 @@
+"""A city on disk that grows by days: the grid that forecasts read, and beside it the operator's own cells.
+
+    NAME.zarr/              a city as `fomo.open_city` reads it: traffic, users (time, y, x), covered, poi, residents
+    NAME.zarr/cells/        traffic, users, state (time, cell) at the counters' own period, names, lon, lat
+    NAME.zarr/allocation/   the sparse matrix from cells to the grid, and its parts off the grid
+
+Each day is one chunk of every array, written whole before anything says that it is there. What is there is said by the
+consolidated metadata in the root's `zarr.json` alone, which one rename replaces: a reader, and a run that goes on after
+a kill, see all days of a commit or none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from jaxtyping import Float
+from zarr.codecs import BloscCodec
+
+from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
+from fomo.ingest.allocation import Allocation
+from fomo.ingest.cube import Day, State
+from fomo.ingest.ground import Ground
+from fomo.ingest.ledger import IngestError
+
+#: Times of one chunk: few files, and an appended day writes little again.
+TIMES = 1 << 14
+#: Fast, and float32 shuffled by bytes compresses well enough.
+ROOT = "zarr.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What does not change while a city grows."""
+
+    ground: Ground
+    cells: tuple[str, ...]
+    cell_lon: Float[np.ndarray, " cell"]
+    cell_lat: Float[np.ndarray, " cell"]
+    cell_minutes: int  # of the counters
+    step_minutes: int  # of the city
+    first_day: np.datetime64
+    users: bool
+    cumulative: bool  # the counters only grow: their own values are kept beside the traffic
+    attributes: dict[str, Any]  # of the city's schema
+    allocation: Allocation
+
+
+class CityStore:
+    """Writes days; `commit` makes them visible."""
+
+    def __init__(self, path: Path) -> None:
+        """An existing store. Raises `IngestError` where there is none, or it is no city that can grow."""
+        self.path = path
+        if not (path / ROOT).exists():
+            raise IngestError(f"{path} is no city: make one with 'fomo city build'")
+        root = json.loads((path / ROOT).read_text(encoding="utf-8"))
+        self.attributes: dict[str, Any] = root["attributes"]
+        if "ingest" not in self.attributes or not (path / "cells" / ROOT).exists():
+            raise IngestError(f"{path} is a city that was not made by 'fomo city build': it cannot be appended to")
+        self.report: dict[str, Any] = json.loads(self.attributes["ingest"])
+        self.first_day = np.datetime64(self.report["first_day"], "D")
+        self.cell_minutes, self.step_minutes = int(self.report["cell_minutes"]), int(self.attributes["step_minutes"])
+        metadata = root["consolidated_metadata"]["metadata"]
+        self.visible_days = metadata["time"]["shape"][0] * self.step_minutes // MINUTES_PER_DAY
+        self.days = self.visible_days
+        self.has_users, self.cumulative = "users" in metadata, "cells/counter" in metadata
+        self._arrays: dict[str, Any] = {}
+
+    @classmethod
+    def create(cls, path: Path, layout: Layout, layers: dict[str, tuple[tuple[str, ...], np.ndarray]]) -> CityStore:
+        """An empty city; `layers`: more variables of the grid, name -> (axes, values). Raises `IngestError`.
+
+        Everything is made beside `path` and renamed, so that there is a whole store or none.
+        """
+        if path.exists():
+            raise IngestError(f"{path} exists: append to it, remove it or name another")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        ground = layout.ground
+        periods, steps = MINUTES_PER_DAY // layout.cell_minutes, MINUTES_PER_DAY // layout.step_minutes
+        root = zarr.open_group(str(fresh), mode="w", zarr_format=3)
+        cells = root.create_group("cells")
+        grid, many = (ground.height, ground.width), (len(layout.cells),)
+        for name in ("traffic", *(("users",) if layout.users else ())):
+            units = layout.attributes["unit"] if name == "traffic" else "users per period"
+            _series(root, name, grid, steps, ("time", "y", "x"), "float32", np.nan, coordinates="lon lat", units=units)
+            _series(cells, name, many, periods, ("time", "cell"), "float32", np.nan, coordinates="lon lat")
+        if layout.cumulative:
+            _series(cells, "counter", many, periods, ("time", "cell"), "float32", np.nan, coordinates="lon lat")
+        _series(cells, "state", many, periods, ("time", "cell"), "uint8", int(State.MISSING))
+        for group, minutes in ((root, layout.step_minutes), (cells, layout.cell_minutes)):
+            time = group.create_array("time", shape=(0,), chunks=(TIMES,), dtype="int64", dimension_names=("time",))
+            since = f"minutes since {layout.first_day}T00:00:00"
+            time.attrs.update({"units": since, "calendar": "proleptic_gregorian", "step_minutes": minutes})
+        lon, lat = ground.lonlat()
+        edge = ground.cell_m / 1000
+        _fixed(root, "y", (np.arange(ground.height) + 0.5) * edge, ("y",), "km")
+        _fixed(root, "x", (np.arange(ground.width) + 0.5) * edge, ("x",), "km")
+        _fixed(root, "lon", lon, ("y", "x"), "degrees_east")
+        _fixed(root, "lat", lat, ("y", "x"), "degrees_north")
+        _fixed(root, "covered", layout.allocation.covered, ("y", "x"))
+        for name, (axes, values) in layers.items():
+            _fixed(root, name, values, axes)
+        _fixed(cells, "cell", np.array(layout.cells, dtype=object), ("cell",))
+        _fixed(cells, "lon", layout.cell_lon, ("cell",), "degrees_east")
+        _fixed(cells, "lat", layout.cell_lat, ("cell",), "degrees_north")
+        matrix, group = layout.allocation.matrix, root.create_group("allocation")
+        parts = {
+            "indptr": matrix.indptr,
+            "indices": matrix.indices,
+            "data": matrix.data,
+            "lost": layout.allocation.lost,
+        }
+        for name, values in parts.items():
+            _fixed(group, name, np.asarray(values), (name,))
+        attributes = {
+            **layout.attributes, **ground.attributes(), "schema_version": SCHEMA_VERSION,
+            "step_minutes": layout.step_minutes, "cell_km": edge, "layout": "grid", "calendar": "date",
+        }  # fmt: skip
+        report = {"first_day": str(layout.first_day), "cell_minutes": layout.cell_minutes}
+        _write_root(fresh, {**attributes, "ingest": json.dumps(report)})
+        fresh.rename(path)
+        return cls(path)
+
+    def day(self, date: np.datetime64) -> Day | None:
+        """A day's counts as they were read (of counters that only grow their own values), or None.
+
+        Raises `IngestError` for a day before the city's first.
+        """
+        index = self._index(date)
+        if index >= self.days:
+            return None
+        periods = MINUTES_PER_DAY // self.cell_minutes
+        part = slice(index * periods, (index + 1) * periods)
+        traffic = self._array("cells/counter" if self.cumulative else "cells/traffic")[part]
+        users = self._array("cells/users")[part] if self.has_users else np.full_like(traffic, np.nan)
+        return Day(traffic, users, self._array("cells/state")[part])
+
+    def write(
+        self,
+        date: np.datetime64,
+        day: Day,
+        traffic: Float[np.ndarray, "step y x"],
+        users: Float[np.ndarray, "step y x"] | None,
+        counter: Float[np.ndarray, "period cell"] | None = None,
+    ) -> None:
+        """A day of the cells and of the grid; not visible before `commit`. `counter`: of counters that only grow."""
+        index = self._index(date)
+        periods, steps = MINUTES_PER_DAY // self.cell_minutes, MINUTES_PER_DAY // self.step_minutes
+        if index >= self.days:
+            self._grow(index + 1)
+        part, of_grid = slice(index * periods, (index + 1) * periods), slice(index * steps, (index + 1) * steps)
+        self._array("cells/traffic")[part] = day.traffic
+        self._array("cells/state")[part] = day.state
+        self._array("traffic")[of_grid] = traffic
+        if self.cumulative:
+            assert counter is not None
+            self._array("cells/counter")[part] = counter
+        if self.has_users:
+            assert users is not None
+            self._array("cells/users")[part] = day.users
+            self._array("users")[of_grid] = users
+
+    def commit(self, report: dict[str, Any]) -> None:
+        """Make all that was written visible, with what is to be known of it."""
+        self.report = {**self.report, **report}
+        _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
+        self.visible_days = self.days
+
+    def cells(self) -> xr.Dataset:
+        """The operator's cells as far as they are visible: traffic, users, state (time, cell)."""
+        return xr.open_zarr(self.path, group="cells", consolidated=True)
+
+    def ground(self) -> Ground:
+        """Where the grid lies."""
+        height, width = zarr.open_array(str(self.path / "covered"), mode="r").shape
+        west, south, cell_m = (float(self.attributes[name]) for name in ("west_m", "south_m", "cell_m"))
+        return Ground(str(self.attributes["crs"]), west, south, cell_m, height, width)
+
+    def allocation(self) -> Allocation:
+        """How the cells are spread over the grid."""
+        from scipy.sparse import csr_array
+
+        names = ("data", "indices", "indptr", "lost")
+        data, indices, indptr, lost = (
+            np.asarray(zarr.open_array(str(self.path / "allocation" / name), mode="r")[...]) for name in names
+        )
+        ground, cells = self.ground(), self.cells()["cell"].values.tolist()
+        shape = (ground.height * ground.width, len(cells))
+        matrix = csr_array((data, indices, indptr), shape=shape)
+        return Allocation(tuple(cells), matrix, lost, ground.height, ground.width)
+
+    def _index(self, date: np.datetime64) -> int:
+        index = int((date - self.first_day) / np.timedelta64(1, "D"))
+        if index < 0:
+            raise IngestError(
+                f"{date} lies before the first day of {self.path}, {self.first_day}: a city grows to later days only; "
+                "build it again with these files"
+            )
+        return index
+
+    def _grow(self, days: int) -> None:
+        """Room for more days in the arrays' own metadata; the root's does not say so yet."""
+        for group, minutes in (("", self.step_minutes), ("cells/", self.cell_minutes)):
+            steps = days * MINUTES_PER_DAY // minutes
+            names = ["traffic", *(["users"] if self.has_users else []), *(["state"] if group else [])]
+            names += ["counter"] if group and self.cumulative else []
+            for name in names:
+                array = self._array(f"{group}{name}")
+                array.resize((steps, *array.shape[1:]))
+            time = self._array(f"{group}time")
+            before = self.days * MINUTES_PER_DAY // minutes
+            time.resize((steps,))
+            time[before:] = np.arange(before, steps) * minutes
+        self.days = days
+
+    def _array(self, name: str) -> Any:
+        if name not in self._arrays:
+            array = zarr.open_array(str(self.path / name), mode="r+")
+            steps = (
+                self.days * MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
+            )
+            if array.shape[0] != steps:  # a run was killed between writing and saying so
+                array.resize((steps, *array.shape[1:]))
+            self._arrays[name] = array
+        return self._arrays[name]
+
+
+def _series(
+    group: Any, name: str, places: tuple[int, ...], steps: int, axes: tuple[str, ...], kind: str, fill: float,
+    coordinates: str = "", units: str = "",
+) -> None:  # fmt: skip
+    """An array that grows along time, a day to a chunk."""
+    array = group.create_array(
+        name, shape=(0, *places), chunks=(steps, *places), dtype=kind, fill_value=fill, dimension_names=axes,
+        # Fast; float32 shuffled by bytes compresses well enough.
+        compressors=BloscCodec(cname="lz4", clevel=3, shuffle="shuffle", typesize=np.dtype(kind).itemsize),
+    )  # fmt: skip
+    array.attrs.update({key: text for key, text in (("coordinates", coordinates), ("units", units)) if text})
+
+
+def _fixed(group: Any, name: str, values: np.ndarray, axes: tuple[str, ...], units: str = "") -> None:
+    """An array that does not grow."""
+    kind = str if values.dtype == object or values.dtype.kind == "U" else values.dtype
+    shape = values.shape
+    array = group.create_array(name, shape=shape, chunks=shape, dtype=kind, dimension_names=axes)
+    array[...] = values.astype(object) if kind is str else values
+    if units:
+        array.attrs["units"] = units
+
+
+def _write_root(path: Path, attributes: dict[str, Any]) -> None:
+    """The root's metadata, with that of everything below it, replaced at once."""
+    below = {
+        str(file.parent.relative_to(path)): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(path.rglob(ROOT))
+        if file.parent != path
+    }
+    inline = {"kind": "inline", "must_understand": False, "metadata": below}
+    root = {"zarr_format": 3, "node_type": "group", "attributes": attributes, "consolidated_metadata": inline}
+    part = path / f".{ROOT}.{uuid.uuid4().hex[:8]}.part"
+    part.write_text(json.dumps(root), encoding="utf-8")
+    part.replace(path / ROOT)
+
+
+__all__ = ["CityStore", "Layout"]

@@ -1,0 +1,128 @@
+"""`fomo city`: an operator's files to a city, a forecast of it, and back to files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+import rasterio
+
+import fomo
+from fomo.ingest.build import report_of
+from small import Run
+
+sys.path.append(str(Path(__file__).parents[1] / "ingest"))
+from operator_made import traffic_of, write_days, write_sites
+
+POI = "lon,lat,category\n24.94,60.17,restaurant\n24.95,60.17,amenity=school\n24.94,60.171,castle in the air\n"
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Path:
+    write_sites(tmp_path)
+    write_days(tmp_path / "counters", traffic_of(5))
+    (tmp_path / "poi.csv").write_text(POI, encoding="utf-8")
+    return tmp_path
+
+
+def build(operator: Path, run: Run, *more: object) -> Path:
+    out = operator / "city.zarr"
+    said = run(
+        "city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out", out,
+        "--cell-km", 0.5, "--time-zone", "Europe/Helsinki", *more,
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "rows taken" in said.out and "1,800" in said.out and "dl_bytes (bytes down" in said.out
+    return out
+
+
+def test_from_counters_to_a_forecast_and_its_maps(operator: Path, run: Run) -> None:
+    out = build(operator, run, "--poi", operator / "poi.csv", "--licence", "made up")
+    city = fomo.open_city(out)
+    assert city.attrs["time_zone"] == "Europe/Helsinki" and city.attrs["licence"] == "made up"
+    assert city["poi"].sizes["category"] == 15 and np.nansum(city["poi"].values) == 2
+    forecast = operator / "forecast.zarr"
+    said = run("forecast", out, "--horizon", 4, "--samples", 4, "--out", forecast)
+    assert said.code == 0, said.err
+    said = run("city", "export", out, "--forecast", forecast, "--kind", "geotiff", "--out", operator / "next.tif")
+    assert said.code == 0, said.err
+    with rasterio.open(operator / "next.tif") as raster:
+        assert raster.crs.to_epsg() == 32635 and raster.res == (500.0, 500.0)
+    said = run("city", "export", out, "--forecast", forecast, "--kind", "cells", "--out", operator / "next.csv")
+    assert said.code == 0, said.err
+    cells = polars.read_csv(operator / "next.csv")
+    assert set(cells["cell"]) == set(polars.read_csv(operator / "sites.csv")["cell"])
+    whole = fomo.Forecast.open(forecast).mean.sum().item()
+    assert cells["traffic"].sum() == pytest.approx(whole, rel=1e-4)
+
+
+def test_append_then_inspect_then_export(operator: Path, run: Run) -> None:
+    out = build(operator, run)
+    said = run("city", "append", out, "--counters", operator / "counters")
+    assert said.code == 0 and report_of(out)["taken"] == 1800  # all known: nothing is read twice
+    said = run("city", "inspect", out, "--page", operator / "city.html")
+    assert said.code == 0, said.err
+    assert "recorded" in said.out.lower()
+    assert "<html" in (operator / "city.html").read_text(encoding="utf-8")
+    said = run(
+        "city", "export", out, "--kind", "geojson", "--out", operator / "city.geojson", "--first", "2024-03-02T00:00",
+        "--last", "2024-03-02T01:00",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    features = json.loads((operator / "city.geojson").read_text(encoding="utf-8"))["features"]
+    assert (
+        len(features) == 2 * int(city_cells(out)) and features[0]["properties"]["time"] == "2024-03-02T00:00:00+02:00"
+    )
+
+
+def city_cells(out: Path) -> int:
+    return fomo.open_city(out)["covered"].values.sum()
+
+
+def test_the_guessed_mapping_is_a_file_to_correct(operator: Path, run: Run) -> None:
+    said = run("city", "mapping", "--counters", operator / "counters")
+    assert said.code == 0 and "traffic: dl_bytes" in said.err
+    (operator / "mapping.toml").write_text(said.out.replace("1e-09", "8e-09"), encoding="utf-8")
+    out = build_with_mapping(operator, run)
+    assert np.nansum(fomo.open_city(out)["traffic"].values) == pytest.approx(8e-9 * traffic_of(5).sum(), rel=1e-5)
+
+
+def build_with_mapping(operator: Path, run: Run) -> Path:
+    out = operator / "mapped.zarr"
+    said = run(
+        "city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out", out,
+        "--mapping", operator / "mapping.toml",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    return out
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("--counters", "nowhere"), "there is no file nowhere"),
+        (("--time-zone", "Europe/Atlantis"), "unknown time zone 'Europe/Atlantis'"),
+        (("--crs", "EPSG:4326"), "EPSG:4326"),
+        (("--minutes", 50), "periods of 50 minutes cannot be made"),
+        (("--cell-km", 0), "0"),
+        (("--poi", "nowhere.osm.pbf"), "nowhere.osm.pbf"),
+    ],
+)
+def test_wrong_options_are_one_clear_line_and_leave_nothing(
+    operator: Path, run: Run, change: tuple[str, object], says: str
+) -> None:
+    options = {"--counters": operator / "counters", "--sites": operator / "sites.csv", "--out": operator / "city.zarr"}
+    options[change[0]] = change[1]  # type: ignore[assignment]
+    said = run("city", "build", *(part for pair in options.items() for part in pair))
+    assert said.code == 2 and says in said.err and said.err.count("\n") == 1
+    assert not (operator / "city.zarr").exists()
+
+
+def test_a_city_of_another_making_cannot_be_appended_to(operator: Path, run: Run) -> None:
+    fomo.save_city(fomo.synthetic_city(days=2), operator / "other.zarr")
+    said = run("city", "append", operator / "other.zarr", "--counters", operator / "counters")
+    assert said.code == 2 and "was not made by 'fomo city build'" in said.err
