@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from collections import Counter
@@ -11,11 +12,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
 import fomo
+from fomo.app.commands.console import plain_table
 from fomo.app.errors import UsageError
-from fomo.app.service import city_page as module
-from fomo.app.service.city_page import city_lines, city_page
+from fomo.app.service.city_page import city_lines, city_page, letters, lines
+from fomo.app.service.city_page import page as page_module
 from fomo.city import CityError, make_city, mock_city
 from fomo.evaluation.health import health_of
 
@@ -127,8 +130,23 @@ def test_the_map_in_letters_has_the_busiest_quarter_and_what_is_not_covered():
     assert [text for _, text in lines[at : at + 3]] == ["░░··▒▒██", "░░░░▒▒██", "  ░░▒▒██"]  # the south is below
 
 
+def test_the_widest_map_keeps_its_blanks_in_a_terminal_of_80_columns():
+    traffic = np.ones((24, 20, 90))
+    traffic[:, 1:, :12] = np.nan  # blanks before the first letter of all rows but the southernmost
+    city = make_city(traffic, name="wide", start="2024-01-01", step_minutes=60, unit="GB")
+    lines = city_lines(city)
+    at = [key for key, _ in lines].index("map, mean")
+    letters = [text for _, text in lines[at : at + 7]]
+    assert letters == ["        " + 52 * "░"] * 6 + [60 * "░"]
+    console = Console(width=80, file=io.StringIO())
+    console.print(plain_table(("", ""), lines))
+    printed = console.file.getvalue().splitlines()
+    begin = next(number for number, line in enumerate(printed) if "map, mean" in line)
+    assert [line[18:].rstrip() for line in printed[begin : begin + 7]] == letters
+
+
 def test_a_large_map_is_brought_to_a_terminal(monkeypatch):
-    monkeypatch.setattr(module, "MAP_WIDTH", 3)
+    monkeypatch.setattr(letters, "MAP_WIDTH", 3)
     values = np.ones((24, 4, 6))
     values[:, :2, :2] = 9  # the south-west: one place of 2 x 2 cells
     city = make_city(values, name="large", start="2024-01-01", step_minutes=60, unit="GB")
@@ -139,7 +157,7 @@ def test_a_large_map_is_brought_to_a_terminal(monkeypatch):
 
 
 def test_many_days_share_bars_and_the_worst_is_seen(monkeypatch):
-    monkeypatch.setattr(module, "MOST_DAYS", 3)
+    monkeypatch.setattr(letters, "MOST_DAYS", 3)
     city = fomo.synthetic_city(days=7)
     city["traffic"].values[24:48] = np.nan
     assert dict(city_lines(city))["coverage by day"] == "▁██  0% to 100%, the worst of 3 days a bar"
@@ -148,8 +166,9 @@ def test_many_days_share_bars_and_the_worst_is_seen(monkeypatch):
 def test_health_is_not_looked_at_twice(monkeypatch, tmp_path):
     city = mock_city()
     looked = health_of(city)
-    monkeypatch.setattr(module, "health_figures", lambda *_: {})
-    monkeypatch.setattr(module, "health_of", lambda *_: pytest.fail("looked twice"))
+    monkeypatch.setattr(page_module, "health_figures", lambda *_: {})
+    for module in (lines, page_module):
+        monkeypatch.setattr(module, "health_of", lambda *_: pytest.fail("looked twice"))
     assert city_lines(city, health=looked) and city_page(city, tmp_path / "a.html", health=looked).exists()
 
 
@@ -192,7 +211,7 @@ def test_a_list_and_an_unknown_unit_are_said():
 def test_a_page_is_whole_or_not_there(monkeypatch, tmp_path):
     path = tmp_path / "city.html"
     path.write_bytes(b"old")
-    monkeypatch.setattr(module, "health_figures", lambda *_: {})
+    monkeypatch.setattr(page_module, "health_figures", lambda *_: {})
     monkeypatch.setattr(type(path), "write_text", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         city_page(mock_city(), path)

@@ -18,11 +18,11 @@ from fomo.evaluation.health_figures import (
     coverage_figure,
     health_figures,
     map_figure,
-    plain_text,
     profile_figure,
     strangest_figure,
     total_figure,
 )
+from fomo.evaluation.plain_text import plain_text
 
 HOSTILE = "a$x_{1$<b>\n\x1b[31m"
 

@@ -176,9 +176,24 @@ def test_sites_without_counters_leave_no_hole_and_are_named(tmp_path, sites):
     assert sum(report["sites"]["rejected"].values()) == 1
 
 
-def test_a_day_before_the_first_is_refused_and_nothing_is_lost(tmp_path, sites):
+def test_a_day_before_the_first_is_counted_and_nothing_is_lost(tmp_path, sites):
     paths = write_days(tmp_path / "all", traffic_of(2))
     build_city(config(tmp_path, sites, counters=(paths[1],)))
-    with pytest.raises(IngestError, match="lies before the first day of"):
-        append_city(tmp_path / "city.zarr", [paths[0]])
-    assert fomo.open_city(tmp_path / "city.zarr").sizes["time"] == 24
+    report = append_city(tmp_path / "city.zarr", [paths[0]])
+    assert report["rejected"] == {"a day before the city's first: build it again with these files": 360}
+    assert report["taken"] == 360 and fomo.open_city(tmp_path / "city.zarr").sizes["time"] == 24
+
+
+def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path, sites):
+    traffic = traffic_of(3)
+    paths = write_days(tmp_path / "counters", traffic, ending="parquet")
+    whole = paths[1].read_bytes()
+    paths[1].write_bytes(whole[: len(whole) // 2])
+    report = build_city(config(tmp_path, sites))
+    assert list(report["faults"]) == [str(paths[1])] and report["taken"] == 2 * 360
+    paths[1].write_bytes(whole)
+    report = append_city(tmp_path / "city.zarr", [paths[1]])
+    assert not report["faults"] and report["taken"] == 3 * 360
+    with pytest.raises(IngestError, match="none of 1 files can be read"):
+        paths[1].write_bytes(whole[:100])
+        append_city(tmp_path / "city.zarr", [paths[1]])

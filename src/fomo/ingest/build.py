@@ -66,7 +66,7 @@ def build_city(config: BuildConfig, *, rejects: Path | None = None, progress: Pr
     files = input_files(config.counters)
     if config.out.exists():
         return append_city(config.out, config.counters, rejects=rejects, progress=progress)
-    guess = guess_mapping(sorted({name for file in _some(files) for name in counter_names(file)}), config.mapping)
+    guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
@@ -129,6 +129,10 @@ def append_city(
 
 
 def _ingest(store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None) -> dict[str, Any]:
+    """Read what is not read yet. A file that cannot be read is written down, and the others are read all the same.
+
+    Raises `IngestError` where none can be.
+    """
     mapping = Mapping.model_validate(store.report["mapping"])
     known: dict[str, str] = dict(store.report.get("files", {}))  # hash -> name
     ledger = Ledger(
@@ -137,31 +141,33 @@ def _ingest(store: CityStore, files: Sequence[Path], rejects: Path | None, progr
     )  # fmt: skip
     pouring = Pouring(store, mapping, ledger)
     sizes = [file.stat().st_size for file in files]
-    done, committed = 0, time.monotonic()
+    done, committed, faults = 0, time.monotonic(), dict[str, str]()
     with ledger:
         for file, size in zip(files, sizes, strict=True):
             if progress is not None:
                 progress(done, sum(sizes), file.name)
             key = _hash(file)
             if key not in known:
-                for counts in read_counts(file, mapping, ledger):
-                    pouring.add(counts, file.name)
-                known[key] = file.name
+                try:
+                    for counts in read_counts(file, mapping, ledger):
+                        pouring.add(counts, file.name)
+                    known[key] = file.name
+                except IngestError as error:
+                    faults[str(file)] = str(error)
             done += size
             if time.monotonic() - committed > COMMIT_SECONDS or file is files[-1]:
                 pouring.flush()
-                store.commit(_said(ledger, pouring, known))
+                store.commit({**_said(ledger, pouring, known), "faults": faults})
                 committed = time.monotonic()
     if progress is not None:
         progress(done, sum(sizes), "")
+    if len(faults) == len(files):
+        raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
     if not store.visible_days:
-        raise IngestError(
-            f"nothing of {files[0]} and {len(files) - 1} more files could be read into the city: "
-            + "; ".join(
-                f"{reason}: {count} rows, first {ledger.first[reason]}"
-                for reason, count in ledger.rejected.most_common(3)
-            )
+        reasons = (
+            f"{count} rows: {reason}, {ledger.first[reason]}" for reason, count in ledger.rejected.most_common(3)
         )
+        raise IngestError(f"no row of {len(files)} files has a place in the city: {'; '.join(reasons)}")
     return store.report
 
 
@@ -173,9 +179,19 @@ def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, 
     }  # fmt: skip
 
 
-def _some(files: Sequence[Path]) -> list[Path]:
-    """A few files that a mapping is guessed from: the counters may be spread over kinds of files."""
-    return [*files[:20], *files[20::200]]
+def names_of_counters(files: Sequence[Path]) -> list[str]:
+    """Counters of a few of the files, for they may be spread over kinds. Raises `IngestError` where none is read."""
+    names: set[str] = set()
+    faults: list[IngestError] = []
+    some = [*files[:20], *files[20::200]]
+    for file in some:
+        try:
+            names |= set(counter_names(file))
+        except IngestError as error:  # it is named when it comes to be read
+            faults.append(error)
+    if len(faults) == len(some):
+        raise faults[0]
+    return sorted(names)
 
 
 def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, int, set[str]]:
@@ -187,14 +203,21 @@ def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, 
     """
     ledger, times, cells, minutes = Ledger(), set[datetime](), set[str](), 0
     anything = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
+    faults: list[IngestError] = []
     for file in files:
         try:
-            first = _first_rows(file, mapping, ledger)
-            minutes = minutes or first.minutes
-        except PeriodUnknown:
-            first = _first_rows(file, anything, ledger)
+            try:
+                first = _first_rows(file, mapping, ledger)
+                minutes = minutes or first.minutes
+            except PeriodUnknown:
+                first = _first_rows(file, anything, ledger)
+        except IngestError as error:  # it is named when it comes to be read
+            faults.append(error)
+            continue
         times |= first.times
         cells |= first.cells
+    if not times and faults:
+        raise faults[0]
     if not times:
         reasons = "; ".join(f"{reason}: {ledger.first[reason]}" for reason in ledger.rejected) or "they hold no rows"
         raise IngestError(f"no row of {files[0]} and {len(files) - 1} more files can be read: {reasons}")
@@ -236,4 +259,4 @@ def report_of(out: Path) -> dict[str, Any]:
     return dict(json.loads(CityStore(out).attributes["ingest"]))
 
 
-__all__ = ["BuildConfig", "Layers", "Progress", "append_city", "build_city", "report_of"]
+__all__ = ["BuildConfig", "Layers", "Progress", "append_city", "build_city", "names_of_counters", "report_of"]

@@ -57,13 +57,19 @@ class Cube:
     """Days of an operator's cells, filled from tables of counts."""
 
     def __init__(
-        self, cells: Sequence[str], minutes: int, zone: str, ledger: Ledger, load: Load = lambda day: None
+        self,
+        cells: Sequence[str],
+        minutes: int,
+        zone: str,
+        ledger: Ledger,
+        load: Load = lambda day: None,
+        first_day: np.datetime64 | None = None,
     ) -> None:
-        """`cells`: names in the order of the arrays; `minutes`: the granularity period."""
+        """`cells`: names in the order of the arrays; `minutes`: the granularity period; `first_day`: of the city."""
         if minutes <= 0 or MINUTES_PER_DAY % minutes:
             raise IngestError(f"a granularity period of {minutes} minutes does not divide a day")
         self.cells, self.minutes, self.zone, self.ledger, self.load = tuple(cells), minutes, zone, ledger, load
-        self.periods = MINUTES_PER_DAY // minutes
+        self.periods, self.first_day = MINUTES_PER_DAY // minutes, first_day
         self.days: dict[np.datetime64, Day] = {}
         self.batches, self.touched = 0, dict[np.datetime64, int]()  # tables so far, and the last one of each day
         self.unknown: dict[str, int] = {}  # cells that are not among them -> rows
@@ -94,6 +100,11 @@ class Cube:
         )
         days = places["date"].unique().sort()
         for number in days.to_list():
+            if self.first_day is not None and np.datetime64(number, "D") < self.first_day:
+                early = counts.filter(places["date"] == number)
+                self.ledger.reject_frame("a day before the city's first: build it again with these files", where, early)
+                self.ledger.taken -= early.height
+                continue
             part = places if len(days) == 1 else places.filter(polars.col("date") == number)
             place, traffic, users, suspect = (part[name].to_numpy() for name in places.columns[1:])
             self._write(np.datetime64(number, "D"), place, traffic, users, suspect, where)

@@ -28,7 +28,7 @@ class Pouring:
         self.store, self.cumulative = store, mapping.traffic.cumulative
         self.allocation = store.allocation()
         names = self.allocation.cells
-        self.cube = Cube(names, store.cell_minutes, mapping.time.zone, ledger, self._stored)
+        self.cube = Cube(names, store.cell_minutes, mapping.time.zone, ledger, self._stored, store.first_day)
         self.trust = bool(store.report.get("trust_suspect"))
         a_day = MINUTES_PER_DAY // store.cell_minutes * len(names) * 9  # bytes
         self.most = max(2, AT_HAND // max(1, a_day))

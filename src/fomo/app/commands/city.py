@@ -112,6 +112,7 @@ class Inspect:
     def run(self) -> int:
         """The facts as a table, the pictures as a page."""
         with working("reading"):
+            from fomo.app.service.city_building import report_lines
             from fomo.app.service.city_page import city_lines, city_page
             from fomo.city import open_city
             from fomo.ingest.store import CityStore
@@ -119,8 +120,12 @@ class Inspect:
             store = CityStore(self.city)
             city, cells = open_city(self.city), store.cells()
         with working("looking"):
-            lines = city_lines(city, cells=cells, report=store.report)
-            pages = [] if self.page is None else [city_page(city, self.page, cells=cells, report=store.report)]
+            from fomo.evaluation.health import health_of
+
+            health = health_of(city, cells)
+            lines = [*city_lines(city, cells=cells, report={}, health=health), *report_lines(store.report)]
+            told = {name: part for name, part in store.report.items() if name not in ("mapping", "files")}
+            pages = [] if self.page is None else [city_page(city, self.page, cells=cells, report=told, health=health)]
         show(plain_table(("", ""), lines))
         wrote(pages)
         return 0
@@ -208,7 +213,7 @@ def _told(report: dict[str, object], out: Path) -> int:
 
     show(plain_table(("", ""), report_lines(report)))
     wrote([out])
-    return 0
+    return 1 if report.get("faults") else 0
 
 
 class _Bytes:

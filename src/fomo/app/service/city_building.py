@@ -14,9 +14,8 @@ from fomo.app.errors import UsageError
 from fomo.city import City
 from fomo.config import parse
 from fomo.forecast import Forecast
-from fomo.ingest.build import BuildConfig, Layers, Progress, build_city
+from fomo.ingest.build import BuildConfig, Layers, Progress, build_city, names_of_counters
 from fomo.ingest.files import input_files
-from fomo.ingest.formats.forms import counter_names
 from fomo.ingest.ground import Ground
 from fomo.ingest.mapping import Mapping, guess_mapping, load_mapping, mapping_text
 from fomo.ingest.openstreetmap import poi_of_extract
@@ -49,8 +48,7 @@ def mapping_of(path: Path | None, zone: str) -> Mapping:
 
 def guessed(counters: Sequence[str | Path], base: Mapping) -> tuple[str, tuple[str, ...]]:
     """The text of a mapping file for these counters, and why each is taken. Raises `IngestError`."""
-    names = sorted({name for file in input_files(counters)[:20] for name in counter_names(file)})
-    guess = guess_mapping(names, base)
+    guess = guess_mapping(names_of_counters(input_files(counters)), base)
     return mapping_text(guess.mapping), guess.reasons
 
 
@@ -89,6 +87,7 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
         for reason, count in sorted(report.get(kind, {}).items(), key=lambda item: -item[1]):
             where = f", first: {first[reason]}" if first.get(reason) else ""
             lines.append((title, f"{count:,} {reason}{where}"))
+    lines += [("files not read", error) for error in report.get("faults", {}).values()]
     lost = report.get("cells_without_place", {})
     if lost:
         shown = ", ".join(f"{cell} ({count} rows)" for cell, count in list(lost.items())[:5])
