@@ -19,7 +19,7 @@ from fomo.city import City
 from fomo.evaluation.context_figures import abroad_figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.metrics import histogram, jensen_shannon
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.fomo import FoMo, load
 from fomo.sources import data_folder, read_family
 

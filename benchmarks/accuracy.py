@@ -23,7 +23,8 @@ from fomo.evaluation.charts import table_figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import TaskName
 from fomo.evaluation.rows import Row
-from fomo.evaluation.tables import markdown_columns, whole_file, write_rows
+from fomo.evaluation.tables import markdown_columns, write_rows
+from fomo.files import whole_file
 from fomo.windows.split import Area
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 

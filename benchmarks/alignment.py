@@ -18,7 +18,7 @@ from fomo.diffusion.contrast import alignment_loss, directions, similarity
 from fomo.evaluation.context_figures import embedding_figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import family_questions
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.fomo import load
 from fomo.sources import data_folder, read_family
 from fomo.windows.batch import collate

@@ -19,7 +19,7 @@ from fomo.evaluation.metrics import coverage
 from fomo.evaluation.protocol import evaluate
 from fomo.evaluation.questions import Question, TaskName, family_questions
 from fomo.evaluation.rows import row
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.fomo import FoMo
 from fomo.model.checkpoint import Checkpoint, load_checkpoint
 from fomo.model.transformer import MaskedDiffusionTransformer

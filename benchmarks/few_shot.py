@@ -22,7 +22,7 @@ from fomo.app.service.evaluation import evaluate
 from fomo.evaluation.charts import small_lines_figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import TaskName
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.sources import data_folder, read_family
 from fomo.windows.split import train_part
 

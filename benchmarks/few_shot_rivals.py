@@ -28,7 +28,7 @@ from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.protocol import evaluate
 from fomo.evaluation.questions import TaskName, family_questions
 from fomo.evaluation.rows import row
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import find_entries

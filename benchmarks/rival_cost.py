@@ -24,7 +24,7 @@ from fomo.app.service.scoreboard.fits import load_rival
 from fomo.app.service.scoreboard.plan import load_scoreboard, slug
 from fomo.app.service.training import trained_seconds
 from fomo.evaluation.questions import family_questions
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.fomo import FoMo, load
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import ENTRIES

@@ -18,7 +18,7 @@ import torch
 
 from fomo.city import City
 from fomo.evaluation.questions import Question, family_questions
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.sources import data_folder, read_family
 from fomo.training.data import training_cities
 from fomo.training.recipe import load_recipe

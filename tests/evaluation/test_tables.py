@@ -11,7 +11,8 @@ import pytest
 from made_rows import made_row, undefined
 from rich.console import Console
 
-from fomo.evaluation.tables import markdown_columns, markdown_table, terminal_table, whole_file, write_rows
+from fomo.evaluation.tables import markdown_columns, markdown_table, terminal_table, write_rows
+from fomo.files import whole_file
 
 ROWS = [made_row("persistence", 0.2), made_row("fomo", 0.1), undefined()]
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 
 #: Okabe and Ito's palette, told apart by every kind of colour vision.
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"

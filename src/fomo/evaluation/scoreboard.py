@@ -10,7 +10,7 @@ import polars as pl
 
 from fomo.evaluation.protocol import Scores
 from fomo.evaluation.rows import RESAMPLED, SCORES, Row, row
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 
 #: What the paper sees: FoMo with users of the whole window and POI, everyone else without.
 PAPER = "paper"

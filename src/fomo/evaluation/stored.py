@@ -11,7 +11,7 @@ import numpy as np
 
 from fomo.evaluation.metrics import ErrorSums
 from fomo.evaluation.protocol import EvaluationError, Scores, WindowScore
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 
 
 def save_scores(scores: Scores, path: Path, about: dict[str, Any] | None = None) -> Path:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fomo.evaluation.rows import Row
+from fomo.files import whole_file
 
 #: The columns that a person reads first, with their headings; files hold every column.
 HEADINGS = {
@@ -114,18 +113,6 @@ def data_frame(rows: Sequence[Row]) -> pl.DataFrame:
     return pl.DataFrame([asdict(row) for row in rows], schema=schema)
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A fresh path beside `path` that takes its place if the block succeeds and disappears if it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
-    try:
-        yield fresh
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def _headings(rows: Sequence[Row]) -> dict[str, str]:
     """The main columns, without `note` where no row has one."""
     noted = any(row.note or row.leakage for row in rows)
@@ -179,6 +166,5 @@ __all__ = [
     "markdown_columns",
     "markdown_table",
     "terminal_table",
-    "whole_file",
     "write_rows",
 ]

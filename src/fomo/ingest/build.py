@@ -27,6 +27,7 @@ from fomo.ingest.formats.table import Overview, PeriodUnknown, overview, overvie
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
+from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.pouring import Pouring
 from fomo.ingest.sites import choose_ground, make_sites, read_sites
 from fomo.ingest.store import CityStore, Layout
@@ -58,14 +59,21 @@ class BuildConfig:
     context: Callable[[Ground], tuple[Layers, list[str]]] | None = None  # its layers, and whom to name for them
 
 
-def build_city(config: BuildConfig, *, rejects: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
+def build_city(
+    config: BuildConfig,
+    *,
+    rejects: Path | None = None,
+    progress: Progress | None = None,
+    submit: Submit | None = None,
+) -> dict[str, Any]:
     """Make the city, or go on with it where `out` is one of the same sites; returns the report of all that was read.
 
+    `rejects`: a CSV of the rows that are not taken; `submit`: where the work is done, if not here (`parallel.py`).
     Raises `IngestError`, `ConfigError`.
     """
     files = input_files(config.counters)
     if config.out.exists():
-        return append_city(config.out, config.counters, rejects=rejects, progress=progress)
+        return append_city(config.out, config.counters, rejects=rejects, progress=progress, submit=submit)
     guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
     site_ledger = Ledger()
@@ -118,21 +126,32 @@ def build_city(config: BuildConfig, *, rejects: Path | None = None, progress: Pr
             "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
         }
     )  # fmt: skip
-    return _ingest(store, files, rejects, progress)
+    return _ingest(store, files, rejects, progress, submit)
 
 
 def append_city(
-    out: Path, counters: Sequence[str | Path], *, rejects: Path | None = None, progress: Progress | None = None
+    out: Path,
+    counters: Sequence[str | Path],
+    *,
+    rejects: Path | None = None,
+    progress: Progress | None = None,
+    submit: Submit | None = None,
 ) -> dict[str, Any]:
     """Read more files into a city; those that were read already are left out. Raises `IngestError`."""
-    return _ingest(CityStore(out), input_files(counters), rejects, progress)
+    return _ingest(CityStore(out), input_files(counters), rejects, progress, submit)
 
 
-def _ingest(store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None) -> dict[str, Any]:
+def _ingest(
+    store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None
+) -> dict[str, Any]:
     """Read what is not read yet. A file that cannot be read is written down, and the others are read all the same.
 
     Raises `IngestError` where none can be.
     """
+    if submit is not None:
+        if rejects is not None:
+            raise IngestError("rows that are not taken are written out by one process: leave out the workers")
+        return _with_rows(ingest_in_parallel(store, files, submit, progress), store, files)
     mapping = Mapping.model_validate(store.report["mapping"])
     known: dict[str, str] = dict(store.report.get("files", {}))  # hash -> name
     ledger = Ledger(
@@ -163,12 +182,16 @@ def _ingest(store: CityStore, files: Sequence[Path], rejects: Path | None, progr
         progress(done, sum(sizes), "")
     if len(faults) == len(files):
         raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
+    return _with_rows(store.report, store, files)
+
+
+def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) -> dict[str, Any]:
+    """The report of a city that has rows. Raises `IngestError` where none was taken."""
     if not store.visible_days:
-        reasons = (
-            f"{count} rows: {reason}, {ledger.first[reason]}" for reason, count in ledger.rejected.most_common(3)
-        )
+        most = Counter(report.get("rejected", {})).most_common(3)
+        reasons = (f"{count} rows: {reason}, {report['first'][reason]}" for reason, count in most)
         raise IngestError(f"no row of {len(files)} files has a place in the city: {'; '.join(reasons)}")
-    return store.report
+    return report
 
 
 def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, Any]:

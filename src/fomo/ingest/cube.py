@@ -48,6 +48,8 @@ class Day:
 
 
 MINUTE_US = 60_000_000
+#: What the ledger notes of rows that speak of a value that is known.
+REPEATED, CORRECTED = "repeated rows", "corrected rows (the later counts)"
 
 #: The day of a date as it is stored, or None where there is none yet.
 Load = Callable[[np.datetime64], Day | None]
@@ -170,8 +172,8 @@ class Cube:
             other[given] |= differs
             nothing &= ~given
         self.ledger.note("rows without a value", int(nothing.sum()), where)
-        self.ledger.note("repeated rows", int((known & ~other).sum()), where)
-        self.ledger.note("corrected rows (the later counts)", int(other.sum()), where)
+        self.ledger.note(REPEATED, int((known & ~other).sum()), where)
+        self.ledger.note(CORRECTED, int(other.sum()), where)
         state, some = day.state.reshape(-1), ~nothing
         state[place[some]] = np.where(suspect[some], np.uint8(State.SUSPECT), np.uint8(State.RECORDED))
         day.changed |= bool(some.any())
@@ -221,4 +223,4 @@ class Cube:
         day.changed = True
 
 
-__all__ = ["Cube", "Day", "Load", "State"]
+__all__ = ["CORRECTED", "REPEATED", "Cube", "Day", "Load", "State"]

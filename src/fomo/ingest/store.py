@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,11 @@ class Layout:
 class CityStore:
     """Writes days; `commit` makes them visible."""
 
-    def __init__(self, path: Path) -> None:
-        """An existing store. Raises `IngestError` where there is none, or it is no city that can grow."""
+    def __init__(self, path: Path, days: int | None = None) -> None:
+        """An existing store; `days` that have room in it where it is ahead of what is visible.
+
+        Raises `IngestError` where there is none, or it is no city that can grow.
+        """
         self.path = path
         if not (path / ROOT).exists():
             raise IngestError(f"{path} is no city: make one with 'fomo city build'")
@@ -69,7 +73,7 @@ class CityStore:
         self.cell_minutes, self.step_minutes = int(self.report["cell_minutes"]), int(self.attributes["step_minutes"])
         metadata = root["consolidated_metadata"]["metadata"]
         self.visible_days = metadata["time"]["shape"][0] * self.step_minutes // MINUTES_PER_DAY
-        self.days = self.visible_days
+        self.days = self.visible_days if days is None else days
         self.has_users, self.cumulative = "users" in metadata, "cells/counter" in metadata
         self._arrays: dict[str, Any] = {}
 
@@ -142,6 +146,16 @@ class CityStore:
         traffic = self._array("cells/counter" if self.cumulative else "cells/traffic")[part]
         users = self._array("cells/users")[part] if self.has_users else np.full_like(traffic, np.nan)
         return Day(traffic, users, self._array("cells/state")[part])
+
+    def visible_day(self, date: np.datetime64) -> Day | None:
+        """A day of an earlier commit, or None."""
+        return self.day(date) if self._index(date) < self.visible_days else None
+
+    def reserve(self, dates: Sequence[np.datetime64]) -> None:
+        """Room for days, so that others can write them."""
+        last = max((self._index(date) for date in dates), default=-1)
+        if last >= self.days:
+            self._grow(last + 1)
 
     def write(
         self,

@@ -28,6 +28,16 @@ Rejects = Annotated[
     arg(metavar="FILE", help="Also write every row that is not taken (.csv).", help_behavior_hint="(default: none)"),
 ]
 
+Workers = Annotated[int, arg(metavar="N", help="Processes that read the files.")]
+Scheduler = Annotated[
+    str,
+    arg(
+        metavar="ADDRESS",
+        help="A dask scheduler whose workers read instead; they reach the same paths.",
+        help_behavior_hint="(default: none)",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Build:
@@ -65,11 +75,13 @@ class Build:
     trust_suspect: bool = False
     """Take values that their file calls suspect; otherwise they are missing on the grid."""
     rejects: Rejects = None
+    workers: Workers = 1
+    scheduler: Scheduler = ""
 
     def run(self) -> int:
         """Read, spread, write, and say what was found."""
         with working("reading"):
-            from fomo.app.service.city_building import BuildConfig, Surroundings, build, mapping_of
+            from fomo.app.service.city_building import BuildConfig, Surroundings, build, mapping_of, workers
 
             config = BuildConfig(
                 counters=self.counters, sites=self.sites, out=self.out,
@@ -78,8 +90,8 @@ class Build:
                 trust_suspect=self.trust_suspect,
             )  # fmt: skip
             around = Surroundings(self.poi, self.residents)
-        with _Bytes() as hear:
-            report = build(config, around, rejects=self.rejects, progress=hear)
+        with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
+            report = build(config, around, rejects=self.rejects, progress=hear, submit=submit)
         return _told(report, self.out)
 
 
@@ -90,13 +102,16 @@ class Append:
     city: CityFolder
     counters: Counters
     rejects: Rejects = None
+    workers: Workers = 1
+    scheduler: Scheduler = ""
 
     def run(self) -> int:
         """Read what is not read yet, and say what was found."""
         with working("reading"):
+            from fomo.app.service.city_building import workers
             from fomo.ingest.build import append_city
-        with _Bytes() as hear:
-            report = append_city(self.city, self.counters, rejects=self.rejects, progress=hear)
+        with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
+            report = append_city(self.city, self.counters, rejects=self.rejects, progress=hear, submit=submit)
         return _told(report, self.city)
 
 
@@ -123,7 +138,7 @@ class Inspect:
             from fomo.evaluation.health import health_of
 
             health = health_of(city, cells)
-            lines = [*city_lines(city, cells=cells, report={}, health=health), *report_lines(store.report)]
+            lines = [*city_lines(city, cells=cells, health=health), *report_lines(store.report)]
             told = {name: part for name, part in store.report.items() if name not in ("mapping", "files")}
             pages = [] if self.page is None else [city_page(city, self.page, cells=cells, report=told, health=health)]
         show(plain_table(("", ""), lines))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +22,7 @@ from fomo.ingest.files import input_files
 from fomo.ingest.ground import Ground
 from fomo.ingest.mapping import Mapping, guess_mapping, load_mapping, mapping_text
 from fomo.ingest.openstreetmap import poi_of_extract
+from fomo.ingest.parallel import Submit
 from fomo.ingest.poi_table import poi_of_table
 from fomo.ingest.residents import residents_of
 from fomo.ingest.store import CityStore
@@ -52,14 +56,42 @@ def guessed(counters: Sequence[str | Path], base: Mapping) -> tuple[str, tuple[s
     return mapping_text(guess.mapping), guess.reasons
 
 
+@contextmanager
+def workers(processes: int, scheduler: str) -> Iterator[Submit | None]:
+    """Where files are read: here (None), in processes of this machine, or on a dask cluster. Raises `UsageError`."""
+    if scheduler:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise UsageError("--scheduler needs dask: pip install 'fomo[cluster]'") from None
+        try:
+            client = Client(scheduler, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from None
+        with client:
+            yield partial(client.submit, pure=False)
+    elif processes > 1:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            yield pool.submit
+    elif processes == 1:
+        yield None
+    else:
+        raise UsageError(f"--workers {processes}: one process at least")
+
+
 def build(
-    config: BuildConfig, around: Surroundings, *, rejects: Path | None = None, progress: Progress | None = None
+    config: BuildConfig,
+    around: Surroundings,
+    *,
+    rejects: Path | None = None,
+    progress: Progress | None = None,
+    submit: Submit | None = None,
 ) -> dict[str, Any]:
     """The city with its surroundings; returns the report. Raises `IngestError`, `ConfigError`."""
     if rejects is not None and rejects.exists() and not config.out.exists():
         raise UsageError(f"{rejects} exists: it is added to when a city goes on; remove it or name another")
     context = partial(context_layers, around)
-    return build_city(replace(config, context=context), rejects=rejects, progress=progress)
+    return build_city(replace(config, context=context), rejects=rejects, progress=progress, submit=submit)
 
 
 def context_layers(around: Surroundings, ground: Ground) -> tuple[Layers, list[str]]:
@@ -153,4 +185,5 @@ __all__ = [
     "guessed",
     "mapping_of",
     "report_lines",
+    "workers",
 ]

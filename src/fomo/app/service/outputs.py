@@ -15,7 +15,7 @@ import polars as pl
 from fomo.app.errors import UsageError
 from fomo.city import City
 from fomo.evaluation.figures import forecast_figure, save_figure
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecast import Forecast, make_forecast
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -21,7 +21,7 @@ from fomo.app.service.forecasting import choose_device, load_weights
 from fomo.app.service.validation import make_validation
 from fomo.city import CityError, open_city
 from fomo.config import ConfigError
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
 from fomo.model.transformer import parameter_count
 from fomo.sources import data_folder, list_families

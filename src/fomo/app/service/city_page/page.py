@@ -19,7 +19,7 @@ from fomo.evaluation.health import Health, health_of
 from fomo.evaluation.health_figures import health_figures
 from fomo.evaluation.health_figures.parts import unit_of
 from fomo.evaluation.plain_text import plain_text
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;color:#222;
 background:#fff}h2{margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}

@@ -17,7 +17,7 @@ from fomo.app.errors import UsageError
 from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
 from fomo.app.service.training import RECIPE, WEIGHTS, data_hashes, train, trained_seconds
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import Entry

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.scoreboard import PAPERS_METRICS, Line, first_place, markdown, summary, write_scoreboard
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 
 #: The part of the tables that the README shows.
 SUMMARY = "scoreboard-summary.md"

@@ -15,7 +15,7 @@ from fomo.app.service.scoreboard.run import Progress, run
 from fomo.app.service.scoreboard.work import Place
 from fomo.evaluation.rows import row
 from fomo.evaluation.stored import load_scores
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.forecasters.registry import find_entries
 
 #: The tables of a search.

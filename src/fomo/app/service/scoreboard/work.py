@@ -20,7 +20,7 @@ from fomo.city import City
 from fomo.evaluation.protocol import EvaluationError, Scores, evaluate
 from fomo.evaluation.questions import Question, family_questions
 from fomo.evaluation.stored import load_scores, save_scores
-from fomo.evaluation.tables import whole_file
+from fomo.files import whole_file
 from fomo.sources import read_family
 
 #: Code that scores depend on.

@@ -1,0 +1,160 @@
+"""The same city from several processes, on one machine or many: a task reads a file, then a task writes a day.
+
+    with ProcessPoolExecutor(2) as pool:
+        ingest_in_parallel(store, files, pool.submit, rejects=None)
+
+What a file says of a day is written beside the city (`.parts/`), named by the file's hash: a run that was killed finds
+it there. Then each day is put together in the order of the files, spread over the grid, and written to its own region
+of the store, which all processes reach by its path. Bit for bit what one process makes (a test holds it). `submit` is
+that of a `concurrent.futures` pool or of a `dask.distributed.Client`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars
+
+from fomo.files import whole_file
+from fomo.ingest.counts import COUNTS
+from fomo.ingest.cube import CORRECTED, REPEATED, Cube, Day, State
+from fomo.ingest.formats.forms import read_counts
+from fomo.ingest.gridding import grid_day
+from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.mapping import Mapping
+from fomo.ingest.store import CityStore
+
+#: (function, *arguments) -> something with result().
+Submit = Callable[..., Any]
+
+
+def ingest_in_parallel(
+    store: CityStore, files: Sequence[Path], submit: Submit, progress: Callable[[int, int, str], None] | None = None
+) -> dict[str, Any]:
+    """Read files into the city by tasks; returns the report. Raises `IngestError`.
+
+    Counters that only grow need the period before, and so one process.
+    """
+    mapping = Mapping.model_validate(store.report["mapping"])
+    if mapping.traffic.cumulative:
+        raise IngestError("counters that only grow are read by one process: leave out the workers")
+    known: dict[str, str] = dict(store.report.get("files", {}))
+    parts = store.path / ".parts"
+    keys = [_hash(file) for file in files]
+    new = [(file, key) for file, key in zip(files, keys, strict=True) if key not in known]
+    reading = [submit(read_part, str(store.path), str(file), key) for file, key in new]
+    ledger = Ledger(
+        None, int(store.report.get("taken", 0)), Counter(store.report.get("rejected", {})),
+        Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
+    )  # fmt: skip
+    unknown = Counter(store.report.get("cells_without_place", {}))
+    faults: dict[str, str] = {}
+    days: dict[str, list[str]] = {}  # date -> keys of the files that say something of it, in their order
+    for number, ((file, key), task) in enumerate(zip(new, reading, strict=True)):
+        said = task.result()
+        if said["fault"]:
+            faults[str(file)] = said["fault"]
+        else:
+            known[key] = file.name
+        ledger.taken += said["taken"]
+        ledger.rejected.update(said["rejected"])
+        ledger.noted.update(said["noted"])
+        unknown.update(said["unknown"])
+        for what, where in said["first"].items():
+            ledger.first.setdefault(what, where)
+        for date in said["days"]:
+            days.setdefault(date, []).append(key)
+        if progress is not None:
+            progress(number + 1, len(new), file.name)
+    if new and len(faults) == len(new):
+        raise IngestError(f"none of {len(new)} files can be read; the first: {next(iter(faults.values()))}")
+    store.reserve([np.datetime64(date, "D") for date in days])
+    writing = [submit(write_day, str(store.path), store.days, date, found) for date, found in sorted(days.items())]
+    for task in writing:
+        ledger.noted.update(task.result())
+    store.commit(
+        {
+            "files": known, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(+ledger.noted),
+            "first": ledger.first, "cells_without_place": dict(unknown.most_common(100)), "faults": faults,
+        }
+    )  # fmt: skip
+    shutil.rmtree(parts, ignore_errors=True)
+    return store.report
+
+
+def read_part(city: str, file: str, key: str) -> dict[str, Any]:
+    """What a file says, each of its days to `.parts/DATE/KEY.npz`; returns counts of rows, as a task can."""
+    path, store = Path(file), CityStore(Path(city))
+    done = store.path / ".parts" / f"{key}.json"
+    if done.exists():
+        return dict(json.loads(done.read_text(encoding="utf-8")))
+    mapping = Mapping.model_validate(store.report["mapping"])
+    ledger, fault = Ledger(), ""
+    cells = store.cells()["cell"].values.tolist()
+    cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, first_day=store.first_day)
+    try:
+        for counts in read_counts(path, mapping, ledger):
+            cube.add(counts, path.name)
+    except IngestError as error:
+        fault = str(error)
+    for date, day in cube.days.items():
+        with whole_file(store.path / ".parts" / str(date) / f"{key}.npz") as fresh:
+            np.savez(fresh, traffic=day.traffic, users=day.users, state=day.state)
+    said = {
+        "fault": fault, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(ledger.noted),
+        "first": ledger.first, "unknown": cube.unknown, "days": sorted(str(date) for date in cube.days),
+    }  # fmt: skip
+    with whole_file(done) as fresh:
+        fresh.write_text(json.dumps(said), encoding="utf-8")
+    return said
+
+
+def write_day(city: str, days: int, date: str, keys: Sequence[str]) -> dict[str, int]:
+    """A day from its parts, in their order, to its region of the store; returns what came up twice.
+
+    `days`: that the store has room for.
+    """
+    store = CityStore(Path(city), days)
+    cells = store.cells()["cell"].values.tolist()
+    mapping = Mapping.model_validate(store.report["mapping"])
+    ledger, when = Ledger(), np.datetime64(date, "D")
+    cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, store.visible_day)
+    for key in keys:
+        with np.load(store.path / ".parts" / date / f"{key}.npz") as part:
+            cube.add(_rows(when, Day(part["traffic"], part["users"], part["state"]), cube), key)
+    day = cube.day(when)
+    minutes = (store.cell_minutes, store.step_minutes)
+    traffic, users = grid_day(day, store.allocation(), *minutes, bool(store.report.get("trust_suspect")))
+    store.write(when, day, traffic, users)
+    return {what: ledger.noted[what] for what in (REPEATED, CORRECTED) if ledger.noted[what]}
+
+
+def _rows(date: np.datetime64, day: Day, cube: Cube) -> polars.DataFrame:
+    """A day's values as the rows that they were."""
+    period, code = np.nonzero(day.state != State.MISSING)
+    begin = date.astype("datetime64[us]") + period * np.timedelta64(cube.minutes, "m")
+    return polars.DataFrame(
+        {
+            "cell": np.array(cube.cells, dtype=object)[code], "begin": begin,
+            "minutes": np.full(len(period), cube.minutes, np.int32),
+            "traffic": polars.Series(day.traffic[period, code].astype(float)).fill_nan(None),
+            "users": polars.Series(day.users[period, code].astype(float)).fill_nan(None),
+            "suspect": day.state[period, code] == State.SUSPECT,
+        },
+        schema=COUNTS,
+    )  # fmt: skip
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+__all__ = ["Submit", "ingest_in_parallel", "read_part", "write_day"]
