@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -29,6 +28,7 @@ from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.pouring import Pouring
+from fomo.ingest.reading import Batch, ahead, file_hash, read_files
 from fomo.ingest.sites import choose_ground, make_sites, read_sites
 from fomo.ingest.store import CityStore, Layout
 
@@ -118,7 +118,7 @@ def build_city(
             "mapping": mapping.model_dump(mode="json"), "mapping_text": mapping_text(mapping),
             "guessed": list(guess.reasons), "trust_suspect": config.trust_suspect, "method": config.method,
             "sites": {
-                "file": config.sites.name, "sha256": _hash(config.sites), "cells": len(allocation.cells),
+                "file": config.sites.name, "sha256": file_hash(config.sites), "cells": len(allocation.cells),
                 "without_counters": [cell for cell in listed.cells if cell not in seen],
                 "rejected": dict(site_ledger.rejected), "noted": dict(site_ledger.noted),
             },
@@ -159,27 +159,29 @@ def _ingest(
         Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
     )  # fmt: skip
     pouring = Pouring(store, mapping, ledger)
-    sizes = [file.stat().st_size for file in files]
-    done, committed, faults = 0, time.monotonic(), dict[str, str]()
+    done, whole = 0, sum(file.stat().st_size for file in files)
+    committed, faults = time.monotonic(), dict[str, str]()
     with ledger:
-        for file, size in zip(files, sizes, strict=True):
+        for read in ahead(read_files(files, mapping, known, rejects)):
             if progress is not None:
-                progress(done, sum(sizes), file.name)
-            key = _hash(file)
-            if key not in known:
-                try:
-                    for counts in read_counts(file, mapping, ledger):
-                        pouring.add(counts, file.name)
-                    known[key] = file.name
-                except IngestError as error:
-                    faults[str(file)] = str(error)
-            done += size
-            if time.monotonic() - committed > COMMIT_SECONDS or file is files[-1]:
+                progress(done, whole, read.file.name)
+            if isinstance(read, Batch):
+                pouring.add(read.counts, read.file.name)
+                continue
+            ledger.absorb(read.ledger)
+            if read.fault:
+                faults[str(read.file)] = read.fault
+            else:
+                known.setdefault(read.key, read.file.name)
+            done += read.file.stat().st_size
+            if time.monotonic() - committed > COMMIT_SECONDS:
                 pouring.flush()
                 store.commit({**_said(ledger, pouring, known), "faults": faults})
                 committed = time.monotonic()
+        pouring.flush()
+        store.commit({**_said(ledger, pouring, known), "faults": faults})
     if progress is not None:
-        progress(done, sum(sizes), "")
+        progress(done, whole, "")
     if len(faults) == len(files):
         raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
     return _with_rows(store.report, store, files)
@@ -258,10 +260,9 @@ def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, 
 
 
 def _first_rows(file: Path, mapping: Mapping, ledger: Ledger) -> Overview:
-    """What the first batch with rows says, or of a Parquet file all of it."""
-    whole = overview(file, mapping) if form_of(file) == "table" else None
-    if whole is not None:
-        return whole
+    """What the first rows of a file say, or all of a Parquet file."""
+    if form_of(file) == "table":
+        return overview(file, mapping, ledger)
     batches = read_counts(file, mapping, ledger)
     return overview_of(next((counts for counts in batches if counts.height), empty_counts()))
 
@@ -270,11 +271,6 @@ def _positions(sites: Any, allocation: Allocation) -> tuple[np.ndarray, np.ndarr
     order = polars.DataFrame({"cell": list(allocation.cells)})
     there = order.join(sites.table, on="cell", how="left")
     return there["lon"].to_numpy(), there["lat"].to_numpy()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def report_of(out: Path) -> dict[str, Any]:

@@ -161,39 +161,41 @@ class Cube:
             if shown_twice.any():
                 self._write_twice(date, day, place[shown_twice], traffic[shown_twice], users[shown_twice], where)
                 place, traffic, users, suspect = (part[~shown_twice] for part in (place, traffic, users, suspect))
-        known, other, nothing = (np.zeros(len(place), bool) for _ in range(3))
-        nothing |= True
-        for values, stored in ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1))):
-            given = np.isfinite(values)
-            if not given.any():
-                continue
-            said, differs = self._put(stored, place[given], values[given])
-            known[given] |= said
-            other[given] |= differs
-            nothing &= ~given
-        self.ledger.note("rows without a value", int(nothing.sum()), where)
-        self.ledger.note(REPEATED, int((known & ~other).sum()), where)
-        self.ledger.note(CORRECTED, int(other.sum()), where)
-        state, some = day.state.reshape(-1), ~nothing
-        state[place[some]] = np.where(suspect[some], np.uint8(State.SUSPECT), np.uint8(State.RECORDED))
-        day.changed |= bool(some.any())
+        amounts = ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1)))
+        given = [np.isfinite(values) for values, _ in amounts]
+        known, other = np.zeros(len(place), bool), np.zeros(len(place), bool)
+        whole = self._last_of(place) if any(part.all() for part in given) else None
+        for (values, stored), some in zip(amounts, given, strict=True):
+            if some.all():
+                said, differs = _put(stored, place, values, whole)
+                known |= said
+                other |= differs
+            elif some.any():
+                at = place[some]
+                said, differs = _put(stored, at, values[some], self._last_of(at))
+                known[some] |= said
+                other[some] |= differs
+        something = given[0] | given[1]
+        self.ledger.note("rows without a value", int((~something).sum()), where)
+        if known.any():
+            self.ledger.note(REPEATED, int((known & ~other).sum()), where)
+            self.ledger.note(CORRECTED, int(other.sum()), where)
+        if not something.all():
+            place, suspect = place[something], suspect[something]
+        marks = (
+            np.where(suspect, np.uint8(State.SUSPECT), np.uint8(State.RECORDED)) if suspect.any() else State.RECORDED
+        )
+        day.state.reshape(-1)[place] = marks
+        day.changed |= bool(len(place))
 
-    def _put(
-        self, stored: Float[np.ndarray, " place"], place: Int[np.ndarray, " row"], values: Float[np.ndarray, " row"]
-    ) -> tuple[Bool[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
-        """Values to their places, the last of a place holds; which rows say what was known, and which something else.
-
-        What counters of other files say of the same period stays: a row is silent on what it has no value of.
-        """
+    def _last_of(self, place: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"] | None:
+        """For every row the last row of its place; None where no place comes twice."""
+        if (place[1:] > place[:-1]).all():
+            return None
         number = np.arange(len(place), dtype=np.int32)
         self._order[place] = number
         winner = self._order[place]
-        last = winner == number
-        before = stored[place]
-        said = ~last | np.isfinite(before)
-        differs = said & (np.where(last, before, values[winner]) != values)
-        stored[place] = values[winner] if not last.all() else values
-        return said, differs
+        return None if (winner == number).all() else winner
 
     def _write_twice(
         self,
@@ -221,6 +223,27 @@ class Cube:
         np.add.at(said, place, 1)
         day.state.reshape(-1)[place] = State.CLOCK_CHANGE
         day.changed = True
+
+
+def _put(
+    stored: Float[np.ndarray, " place"],
+    place: Int[np.ndarray, " row"],
+    values: Float[np.ndarray, " row"],
+    winner: Int[np.ndarray, " row"] | None,
+) -> tuple[Bool[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+    """Values to their places, the last of a place holds; which rows say what was known, and which something else.
+
+    What counters of other files say of the same period stays: a row is silent on what it has no value of.
+    """
+    before = stored[place]
+    said = np.isfinite(before)
+    if winner is not None:
+        last = winner == np.arange(len(place))
+        said |= ~last
+        before = np.where(last, before, values[winner])
+    differs = said & (before != values)
+    stored[place] = values if winner is None else values[winner]
+    return said, differs
 
 
 __all__ = ["CORRECTED", "REPEATED", "Cube", "Day", "Load", "State"]

@@ -55,6 +55,14 @@ class Ledger:
             self.noted[what] += rows
             self.first.setdefault(what, where)
 
+    def absorb(self, other: Ledger) -> None:
+        """Count in what another ledger has counted, of rows that were read beside this one's."""
+        self.taken += other.taken
+        self.rejected.update(other.rejected)
+        self.noted.update(other.noted)
+        for what, where in other.first.items():
+            self.first.setdefault(what, where)
+
     def __enter__(self) -> Ledger:
         """Open the file of rejected rows, if there is to be one; an older one is added to."""
         if self.path is not None:

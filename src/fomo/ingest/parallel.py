@@ -11,7 +11,6 @@ that of a `concurrent.futures` pool or of a `dask.distributed.Client`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -29,6 +28,7 @@ from fomo.ingest.formats.forms import read_counts
 from fomo.ingest.gridding import grid_day
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
+from fomo.ingest.reading import file_hash
 from fomo.ingest.store import CityStore
 
 #: (function, *arguments) -> something with result().
@@ -47,7 +47,7 @@ def ingest_in_parallel(
         raise IngestError("counters that only grow are read by one process: leave out the workers")
     known: dict[str, str] = dict(store.report.get("files", {}))
     parts = store.path / ".parts"
-    keys = [_hash(file) for file in files]
+    keys = [file_hash(file) for file in files]
     new = [(file, key) for file, key in zip(files, keys, strict=True) if key not in known]
     reading = [submit(read_part, str(store.path), str(file), key) for file, key in new]
     ledger = Ledger(
@@ -150,11 +150,6 @@ def _rows(date: np.datetime64, day: Day, cube: Cube) -> polars.DataFrame:
         },
         schema=COUNTS,
     )  # fmt: skip
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 __all__ = ["Submit", "ingest_in_parallel", "read_part", "write_day"]

@@ -34,6 +34,8 @@ class Pouring:
         self.most = max(2, AT_HAND // max(1, a_day))
         self.behind = ThreadPoolExecutor(1)
         self.writing: list[Future[None]] = []
+        self.stored = store.visible_days  # days up to here may be there
+        self.handed: set[np.datetime64] = set()  # days that were written by this run
 
     def add(self, counts: polars.DataFrame, where: str) -> None:
         """A batch. Days that the last batches had nothing of are written out, or all where there are too many."""
@@ -53,6 +55,8 @@ class Pouring:
         self._wait()
 
     def _stored(self, date: np.datetime64) -> Day | None:
+        if date not in self.handed and date >= self.store.first_day + np.timedelta64(self.stored, "D"):
+            return None  # nobody has written it, and the store may be busy with others
         self._wait()
         return self.store.day(date)
 
@@ -68,6 +72,7 @@ class Pouring:
             self.cube.touched.pop(date, None)
         changed = {date: day for date, day in days.items() if day.changed}
         if changed:
+            self.handed |= set(changed)
             self.writing.append(self.behind.submit(self._write, changed))
 
     def _write(self, days: dict[np.datetime64, Day]) -> None:

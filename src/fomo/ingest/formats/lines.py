@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,17 +50,23 @@ class Lines:
         fields = [field.strip().strip('"') for field in line.split(self.separator)]
         return {"resulttime", "objectname"} <= plain_names and not re.search(r"\d{2}:\d{2}", fields[0])
 
-    def frames(self, ledger: Ledger) -> Iterator[tuple[int, polars.DataFrame]]:
-        """Blocks, with the number of their first line; lines of more or fewer fields than names are rejected."""
+    def frames(
+        self, ledger: Ledger, numbers: Collection[str] = (), size: int | None = None
+    ) -> Iterator[tuple[int, polars.DataFrame]]:
+        """Blocks, with the number of their first line; lines of more or fewer fields than names are rejected.
+
+        Columns of `numbers` are numbers in blocks where all their fields are; everything else is text. `size`: bytes of
+        a block.
+        """
         line = 1 + self.skipped
         with open_binary(self.path) as file:
             for _ in range(self.skipped):
                 file.readline(LONGEST_LINE)
-            for block in _blocks(file, self.path):
+            for block in _blocks(file, self.path, size or BLOCK):
                 lines = block.count(b"\n") + (not block.endswith(b"\n"))
                 even = block.count(self.separator.encode()) == lines * (len(self.names) - 1)
                 plain_lines = even and b'"' not in block and b"\n\n" not in block and b"\r\n\r" not in block
-                frame = self._parsed(block, self.separator) if plain_lines else None
+                frame = self._parsed(block, numbers) if plain_lines else None
                 if frame is None or frame.width != len(self.names):
                     frame = self._one_by_one(block, line, ledger)
                 frame.columns = list(self.names)
@@ -77,15 +84,16 @@ class Lines:
                 ledger.reject(f"not {len(self.names)} fields", where, [self.separator.join(fields)])
         return polars.DataFrame(rows, schema=dict.fromkeys(self.names, polars.String), orient="row")
 
-    @staticmethod
-    def _parsed(block: bytes, separator: str) -> polars.DataFrame | None:
-        """All fields as text; None where lines differ in length."""
-        try:
-            return polars.read_csv(
-                io.BytesIO(block), has_header=False, separator=separator, infer_schema=False, encoding="utf8-lossy"
-            )
-        except polars.exceptions.PolarsError:
-            return None
+    def _parsed(self, block: bytes, numbers: Collection[str]) -> polars.DataFrame | None:
+        """Numbers as such where they all are, else all fields as text; None where lines differ in length."""
+        kinds = {name: polars.Float64() if name in numbers else polars.String() for name in self.names}
+        text = dict.fromkeys(self.names, polars.String())
+        for schema, encoding in ((kinds, "utf8"), (text, "utf8-lossy")):
+            with suppress(polars.exceptions.PolarsError):
+                return polars.read_csv(
+                    io.BytesIO(block), has_header=False, separator=self.separator, schema=schema, encoding=encoding
+                )
+        return None
 
 
 def _records(block: bytes, separator: str) -> Iterator[list[str]]:
@@ -97,28 +105,20 @@ def _records(block: bytes, separator: str) -> Iterator[list[str]]:
             yield [text, "a field without an end"]
 
 
-def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Whole lines, about BLOCK bytes at once; the last of them may lack its end."""
-
-    def more() -> bytes:
+def _blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
+    """Whole lines, about `size` bytes at once; the last of them may lack its end."""
+    while True:
         try:
-            return file.read(BLOCK)
+            block = file.read(size)
+            rest = file.readline(LONGEST_LINE) if block and not block.endswith(b"\n") else b""
         except (OSError, EOFError) as error:
             raise IngestError(f"{path} breaks off ({first_line(error)}): fetch it again") from None
-
-    rest, part = b"", more()
-    while part:
-        following = more()
-        cut = part.rfind(b"\n") + 1 if following else len(part)
-        if cut:
-            if (rest + part[:cut]).strip():
-                yield rest + part[:cut]
-            rest = part[cut:]
-        else:
-            rest += part
-            if len(rest) > LONGEST_LINE + BLOCK:
-                raise IngestError(f"{path} has a line of more than {LONGEST_LINE} bytes: it is no table")
-        part = following
+        if not block:
+            return
+        if len(rest) == LONGEST_LINE:
+            raise IngestError(f"{path} has a line of more than {LONGEST_LINE} bytes: it is no table")
+        if block.strip():
+            yield block + rest if rest else block
 
 
 def first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import polars
 
-from fomo.ingest.counts import BATCH, COUNTS
+from fomo.ingest.counts import BATCH, COUNTS, empty_counts
 from fomo.ingest.formats.lines import Lines, first_line
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, Quantity, plain
@@ -86,6 +86,10 @@ def table_counter_names(path: Path) -> list[str]:
     return [name for name in names if plain(name) not in taken]
 
 
+#: Bytes of a CSV that an overview is taken from.
+FIRST_LINES = 4 << 20
+
+
 @dataclass(frozen=True)
 class Overview:
     """What a file holds: its first and last period, how long periods are (0: no rows), its cells."""
@@ -95,13 +99,17 @@ class Overview:
     cells: frozenset[str]
 
 
-def overview(path: Path, mapping: Mapping) -> Overview | None:
-    """Of a Parquet file, from its columns of times and cells alone; None for other files. Raises `IngestError`."""
+def overview(path: Path, mapping: Mapping, ledger: Ledger) -> Overview:
+    """Of a Parquet file, from its columns of times and cells alone; of text, from its first lines.
+
+    Raises `IngestError`.
+    """
+    state = _State(path, mapping)
     if not _is_parquet(path):
-        return None
+        _, frame = next(Lines(path).frames(ledger, size=FIRST_LINES), (0, None))
+        return overview_of(empty_counts() if frame is None else state.counts(frame, 1, ledger))
     columns = _found(path, _parquet_names(path), mapping)
     names = [columns.time, *([columns.minutes] if columns.minutes else [])]
-    state = _State(path, mapping)
     try:
         times = polars.scan_parquet(path).select(names).unique().collect(engine="streaming").sort(columns.time)
         cell = polars.col(columns.cell).unique()
@@ -228,7 +236,7 @@ class _State:
         """A number; NaN where the text is none, null where it stands for nothing."""
         column = polars.col(name)
         if frame.schema[name] != polars.String:
-            return column.cast(polars.Float64)
+            return column.cast(polars.Float64).fill_nan(None)
         text = column.str.strip_chars()
         missing = text.is_null() | text.is_in(list(self.mapping.numbers.missing))
         plain_text = text
@@ -316,7 +324,7 @@ def _found(path: Path, names: Sequence[str], mapping: Mapping) -> _Columns:
 def _frames(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[tuple[int, polars.DataFrame]]:
     """Batches of raw rows, and the number of the first one's line (of a Parquet file: row)."""
     if not _is_parquet(path):
-        yield from Lines(path).frames(ledger)
+        yield from Lines(path).frames(ledger, mapping.counters if mapping.numbers.decimal == "." else ())
         return
     names = _parquet_names(path)
     columns = _found(path, names, mapping)
