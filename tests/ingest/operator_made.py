@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -48,5 +49,32 @@ def write_days(folder: Path, traffic: np.ndarray, minutes: int = 60, ending: str
             frame.with_columns(polars.col("time").dt.strftime("%Y-%m-%d %H:%M:%S")).write_csv(path)
         else:
             frame.write_parquet(path)
+        paths.append(path)
+    return paths
+
+
+def write_measurements(folder: Path, traffic: np.ndarray, minutes: int = 60) -> list[Path]:
+    """The same as 3GPP measCollecFiles, one a period and packed, with times in UTC of a network in Helsinki in winter.
+
+    Traffic is in kbit, as `DRB.PdcpSduVolumeDL` has it, so that its bytes are those of `write_days`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for period, row in enumerate(traffic):
+        end = START + (period + 1) * np.timedelta64(minutes, "m") - np.timedelta64(2, "h")
+        values = "".join(
+            f'<measValue measObjLdn="Cell=S{cell // 3}-{cell % 3 + 1}"><r p="1">{amount * 8 / 1000}</r>'
+            f'<r p="2">{amount / 1e5}</r></measValue>'
+            for cell, amount in enumerate(row)
+        )
+        text = (
+            '<measCollecFile xmlns="http://www.3gpp.org/ftp/specs/archive/32_series/32.435#measCollec">'
+            '<fileHeader fileFormatVersion="32.435 V10.0"/><measData><managedElement localDn="N=1"/>'
+            f'<measInfo><granPeriod duration="PT{minutes}M" endTime="{str(end)[:19]}Z"/>'
+            '<measType p="1">DRB.PdcpSduVolumeDL</measType><measType p="2">RRC.ConnMean</measType>'
+            f"{values}</measInfo></measData></measCollecFile>"
+        )
+        path = folder / f"A{period:04}.xml.gz"
+        path.write_bytes(gzip.compress(text.encode()))
         paths.append(path)
     return paths

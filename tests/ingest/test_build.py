@@ -4,7 +4,7 @@ import numpy as np
 import polars
 import pytest
 import xarray as xr
-from operator_made import traffic_of, write_days, write_sites
+from operator_made import traffic_of, write_days, write_measurements, write_sites
 
 import fomo
 from fomo.city import CityError
@@ -44,6 +44,20 @@ def test_a_folder_of_daily_files_becomes_a_city_that_holds_all_their_traffic(tmp
     cells = CityStore(tmp_path / "city.zarr").cells()
     assert cells["traffic"].values == pytest.approx(traffic * GB, rel=1e-6) and (cells["state"] == State.RECORDED).all()
     assert cells["cell"].values.tolist()[:4] == ["S0-1", "S0-2", "S0-3", "S1-1"]
+
+
+def test_measurement_files_of_each_hour_make_the_same_city_as_tables(tmp_path, sites):
+    traffic = traffic_of(2)
+    write_days(tmp_path / "counters", traffic)
+    write_measurements(tmp_path / "xml", traffic)
+    zone = {"time": {"zone": "Europe/Helsinki"}}
+    build_city(config(tmp_path, sites, mapping=Mapping.model_validate(zone)))
+    named = Mapping.model_validate({**zone, "cell": {"pattern": "Cell=(.+)$"}})
+    report = build_city(config(tmp_path, sites, counters=(tmp_path / "xml",), out=tmp_path / "xml.zarr", mapping=named))
+    one, other = fomo.open_city(tmp_path / "city.zarr"), fomo.open_city(tmp_path / "xml.zarr")
+    xr.testing.assert_allclose(one.drop_attrs(), other.drop_attrs(), rtol=1e-5)
+    assert report["taken"] == traffic.size and len(report["files"]) == 48
+    assert report["guessed"][0].startswith("traffic: DRB.PdcpSduVolumeDL (3GPP TS 28.552")
 
 
 def test_days_are_appended_and_those_that_are_there_stay_as_they_are(tmp_path, sites):
