@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fomo.ingest.ground import Ground, transformer
 from fomo.ingest.ledger import IngestError, Ledger
-from fomo.ingest.sites import SITES, Sites, choose_ground, make_sites, read_sites
+from fomo.ingest.sites import SITES, Sites, choose_ground, make_sites, read_sites, stations_on
 
 GOLDEN = [("A1", 13.4, 52.5, 0.0, 2.5), ("A2", 13.4, 52.5, 120.0, None), ("B1", 13.45, 52.52, None, 0.8)]
 
@@ -272,3 +273,39 @@ def test_real_site_lists_are_read_whole_and_find_their_zone(real_data, tmp_path,
     ground = choose_ground(sites, 500.0)
     assert ground.crs == zone
     assert ground.cell_of(*ground.project(places[:, 0], places[:, 1]))[2].all()
+
+
+def test_stations_are_counted_once_a_position_and_only_on_the_grid():
+    ground = Ground("EPSG:32635", 380_000, 6_670_000, 1_000, 3, 4)
+    east, north = ground.centres()
+    to_degrees = transformer(ground.crs, "EPSG:4326")
+    lon, lat = to_degrees.transform(east.ravel() + 0.2, north.ravel())
+    again = to_degrees.transform(east[0, :2] + 0.25, north[0, :2])  # sectors of the same two masts
+    beyond = to_degrees.transform([379_999.0], [6_670_500.0])
+    other = to_degrees.transform(east[1, 1] + 300, north[1, 1])
+    every = [np.concatenate([part, *(np.atleast_1d(more[axis]) for more in (again, beyond, other))])
+             for axis, part in enumerate((lon, lat))]  # fmt: skip
+    found = stations_on(ground, *every)
+    expected = np.ones((3, 4))
+    expected[1, 1] = 2
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "array", "crs", "stations"),
+    [
+        ("milan_20x20", "lte_umts_bs_lonlat_n", "EPSG:32632", 8_300),
+        ("c2tm_clusters", "bs_lonlat_obfuscated", "EPSG:32649", 13_269),
+    ],
+)
+def test_published_site_lists_become_a_layer(real_data, name, array, crs, stations):
+    with np.load(real_data / f"{name}.npz") as stored:
+        lon, lat = stored[array][:, :2].T.astype(float)
+    sites = make_sites(polars.DataFrame({"cell": [str(number) for number in range(len(lon))], "lon": lon, "lat": lat}))
+    ground = choose_ground(sites, 1_000.0)
+    layer = stations_on(ground, lon, lat)
+    assert ground.crs == crs and len(lon) == stations
+    # Positions of the obfuscated list repeat; each counts once.
+    assert layer.sum() == len({(round(e), round(n)) for e, n in zip(*ground.project(lon, lat), strict=True)})
+    assert layer.max() > 2 * layer.mean() and (layer > 0).sum() > 100

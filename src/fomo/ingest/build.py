@@ -29,7 +29,7 @@ from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.pouring import Pouring
 from fomo.ingest.reading import Batch, ahead, file_hash, read_files
-from fomo.ingest.sites import choose_ground, make_sites, read_sites
+from fomo.ingest.sites import choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import CityStore, Layout
 
 #: What was read is made visible at the end of the first file after so many seconds, and at the end.
@@ -100,6 +100,7 @@ def build_city(
         )
     layers, named = config.context(ground) if config.context is not None else ({}, [])
     lon, lat = _positions(sites, allocation)
+    layers = {**layers, "stations": (("y", "x"), stations_on(ground, listed.column("lon"), listed.column("lat")))}
     layout = Layout(
         ground=ground, cells=allocation.cells, cell_lon=lon, cell_lat=lat, cell_minutes=cell_minutes,
         step_minutes=step, first_day=first, users=bool(mapping.users.counters),

@@ -154,6 +154,17 @@ def choose_ground(sites: Sites, cell_m: float, crs: str | None = None, margin_m:
     return whole
 
 
+def stations_on(
+    ground: Ground, lon: Float[np.ndarray, " point"], lat: Float[np.ndarray, " point"]
+) -> Float[np.ndarray, "y x"]:
+    """How many stations stand in each cell of the grid; positions within the same metre are one station."""
+    east, north = ground.project(lon, lat)
+    spots = np.unique(np.round(np.stack([east, north], 1)), axis=0)
+    row, column, inside = ground.cell_of(spots[:, 0], spots[:, 1])
+    found = np.bincount(row[inside] * ground.width + column[inside], minlength=ground.height * ground.width)
+    return found.reshape(ground.height, ground.width).astype(np.float32)
+
+
 def _grid_around(code: str, east: np.ndarray, north: np.ndarray, cell_m: float, margin_m: float) -> Ground:
     first, last = (
         [int(np.floor((bound + sign * margin_m) / cell_m)) for bound in bounds]
@@ -228,4 +239,4 @@ def _range_km(text: polars.DataFrame, path: Path, ledger: Ledger) -> polars.Seri
     return amount.set(~usable, None)
 
 
-__all__ = ["SITES", "Sites", "choose_ground", "make_sites", "read_sites"]
+__all__ = ["SITES", "Sites", "choose_ground", "make_sites", "read_sites", "stations_on"]
