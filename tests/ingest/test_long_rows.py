@@ -16,16 +16,6 @@ from fomo.ingest.formats.pm_xml import read_pm_xml
 from fomo.ingest.ledger import Ledger
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(text: str | bytes, name: str = "pm.xml"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize("text", ["", " ", "NIL", "null", "NaN", "\n", "/0"])
 def test_missing_values_are_null_and_never_zero(written, text):
     rows, ledger = read(read_pm_xml, written(measured(indexed({"a": {"vol": text, "conn": "0"}}))))

@@ -16,16 +16,6 @@ from fomo.ingest.formats.xml_stream import finished
 from fomo.ingest.ledger import IngestError
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(text: str | bytes, name: str = "pm.xml"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize(
     "text",
     [

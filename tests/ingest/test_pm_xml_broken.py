@@ -13,16 +13,6 @@ from fomo.ingest.formats.pm_xml import pm_xml_counter_names, read_pm_xml
 from fomo.ingest.ledger import IngestError
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(text: str | bytes, name: str = "pm.xml"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 def bomb(reference: str) -> str:
     entities = "".join(f'<!ENTITY a{level} "{f"&a{level - 1};" * 10}">' for level in range(1, 10))
     return f'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a0 "lololololol">{entities}]>{reference}'

@@ -125,6 +125,17 @@ def _from_the_north(layer: Float[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x
     return np.where(np.isnan(layer), NODATA, layer)[::-1].astype(np.float32)
 
 
+def _fill(
+    raster: Any, values: Float[np.ndarray, "layer y x"], names: Sequence[str], unit: str, tags: dict[str, str]
+) -> None:
+    """Layers into the bands of an open raster."""
+    raster.update_tags(**tags)
+    for band, (layer, name) in enumerate(zip(values, names, strict=True), start=1):
+        raster.write(_from_the_north(layer), band)
+        raster.set_band_description(band, name)
+        raster.set_band_unit(band, unit)
+
+
 def _write_geotiff(
     path: Path,
     values: Float[np.ndarray, "layer y x"],
@@ -137,11 +148,7 @@ def _write_geotiff(
 
     options = {"driver": "GTiff", "compress": "deflate", "bigtiff": "if_safer", "interleave": "band"}
     with rasterio.open(path, "w", count=len(names), **options, **profile) as raster:
-        raster.update_tags(**tags)
-        for band, (layer, name) in enumerate(zip(values, names, strict=True), start=1):
-            raster.write(_from_the_north(layer), band)
-            raster.set_band_description(band, name)
-            raster.set_band_unit(band, unit)
+        _fill(raster, values, names, unit, tags)
 
 
 def _write_bil(
@@ -155,10 +162,7 @@ def _write_bil(
     import rasterio
 
     with rasterio.open(path, "w", driver="EHdr", count=1, **profile) as raster:
-        raster.update_tags(**tags)
-        raster.write(_from_the_north(layer), 1)
-        raster.set_band_description(1, name)
-        raster.set_band_unit(1, unit)
+        _fill(raster, layer[None], [name], unit, tags)
 
 
 def _write_asc(
@@ -174,10 +178,7 @@ def _write_asc(
 
     with rasterio.io.MemoryFile() as memory:
         with memory.open(driver="GTiff", count=1, **profile) as raster:
-            raster.update_tags(**tags)
-            raster.write(_from_the_north(layer), 1)
-            raster.set_band_description(1, name)
-            raster.set_band_unit(1, unit)
+            _fill(raster, layer[None], [name], unit, tags)
         with memory.open() as raster:  # the driver can only copy; nine digits tell every float32 apart
             rasterio.shutil.copy(raster, path, driver="AAIGrid", SIGNIFICANT_DIGITS=9)
 
