@@ -74,10 +74,10 @@ def build_city(
     files = input_files(config.counters)
     if config.out.exists():
         return append_city(config.out, config.counters, rejects=rejects, progress=progress, submit=submit)
-    guess = guess_mapping(names_of_counters(files), config.mapping)
-    mapping = guess.mapping
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
+    guess = guess_mapping(names_of_counters(files), config.mapping)
+    mapping = guess.mapping
     first, cell_minutes, seen = _beginning(files, mapping)
     # A cell of the list that never reports would be missing for ever, and its ground with it.
     table = listed.table.filter(polars.col("cell").is_in(list(seen)))
@@ -205,11 +205,16 @@ def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, 
     }  # fmt: skip
 
 
+def _some(files: Sequence[Path]) -> list[Path]:
+    """The first files, and each so manieth of the others."""
+    return [*files[:20], *files[20::200]]
+
+
 def names_of_counters(files: Sequence[Path]) -> list[str]:
     """Counters of a few of the files, for they may be spread over kinds. Raises `IngestError` where none is read."""
     names: set[str] = set()
     faults: list[IngestError] = []
-    some = [*files[:20], *files[20::200]]
+    some = _some(files)
     for file in some:
         try:
             names |= set(counter_names(file))
@@ -223,15 +228,19 @@ def names_of_counters(files: Sequence[Path]) -> list[str]:
 def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, int, set[str]]:
     """The first day of all files, the granularity period of the counters, and the cells that there are.
 
-    Of every file the first rows are read: times within a file grow, or all lie within a few days; and a cell that does
-    not report then does not belong to the network yet. Where files of one period each do not say how long it is, it is
+    Of every table the first rows are read, of other forms some files whole: times within a file grow, or all lie within
+    a few days; names of files go with time; and a cell that does not report then does not belong to the network yet.
+    What turns out to lie before the first day is counted, and said, when it is read. Where files of one period each do not say how long it is, it is
     the least distance of two of them.
     """
     ledger, times, cells, minutes = Ledger(), set[datetime](), set[str](), 0
     anything = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
     faults: list[IngestError] = []
+    few = set(_some(files))
     for file in files:
         try:
+            if file not in few and form_of(file) != "table":
+                continue
             try:
                 first = _first_rows(file, mapping, ledger)
                 minutes = minutes or first.minutes
