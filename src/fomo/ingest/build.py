@@ -230,8 +230,8 @@ def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, 
 
     Of every table the first rows are read, of other forms some files whole: times within a file grow, or all lie within
     a few days; names of files go with time; and a cell that does not report then does not belong to the network yet.
-    What turns out to lie before the first day is counted, and said, when it is read. Where files of one period each do not say how long it is, it is
-    the least distance of two of them.
+    What turns out to lie before the first day is counted, and said, when it is read. Where files of one period each do
+    not say how long it is, it is the least distance of two of them.
     """
     ledger, times, cells, minutes = Ledger(), set[datetime](), set[str](), 0
     anything = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
