@@ -16,11 +16,12 @@ import pytest
 from fomo.app.service.scoreboard import work as working
 from fomo.app.service.scoreboard.digest import code_digest, with_imports
 from fomo.app.service.scoreboard.plan import cells, jobs, load_scoreboard
-from fomo.app.service.scoreboard.report import write_logs
+from fomo.app.service.scoreboard.report import standing, write_logs
 from fomo.app.service.scoreboard.run import run as run_jobs
 from fomo.app.service.scoreboard.run import table
 from fomo.app.service.scoreboard.work import Place, work
 from fomo.config import ConfigError
+from fomo.evaluation.scoreboard import Line
 from fomo.evaluation.stored import load_scores
 from small import RECIPE, Run
 
@@ -323,3 +324,31 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def line(forecaster: str, kind: str, value: float | None, **more: str) -> Line:
+    given = {"city": "a", "protocol": "p", "task": "short", "context": "none", "metric": "rmse", **more}
+    return Line(
+        **given, forecaster=forecaster, kind=kind, value=value, low=None, high=None, train_seconds=None,
+        infer_seconds=1.0, windows=1, units=1, leakage=False, note="",
+    )  # fmt: skip
+
+
+def test_where_fomo_stands_is_one_table() -> None:
+    found = [
+        line("FoMo", "fomo", 0.8), line("UniST", "deep", 1.0), line("persistence", "rule", 0.5),
+        line("FoMo", "fomo", 0.9, city="b"), line("UniST", "deep", None, city="b"),
+        line("FoMo", "fomo", 0.4, context="paper"), line("UniST", "deep", 1.0, context="paper"),
+        line("persistence", "rule", 0.5, context="paper"),
+        line("FoMo", "fomo", 0.3, task="generate", metric="jsd"),
+        line("keGAN", "deep", 0.2, task="generate", metric="jsd"),
+        line("FoMo", "fomo", 0.1, task="generate"), line("keGAN", "deep", 0.2, task="generate"),
+    ]  # fmt: skip
+    assert standing(found).splitlines() == [
+        "| protocol | task | context | a |",
+        "|---|---|---|---|",
+        "| p | short | none | 1.60 (persistence) |",
+        "| p | short | paper | 0.40 (UniST) |",
+        "| p | generate (JSD) | none | 1.50 (keGAN) |",
+    ]
+    assert standing([line("UniST", "deep", 1.0)]) == ""

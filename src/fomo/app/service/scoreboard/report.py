@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from fomo.evaluation.figure_style import save_figure
-from fomo.evaluation.scoreboard import PAPERS_METRICS, Line, first_place, markdown, summary, write_scoreboard
+from fomo.evaluation.scoreboard import PAPER, PAPERS_METRICS, Line, first_place, markdown, summary, write_scoreboard
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
 from fomo.files import whole_file
 
@@ -19,6 +19,10 @@ from fomo.files import whole_file
 SUMMARY = "scoreboard-summary.md"
 #: The heading of FoMo's ratios.
 RATIOS = "FoMo over the best of the others (RMSE; generate: JSD)"
+STANDING = (
+    "FoMo's RMSE (JSD) over that of the best other, named in brackets; in `paper` over the best deep rival's. Below 1 "
+    "FoMo is ahead:"
+)
 HEADINGS = {
     "none": "nobody knows users or POI",
     "full": "users of the asked hours and POI are known to everyone who can read them",
@@ -69,7 +73,29 @@ def summaries(found: Sequence[Line]) -> str:
         for context in ("none", "full")
         if any((line.protocol, line.context) == (protocol, context) for line in defined)
     ]
+    placed = standing(found)
+    if placed:
+        parts.append(f"{STANDING}\n\n{placed}")
     return "\n".join(parts)
+
+
+def standing(found: Sequence[Line]) -> str:
+    """FoMo's error over that of the best other in every column; in `paper` over the best deep rival. Below 1: ahead."""
+    rows = [row for row in first_place(found, "rmse") if row["task"] != "generate"]
+    rows += [row for row in first_place(found, "jsd") if row["task"] == "generate"]
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in rows:
+        which = "deep" if row["context"] == PAPER else "other"
+        ratio, rival = row[f"over best {which}"], row[f"best {which}"]
+        if isinstance(ratio, float):
+            key = (str(row["protocol"]), str(row["task"]), str(row["context"]))
+            cells.setdefault(key, {})[str(row["city"])] = f"{ratio:.2f} ({rival})"
+    cities = list(dict.fromkeys(city for part in cells.values() for city in part))
+    lines = ["| protocol | task | context | " + " | ".join(cities) + " |", "|---" * (3 + len(cities)) + "|"]
+    for (protocol, task, context), part in cells.items():
+        name = f"{task} (JSD)" if task == "generate" else task
+        lines.append(f"| {protocol} | {name} | {context} | " + " | ".join(part.get(c, "–") for c in cities) + " |")
+    return "\n".join(lines) + "\n" if cells else ""
 
 
 def figures_of(found: Sequence[Line]) -> dict[str, Figure]:
