@@ -38,7 +38,7 @@ from fomo.tokens.masks import MaskConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CITY = "milan_20x20"  # in no training part of the recipes
-RIVALS = ("KG-Diff", "TimeGPT", "Lag-Llama", "UniST")
+RIVALS = ("TimeGPT", "UniST", "Lag-Llama", "KG-Diff")
 SHARES = (0.05, 0.10)
 TASKS: tuple[TaskName, ...] = ("short", "long")
 STEPS, RATE, EVERY = 120, 5e-4, 2
@@ -71,7 +71,7 @@ def forecasters(data: Path, fits: Path) -> Iterator[tuple[Forecaster, float, int
         out = ROOT / f"runs/few-shot/rivals-{CITY}-{round(100 * share)}"
         done = adapt(city, out, share=share, steps=STEPS, learning_rate=RATE, device="cpu")
         yield load(str(done.weights)), share, done.cells, done.step > 0
-    for entry in find_entries(RIVALS):
+    for entry in (find_entries((name,))[0] for name in RIVALS):
         rival, _ = load_rival(entry, fits / slug(entry.name))
         yield rival, 0.0, 0, False
         for share in SHARES:

@@ -90,7 +90,8 @@ def adapt(
     model = load_weights(weights, choose_device(device))
     cells = some_cells(part, share, seed)
     learned = only(part, cells)
-    checkpoint = adapted(model.checkpoint, learned, city)
+    questions = held_back(city)
+    checkpoint = adapted(model.checkpoint, learned, city, questions[0][0].task.reference)
     recipe = _recipe(model, learned, scheme, steps, learning_rate, seed, weights)
     if from_nothing:
         recipe = recipe.model_copy(update={"finetune": None})
@@ -100,7 +101,6 @@ def adapt(
         districts(learned), references, recipe.augment, None, users if recipe.context is not None else None
     )
     data.seen_as(model.checkpoint.pattern(GENERAL), model.checkpoint.users_pattern(GENERAL))
-    questions = held_back(city)
     training = Training(recipe, data, model.device, start=None if from_nothing else model.network)
 
     best = before = mean_error(model, questions, MEMBERS)
@@ -205,13 +205,16 @@ def held_back(city: City) -> list[list[Question]]:
     return found
 
 
-def adapted(checkpoint: Checkpoint, city: City, whole: City) -> Checkpoint:
+def adapted(checkpoint: Checkpoint, city: City, whole: City, full: float | None = None) -> Checkpoint:
     """The description with what is usual in this city, as some of its cells say.
 
+    `full`: what counts as full traffic in the forecasts of a city that the weights have not seen. A few cells rarely
+    have the busiest among them: trained by their own fullest hour, another scale would be learned than is asked for.
     `trained_on` names the `whole` city: weights that are chosen by its last fifth have seen it.
     """
     family = str(city.attrs["family"])
-    references = {**family_references([city]), **checkpoint.references}
+    found = family_references([city]) if full is None else {family: full}
+    references = {**found, **checkpoint.references}
     pattern = adapted_pattern(city_sums(city, references[family]), checkpoint.pattern(GENERAL))
     changed = {
         "format_version": FORMAT_VERSION,

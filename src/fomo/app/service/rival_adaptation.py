@@ -39,8 +39,11 @@ def adapt_rival(
     part = train_part(city, "last_fifth")
     cells = some_cells(part, share, seed)
     learned = only(part, cells)
-    data = TrainingSet(districts(learned), family_references([learned]), AUGMENT)
     questions = held_back(city)
+    # What counts as full traffic is that of the forecasts, not that of the few cells: another scale is another city.
+    full = questions[0][0].task.reference
+    references = {str(city.attrs["family"]): full} if full is not None else family_references([learned])
+    data = TrainingSet(districts(learned), references, AUGMENT)
     before = mean_error(rival, questions, MEMBERS)
     trained = fit(copy.deepcopy(rival.network), data, config).network
     seen = tuple(sorted({*rival.trained_on, trained_name(city)}))
