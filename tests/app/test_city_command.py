@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import rasterio
 
 import fomo
+from fomo.app.service.city_building import report_lines
 from fomo.ingest.build import report_of
 from small import Run
 
@@ -58,6 +61,103 @@ def test_from_counters_to_a_forecast_and_its_maps(operator: Path, run: Run) -> N
     assert set(cells["cell"]) == set(polars.read_csv(operator / "sites.csv")["cell"])
     whole = fomo.Forecast.open(forecast).mean.sum().item()
     assert cells["traffic"].sum() == pytest.approx(whole, rel=1e-4)
+    for option, value in (("--first", "2024-03-06T02:00"), ("--last", "2024-03-06T01:00")):
+        said = run(
+            "city", "export", out, "--forecast", forecast, "--kind", "cells", "--out", operator / "cut.csv", option,
+            value, "--overwrite",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        assert polars.read_csv(operator / "cut.csv").height == cells.height / 2
+    other = operator / "other.zarr"
+    out.rename(operator / "aside.zarr")
+    build_as(operator, run, other)
+    said = run("city", "export", other, "--forecast", forecast, "--kind", "cells", "--out", operator / "no.csv")
+    assert said.code == 2 and "the forecast is of 'city', not of 'other'" in said.err
+
+
+def build_as(operator: Path, run: Run, out: Path) -> None:
+    said = run("city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out", out,
+               "--cell-km", 0.5)  # fmt: skip
+    assert said.code == 0, said.err
+
+
+def test_the_cells_of_a_city_come_back_as_they_were_counted(operator: Path, run: Run) -> None:
+    out = build(operator, run)
+    said = run("city", "export", out, "--kind", "cells", "--out", operator / "cells.csv", "--last", "2024-03-02")
+    assert said.code == 0, said.err
+    cells = polars.read_csv(operator / "cells.csv").sort("time", "cell")
+    counted = traffic_of(5)[:48]
+    assert cells.height == counted.size
+    np.testing.assert_allclose(cells["traffic"].to_numpy().reshape(counted.shape), counted / 1e9, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("geotiff", "x.tif", "--first", "garbage"), "--first garbage is no time of the city's wall clock"),
+        (("cells", "x.csv", "--last", "2024-13-01"), "--last 2024-13-01 is no time"),
+        (("cells", "x.csv", "--first", "2024-03-01T00:00+02:00"), "is no time of the city's wall clock"),
+        (("cells", "x.csv", "--statistic", "peak"), "--statistic peak is of maps"),
+        (("cells", "x.csv", "--variable", "users"), "--variable users is of rasters"),
+        (("gpkg", "x.gpkg", "--variable", "users"), "--variable users is of rasters"),
+    ],
+)
+def test_an_export_that_would_ignore_an_option_is_refused(
+    operator: Path, run: Run, options: tuple[str, ...], says: str
+) -> None:
+    out = build(operator, run)
+    kind, name, *more = options
+    said = run("city", "export", out, "--kind", kind, "--out", operator / name, *more)
+    assert said.code == 2 and says in said.err and said.err.count("\n") == 1
+    assert not (operator / name).exists()
+
+
+def test_points_that_are_not_counted_are_told(operator: Path, run: Run) -> None:
+    (operator / "poi.csv").write_text(POI + "3.0,3.0,restaurant\n", encoding="utf-8")
+    said = run(
+        "city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out",
+        operator / "city.zarr", "--poi", operator / "poi.csv",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "poi.csv: 2 of 4 points counted, 1 off the grid" in said.out
+    assert "1 x in no category: castle in the air" in said.out
+
+
+def test_squares_of_the_busy_hour(operator: Path, run: Run) -> None:
+    out, path = build(operator, run), operator / "busy.geojson"
+    said = run("city", "export", out, "--kind", "geojson", "--statistic", "busy_hour", "--out", path)
+    assert said.code == 0, said.err
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert told["metadata"]["STATISTIC"] == "busy_hour" and len(told["features"]) == int(city_cells(out))
+
+
+def test_counters_that_nobody_knows_give_a_mapping_to_complete(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "odd.csv").write_text("cell,time,blips\nA,2024-03-01 00:00:00,1\n", encoding="utf-8")
+    said = run("city", "mapping", "--counters", tmp_path / "odd.csv", "--time-zone", "Europe/Rome")
+    assert said.code == 1 and "no counter of the traffic is known among blips" in said.err
+    told = tomllib.loads(said.out)
+    assert told["traffic"]["counters"] == {} and told["time"]["zone"] == "Europe/Rome"
+
+
+def test_names_are_taken_out_of_objects_by_an_option(operator: Path, run: Run) -> None:
+    for path in (operator / "counters").iterdir():
+        path.write_text(re.sub(r"^(S\d)", r"Cell=\1", path.read_text(), flags=re.MULTILINE), encoding="utf-8")
+    build(operator, run, "--cell-pattern", "Cell=(.+)")
+    said = run("city", "mapping", "--counters", operator / "counters", "--cell-pattern", "Cell=(.+)")
+    assert tomllib.loads(said.out)["cell"]["pattern"] == "Cell=(.+)"
+    (operator / "mapping.toml").write_text(said.out, encoding="utf-8")
+    said = run("city", "mapping", "--counters", operator / "counters", "--mapping", operator / "mapping.toml",
+               "--cell-pattern", "(.+)")  # fmt: skip
+    assert said.code == 2 and "say it once" in said.err
+    said = run("city", "mapping", "--counters", operator / "counters", "--cell-pattern", "(")
+    assert said.code == 2 and "--cell-pattern" in said.err and "no regular expression" in said.err
+
+
+def test_more_names_than_are_said_are_hinted_at() -> None:
+    cells = [f"C{number}" for number in range(7)]
+    said = dict(report_lines({"sites": {"without_counters": cells}, "cells_off_the_grid": cells[:2]}))
+    assert said["cells without counters"] == "7: C0, C1, C2, C3, C4, …"
+    assert said["cells off the grid"] == "2: C0, C1"
 
 
 def test_append_then_inspect_then_export(operator: Path, run: Run) -> None:

@@ -105,6 +105,21 @@ def test_the_page_holds_every_entry_and_section(page):
     assert any(re.match(r"dead \(9\d\.\d%\): zero all along", text) for text in said)
 
 
+def test_what_was_read_comes_before_the_pictures_and_names_of_gaps_are_text(tmp_path):
+    cells = operator_cells()
+    cells["traffic"][20:80, 0] = np.nan  # the longest gap is of the cell with the evil name
+    read = [("rows not taken", f"3 x {EVIL}")]
+    page = city_page(fomo.synthetic_city(days=9), tmp_path / "city.html", cells, read=read).read_text(encoding="utf-8")
+    said = Page(page).data
+    assert said[said.index("rows not taken") + 1].startswith("3 x <script>")
+    assert said.index("What was read") < said.index("Map")
+    assert "in 1 cell: <script>" in "".join(said) and "<script" not in page and "\x1b" not in page
+
+
+def test_only_the_last_column_of_a_table_may_break_within_words():
+    assert "td:not(:last-child){overflow-wrap:break-word" in page_module.STYLE
+
+
 def test_the_lines_say_the_same_and_hold_no_control_characters():
     city = fomo.synthetic_city(days=9)
     lines = city_lines(city, operator_cells(), REPORT)
@@ -114,10 +129,12 @@ def test_the_lines_say_the_same_and_hold_no_control_characters():
     assert said["looked at"] == "30 cells of the operator, 0 of them never recorded"
     recorded = 1 - 40 / (30 * 216)
     assert said["recorded"] == f"{recorded:.2%} of the values of 30 cells; 8 of 9 days complete"
-    assert said["longest gap"] == "10 h from 2024-01-03 02:00 in 4 cells"
+    assert said["longest gap"] == "10 h from 2024-01-03 02:00 in 4 cells: cell 5 and 3 more"
     assert said["least recorded"].startswith(f"2024-01-03 with {1 - 40 / (30 * 24):.1%}")
     assert said["busy hour"].startswith("21:00, median total ")
     assert "(97%): dead: zero all along" in said["strangest cells"]
+    unit = city.attrs["unit"]
+    assert f" {unit} in the busy hour, its own is " in said["busiest cells"] and said["total, Mon–Fri"].endswith(unit)
 
 
 def test_the_map_in_letters_has_the_busiest_quarter_and_what_is_not_covered():

@@ -184,6 +184,18 @@ def test_a_day_upside_down():
     assert reason.doubt > 0.9 and "busiest at 0" in reason.words
 
 
+def test_a_cell_that_sleeps_from_one_day_on_is_stuck_and_not_upside_down():
+    """In a week there are too few weekdays to call it dead, and the medians of its day are made by the outage."""
+    week = 7 * 48
+    values = healthy()[:week]
+    begin = 3 * 48 + 6  # from three at night on: only the hours before have a median
+    values[begin:, PLANTED] = 0
+    strange = strangest(values, NAMES, time=TIME[:week], step_minutes=STEP)
+    assert [(each.cell, [reason.kind for reason in each.reasons]) for each in strange] == [(PLANTED, ["stuck"])]
+    assert strange[0].reasons[0].words == "0 for 93 h from 2024-03-07 03:00 until the end"
+    assert strange[0].score == pytest.approx((week - begin) / week)
+
+
 def test_a_cell_that_is_busiest_at_night():
     values = healthy()
     values[:, PLANTED] = (
@@ -325,6 +337,13 @@ def test_gaps_are_those_of_a_loop():
     lost = sorted((length * cells for (_, length), cells in wanted.items()), reverse=True)[: summary.MOST_GAPS]
     assert got.items() <= wanted.items() and [gap.periods * gap.cells for gap in looked.gaps] == lost
     assert looked.longest.periods == max(length for _, length in wanted)
+    series = city["traffic"].values.reshape(170, -1)[:, np.flatnonzero(city["covered"].values)]
+    for gap in looked.gaps:
+        at = int(np.flatnonzero(city["time"].values == gap.begin)[0])
+        padded = np.vstack([np.zeros((1, series.shape[1])), series, np.zeros((1, series.shape[1]))])
+        alike = np.isnan(series[at : at + gap.periods]).all(0)
+        alike &= np.isfinite(padded[at]) & np.isfinite(padded[at + gap.periods + 1])
+        assert gap.first == looked.records.names[int(alike.argmax())] and alike.sum() == gap.cells
 
 
 def test_total_and_profile_are_those_of_a_loop():
@@ -377,6 +396,15 @@ def test_the_cube_is_not_copied():
     assert np.shares_memory(records_of(city).values, city["traffic"].values)
 
 
+def test_rows_without_traffic_are_not_told_as_recorded():
+    values = healthy()
+    values[10:20, 3] = np.nan  # as NIL beside a number of users: the row is there
+    state = np.zeros(values.shape, np.uint8)
+    state[30:35, 4] = 2  # suspect, with its value
+    states = health_of(mock_city(), operator_cells(values, state=state)).states
+    assert (states["missing"], states["suspect"], states["recorded"]) == (10, 5, values.size - 15)
+
+
 def test_the_operators_cells_are_looked_at_with_their_own_periods_and_states():
     values = healthy()
     values[:48] = np.nan
@@ -387,7 +415,7 @@ def test_the_operators_cells_are_looked_at_with_their_own_periods_and_states():
     assert looked.states == {
         "recorded": 13 * 48 * 30, "missing": 48 * 30, "suspect": 0, "reset": 0, "clock change": 0
     }  # fmt: skip
-    assert looked.days_complete == 13 and looked.longest == Gap(TIME[0], 48, 30)
+    assert looked.days_complete == 13 and looked.longest == Gap(TIME[0], 48, 30, "cell 0")
 
 
 def test_degrees_become_kilometres():

@@ -43,6 +43,13 @@ def test_a_csv_holds_the_operators_names_and_empty_fields(tmp_path):
     assert [row[3] for row in rows[1:]] == ["4.0", "5.0", "", "1.0", "0.0", "2.0"]
 
 
+def test_names_may_be_numpys_strings_as_zarr_gives_them(tmp_path):
+    cells = made_cells().assign_coords(cell=("cell", np.array(NAMES, dtype=np.dtypes.StringDType())))
+    export_cells(cells, tmp_path / "cells.csv")
+    export_cells(made_cells(), tmp_path / "same.csv")
+    assert (tmp_path / "cells.csv").read_bytes() == (tmp_path / "same.csv").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("rows", [1, 4, 1_000_000])
 def test_both_forms_say_the_same_however_they_are_cut(tmp_path, monkeypatch, suffix, rows):

@@ -189,7 +189,7 @@ def test_a_city_without_ground_or_with_a_wrong_one_is_refused(tmp_path):
 
 def test_too_many_files_are_refused_with_times_that_fit(tmp_path, monkeypatch):
     monkeypatch.setattr("fomo.exports.rasters.MOST_FILES", 10)
-    with pytest.raises(IngestError, match=r"times=slice\('2024-03-30T00:00', '2024-03-30T09:00'\)"):
+    with pytest.raises(IngestError, match=r"T09:00'\) \(--first 2024-03-30T00:00 --last 2024-03-30T09:00\)"):
         export_raster(on_the_ground(), tmp_path / "x.bil", kind="bil", statistic="steps")
 
 

@@ -59,6 +59,25 @@ def test_every_covered_cell_and_period_is_a_feature(tmp_path, kind):
         np.testing.assert_allclose(shapely.area(shapes), 250**2)
 
 
+@pytest.mark.parametrize("kind", SUFFIX)
+@pytest.mark.parametrize("statistic", ["mean", "peak", "busy_hour"])
+def test_a_statistic_is_one_feature_per_cell_without_a_time(tmp_path, kind, statistic):
+    path, city = tmp_path / f"city{SUFFIX[kind]}", on_the_ground()
+    export_vector(city, path, kind=kind, statistic=statistic)
+    _, shapes, found, *_ = read_back(path)
+    assert "time" not in found and len(shapes) == 11
+    hour = city["time"].values.astype("datetime64[h]").astype(int) % 24
+    for index in range(11):
+        series = city["traffic"].values[:, int(found["row"][index]), int(found["column"][index])]
+        wanted = {
+            "mean": np.nanmean(series),
+            "peak": np.nanmax(series),
+            "busy_hour": max(np.nanmean(series[hour == each]) for each in np.unique(hour)),
+        }
+        assert found["traffic"][index] == pytest.approx(wanted[statistic], rel=1e-6)
+        assert found["users"][index] == pytest.approx(2 * wanted[statistic], rel=1e-6)
+
+
 def test_geojson_says_wall_clock_offset_null_and_where_it_is_from(tmp_path):
     path = tmp_path / "city.geojson"
     export_vector(on_the_ground(), path, kind="geojson", times=slice("2024-03-30T05:00", "2024-03-30T05:00"))

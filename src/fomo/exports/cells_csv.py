@@ -131,7 +131,8 @@ def _check_cells(cells: xr.Dataset) -> None:
             raise IngestError(f"{name} has the axes {cells[name].dims}; it needs ('time', 'cell'): transpose it")
     if not cells["traffic"].size:
         raise IngestError("there are no cells or no periods to write: choose others")
-    names, counts = np.unique(cells["cell"].values.astype(str), return_counts=True)
+    told = np.array([str(name) for name in cells["cell"].values], dtype=object)  # of objects, of numpy's StringDType
+    names, counts = np.unique(told, return_counts=True)
     if counts.max() > 1:
         twice = str(names[int(counts.argmax())])
         raise IngestError(f"the cell {twice!r} is there {counts.max()} times: sum or rename them")

@@ -78,8 +78,8 @@ def _check_place(path: Path, kind: str, overwrite: bool) -> None:
         raise IngestError(f"{path} is open in another program (there is a {path.name}-wal): close it there first")
     if not overwrite and path.exists() and path.stat().st_size and not _is_export(path, kind):
         raise IngestError(
-            f"{path} exists and is not known as an older {kind} export: name another path, or pass overwrite=True to "
-            "replace it"
+            f"{path} exists and is not known as an older {kind} export: name another path, or pass overwrite=True "
+            "(--overwrite) to replace it"
         )
 
 
@@ -94,7 +94,8 @@ def _publish(fresh: Path, paths: Sequence[Path], kind: str, replaced: set[str], 
         foreign = there.exists() and not any(file.name.startswith(f"{stem}.") for stem in replaced)
         if foreign and not overwrite and file.read_bytes().strip() != there.read_bytes().strip():
             raise IngestError(
-                f"{there} exists and belongs to another file: name another path, or pass overwrite=True to replace it"
+                f"{there} exists and belongs to another file: name another path, or pass overwrite=True "
+                "(--overwrite) to replace it"
             )
     for path in paths:
         for suffix in STALE.get(kind, ()):

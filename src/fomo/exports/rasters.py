@@ -110,7 +110,7 @@ def _check_count(dataset: xr.Dataset, kind: str, statistic: str) -> None:
         first, last = dataset["time"].values[[0, most - 1]].astype("datetime64[m]")
         raise IngestError(
             f"{dataset.sizes['time']} periods are more than {most} {things}: choose times, e.g. "
-            f"times=slice('{first}', '{last}')"
+            f"times=slice('{first}', '{last}') (--first {first} --last {last})"
         )
 
 

@@ -1,4 +1,4 @@
-"""GeoJSON and GeoPackage: one square per cell and period, with one ISO 8601 time field.
+"""GeoJSON and GeoPackage: one square per cell and period, with one ISO 8601 time field; or one per cell.
 
 The field is a date-time to GDAL, which QGIS' temporal controller takes as 'single field with date/time' (its event
 duration is the step of the city) and kepler.gl as a time filter. GeoJSON (RFC 7946) is in WGS84 and tells the wall
@@ -21,6 +21,7 @@ from fomo.exports.files import LAYER, check_kind, fresh_files
 from fomo.exports.layers import (
     GROUND,
     Exportable,
+    Statistic,
     covered_of,
     dataset_of,
     description,
@@ -43,11 +44,14 @@ def export_vector(
     path: str | Path,
     *,
     kind: VectorKind,
+    statistic: Statistic = "steps",
     city: City | None = None,
     times: slice | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a city or a forecast as features, one per covered cell and period; returns the path.
+
+    `statistic` as in `layers.layer_values`; another than 'steps' makes one feature per covered cell, without a time.
 
     Fields: time, row and column of the cell (0 in the south and west), traffic and users of a city, or mean, low and
     high (5 % and 95 %) of a forecast; null where nothing is known. A city without a ground but with lon and lat is
@@ -64,12 +68,12 @@ def export_vector(
         raise IngestError("vector files need pyogrio: pip install 'fomo[operator]'") from None
     dataset = dataset_of(what, city, times)
     covered = covered_of(dataset)
-    _check_count(dataset, int(covered.sum()))
+    _check_count(dataset.sizes["time"] if statistic == "steps" else 1, dataset, int(covered.sum()))
     shapes, geometry, crs = _shapes(dataset, covered, kind)
-    names, columns, masked = _fields(dataset, covered)
-    offsets = offset_minutes(dataset)
+    names, columns, masked = _fields(dataset, covered, statistic)
+    offsets = offset_minutes(dataset) if statistic == "steps" else None
     zones = {} if offsets is None else {"time": np.repeat(offsets // 15 + 100, len(shapes))}  # GDAL's: quarters + 100
-    told = description(dataset, "+".join(masked), "steps")
+    told = description(dataset, "+".join(masked), statistic)
     options: dict[str, Any] = {"layer_options": _geojson_options(told)}
     if kind == "gpkg":
         options = {"layer_metadata": told}
@@ -79,7 +83,7 @@ def export_vector(
         try:
             pyogrio.raw.write(
                 fresh,
-                np.tile(shapes, dataset.sizes["time"]),
+                np.tile(shapes, len(columns[0]) // len(shapes)),
                 columns,
                 np.array(names, dtype=object),
                 layer=LAYER,
@@ -94,8 +98,7 @@ def export_vector(
     return path
 
 
-def _check_count(dataset: xr.Dataset, cells: int) -> None:
-    periods = dataset.sizes["time"]
+def _check_count(periods: int, dataset: xr.Dataset, cells: int) -> None:
     if not cells:
         raise IngestError("no cell is covered, so there are no features: export a city with traffic")
     if cells * periods <= MOST_FEATURES:
@@ -105,22 +108,27 @@ def _check_count(dataset: xr.Dataset, cells: int) -> None:
     if not fitting:
         raise IngestError(f"{told}: one period is too much already; export a raster, or a rectangle of the city")
     first, last = dataset["time"].values[[0, fitting - 1]].astype("datetime64[m]")
-    raise IngestError(f"{told}: choose times, at most {fitting} periods, e.g. times=slice('{first}', '{last}')")
+    raise IngestError(
+        f"{told}: choose times, at most {fitting} periods, e.g. times=slice('{first}', '{last}') "
+        f"(--first {first} --last {last})"
+    )
 
 
-def _fields(dataset: xr.Dataset, covered: Bool[np.ndarray, "y x"]) -> tuple[list[str], list[np.ndarray], list[str]]:
+def _fields(
+    dataset: xr.Dataset, covered: Bool[np.ndarray, "y x"], statistic: Statistic
+) -> tuple[list[str], list[np.ndarray], list[str]]:
     """Names and columns of all features, period by period, and the names of the amounts."""
     of_members = "sample" in dataset["traffic"].dims
     amounts = ["mean", "low", "high"] if of_members else [name for name in ("traffic", "users") if name in dataset]
-    periods = dataset.sizes["time"]
+    periods = dataset.sizes["time"] if statistic == "steps" else 1
     row, column = np.nonzero(covered)
-    columns = [
-        np.repeat(dataset["time"].values.astype("datetime64[ms]"), row.size),
-        np.tile(row.astype(np.int32), periods),
-        np.tile(column.astype(np.int32), periods),
-    ]
-    columns += [layer_values(dataset, name, "steps")[:, covered].astype(np.float32).ravel() for name in amounts]
-    return ["time", "row", "column", *amounts], columns, amounts
+    columns: list[np.ndarray] = [np.tile(part.astype(np.int32), periods) for part in (row, column)]
+    columns += [layer_values(dataset, name, statistic)[:, covered].astype(np.float32).ravel() for name in amounts]
+    names = ["row", "column", *amounts]
+    if statistic == "steps":
+        names.insert(0, "time")
+        columns.insert(0, np.repeat(dataset["time"].values.astype("datetime64[ms]"), row.size))
+    return names, columns, amounts
 
 
 def _shapes(dataset: xr.Dataset, covered: Bool[np.ndarray, "y x"], kind: str) -> tuple[np.ndarray, str, str]:

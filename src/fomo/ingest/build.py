@@ -30,7 +30,7 @@ from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.pouring import Pouring
 from fomo.ingest.reading import Batch, ahead, file_hash, read_files
 from fomo.ingest.sites import choose_ground, make_sites, read_sites, stations_on
-from fomo.ingest.store import CityStore, Layout
+from fomo.ingest.store import ROOT, CityStore, Layout
 
 #: What was read is made visible at the end of the first file after so many seconds, and at the end.
 COMMIT_SECONDS = 10.0
@@ -72,7 +72,13 @@ def build_city(
     Raises `IngestError`, `ConfigError`.
     """
     files = input_files(config.counters)
+    if config.out.is_dir() and not any(config.out.iterdir()):
+        raise IngestError(f"{config.out} is an empty folder: remove it, or name a city that is not there yet")
+    if config.out.exists() and not (config.out / ROOT).is_file():
+        raise IngestError(f"{config.out} is there and is no city: name another place for the new one")
+    asked = _asked(config)
     if config.out.exists():
+        _check_asked(config.out, asked)
         return append_city(config.out, config.counters, rejects=rejects, progress=progress, submit=submit)
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
@@ -93,7 +99,12 @@ def build_city(
         time_config = mapping.time.model_copy(update={"minutes": cell_minutes})
         mapping = mapping.model_copy(update={"time": time_config})
     step = config.minutes or cell_minutes
-    if step % cell_minutes or MINUTES_PER_DAY % step:
+    if cell_minutes < 1 or MINUTES_PER_DAY % cell_minutes:
+        raise IngestError(
+            f"the counters of {files[0]} seem to have periods of {cell_minutes} minutes, which do not divide a day: "
+            "correct [time] minutes in the mapping, or [columns] minutes if that column is not in minutes"
+        )
+    if step < 1 or step % cell_minutes or MINUTES_PER_DAY % step:
         raise IngestError(
             f"periods of {step} minutes cannot be made of the counters' {cell_minutes}: name a multiple of them that "
             "divides a day, such as 15, 30 or 60"
@@ -113,21 +124,40 @@ def build_city(
         },
         allocation=allocation,
     )  # fmt: skip
-    store = CityStore.create(config.out, layout, layers)
-    store.commit(
-        {
-            "mapping": mapping.model_dump(mode="json"), "mapping_text": mapping_text(mapping),
-            "guessed": list(guess.reasons), "trust_suspect": config.trust_suspect, "method": config.method,
-            "sites": {
-                "file": config.sites.name, "sha256": file_hash(config.sites), "cells": len(allocation.cells),
-                "without_counters": [cell for cell in listed.cells if cell not in seen],
-                "rejected": dict(site_ledger.rejected), "noted": dict(site_ledger.noted),
-            },
-            "cells_off_the_grid": list(allocation.outside),
-            "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
-        }
-    )  # fmt: skip
+    said = {
+        "mapping": mapping.model_dump(mode="json"), "mapping_text": mapping_text(mapping),
+        "guessed": list(guess.reasons), "trust_suspect": config.trust_suspect, "method": config.method,
+        "sites": {
+            "file": config.sites.name, "sha256": file_hash(config.sites), "cells": len(allocation.cells),
+            "without_counters": [cell for cell in listed.cells if cell not in seen],
+            "rejected": dict(site_ledger.rejected), "noted": dict(site_ledger.noted),
+        },
+        "cells_off_the_grid": list(allocation.outside),
+        "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
+        "asked": asked,
+    }  # fmt: skip
+    store = CityStore.create(config.out, layout, layers, said)
     return _ingest(store, files, rejects, progress, submit)
+
+
+def _asked(config: BuildConfig) -> dict[str, Any]:
+    """What makes the city another one: kept with it, so that a later run with other wishes is told."""
+    return {
+        "mapping": config.mapping.model_dump(mode="json"), "sites": file_hash(config.sites) if config.sites.is_file()
+        else "", "site_columns": dict(config.site_columns), "cell_m": config.cell_m, "crs": config.crs,
+        "minutes": config.minutes, "method": config.method, "trust_suspect": config.trust_suspect,
+    }  # fmt: skip
+
+
+def _check_asked(out: Path, asked: dict[str, Any]) -> None:
+    """Raises `IngestError` where the city was made of something else: it would stay as it is without a word."""
+    before = CityStore(out).report.get("asked", asked)
+    others = [name for name, value in asked.items() if before.get(name, value) != value]
+    if others:
+        raise IngestError(
+            f"{out} was built with other {', '.join(others)}: remove it or name another place, or add files to it as "
+            "it is with 'fomo city append'"
+        )
 
 
 def append_city(
@@ -160,21 +190,25 @@ def _ingest(
         Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
     )  # fmt: skip
     pouring = Pouring(store, mapping, ledger)
-    done, whole = 0, sum(file.stat().st_size for file in files)
+    pouring.cube.unknown.update(store.report.get("cells_without_place", {}))
+    sizes = {file: _size(file) for file in files}
+    done, whole = 0, sum(sizes.values())
     committed, faults = time.monotonic(), dict[str, str]()
     with ledger:
         for read in ahead(read_files(files, mapping, known, rejects)):
             if progress is not None:
                 progress(done, whole, read.file.name)
             if isinstance(read, Batch):
-                pouring.add(read.counts, read.file.name)
+                fault = pouring.try_to_add(read.counts, read.file.name)
+                if fault:
+                    faults.setdefault(str(read.file), fault)
                 continue
             ledger.absorb(read.ledger)
             if read.fault:
-                faults[str(read.file)] = read.fault
-            else:
+                faults.setdefault(str(read.file), read.fault)
+            elif str(read.file) not in faults:
                 known.setdefault(read.key, read.file.name)
-            done += read.file.stat().st_size
+            done += sizes[read.file]
             if time.monotonic() - committed > COMMIT_SECONDS:
                 pouring.flush()
                 store.commit({**_said(ledger, pouring, known), "faults": faults})
@@ -188,12 +222,20 @@ def _ingest(
     return _with_rows(store.report, store, files)
 
 
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # it is named when it comes to be read
+        return 0
+
+
 def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) -> dict[str, Any]:
     """The report of a city that has rows. Raises `IngestError` where none was taken."""
     if not store.visible_days:
         most = Counter(report.get("rejected", {})).most_common(3)
         reasons = (f"{count} rows: {reason}, {report['first'][reason]}" for reason, count in most)
-        raise IngestError(f"no row of {len(files)} files has a place in the city: {'; '.join(reasons)}")
+        told = "; ".join(reasons) or "their rows have no value, or there are none"
+        raise IngestError(f"no row of {len(files)} files has a place in the city: {told}")
     return report
 
 
@@ -213,12 +255,12 @@ def _some(files: Sequence[Path]) -> list[Path]:
 def names_of_counters(files: Sequence[Path]) -> list[str]:
     """Counters of a few of the files, for they may be spread over kinds. Raises `IngestError` where none is read."""
     names: set[str] = set()
-    faults: list[IngestError] = []
+    faults: list[Exception] = []
     some = _some(files)
     for file in some:
         try:
             names |= set(counter_names(file))
-        except IngestError as error:  # it is named when it comes to be read
+        except (IngestError, OSError) as error:  # it is named when it comes to be read
             faults.append(error)
     if len(faults) == len(some):
         raise faults[0]
@@ -233,9 +275,12 @@ def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, 
     What turns out to lie before the first day is counted, and said, when it is read. Where files of one period each do
     not say how long it is, it is the least distance of two of them.
     """
-    ledger, times, cells, minutes = Ledger(), set[datetime](), set[str](), 0
+    ledger, times, cells = Ledger(), set[datetime](), set[str]()
+    steps = Counter[int]()  # granularity period -> files
     anything = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
-    faults: list[IngestError] = []
+    single = set[datetime]()  # of files that do not say how long a period is: as written, begin or end
+    faults: list[Exception] = []
+    lacks: list[dict[str, str]] = []
     few = set(_some(files))
     for file in files:
         try:
@@ -243,29 +288,36 @@ def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, 
                 continue
             try:
                 first = _first_rows(file, mapping, ledger)
-                minutes = minutes or first.minutes
+                times |= first.times
+                steps[first.minutes] += bool(first.minutes)
             except PeriodUnknown:
                 first = _first_rows(file, anything, ledger)
-        except IngestError as error:  # it is named when it comes to be read
+                single |= first.times
+            lacks.append(first.lacks)
+        except (IngestError, OSError) as error:  # it is named when it comes to be read
             faults.append(error)
             continue
-        times |= first.times
         cells |= first.cells
-    if not times and faults:
+    # Some files may have one quantity alone, but one that none has is a mistake.
+    if lacks and (nowhere := set.intersection(*(set(each) for each in lacks))):
+        raise IngestError(lacks[0][min(nowhere)])
+    if not times | single and faults:
         raise faults[0]
-    if not times:
+    if not times | single:
         reasons = "; ".join(f"{reason}: {ledger.first[reason]}" for reason in ledger.rejected) or "they hold no rows"
         raise IngestError(f"no row of {files[0]} and {len(files) - 1} more files can be read: {reasons}")
-    ordered = sorted(times)
+    # That of most files, the shorter of two: one odd file among them is named when it is read.
+    minutes = min(steps, key=lambda step: (-steps[step], step), default=0)
     if not minutes:
-        gaps = [round((late - early).total_seconds() / 60) for early, late in pairwise(ordered)]
+        gaps = [round((late - early).total_seconds() / 60) for early, late in pairwise(sorted(single))]
         if not gaps:
             raise IngestError(
                 f"{files[0]} has a single time, so its granularity period is not known: write it into the mapping, "
                 "[time] minutes = 15"
             )
         minutes = min(gaps)
-    earliest = ordered[0] - timedelta(minutes=minutes if mapping.time.marks == "end" else 0)
+    ends = timedelta(minutes=minutes if mapping.time.marks == "end" else 0)
+    earliest = min(times | {time - ends for time in single})
     return np.datetime64(earliest.date(), "D"), minutes, cells
 
 
@@ -279,7 +331,7 @@ def _first_rows(file: Path, mapping: Mapping, ledger: Ledger) -> Overview:
 
 def _positions(sites: Any, allocation: Allocation) -> tuple[np.ndarray, np.ndarray]:
     order = polars.DataFrame({"cell": list(allocation.cells)})
-    there = order.join(sites.table, on="cell", how="left")
+    there = order.join(sites.table, on="cell", how="left", maintain_order="left")
     return there["lon"].to_numpy(), there["lat"].to_numpy()
 
 

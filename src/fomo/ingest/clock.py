@@ -1,15 +1,109 @@
-"""Days on which clocks change: hours that the wall shows twice, and hours that it never shows."""
+"""Clocks: how times are written in tables, and days on which clocks change, with hours shown twice or never."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars
 from jaxtyping import Bool
 
 MINUTES_PER_DAY = 24 * 60
+
+_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
+_HOURS = (" %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M", " %H:%M:%S%.f", "T%H:%M:%S%.f")
+#: Times as they are written; the first values of a column choose. `%#z` stands for an offset or Z.
+TIME_FORMATS = (
+    *(date + hour for date in _DATES for hour in _HOURS),
+    *("%Y-%m-%d" + hour + "%#z" for hour in _HOURS),
+    *("%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%m%d", *_DATES),
+)
+#: Whole numbers by their count of digits: this century's, so that 202403010015 is no count of milliseconds.
+NUMBER_FORMATS = {
+    8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 10: "epoch s", 13: "epoch ms", 16: "epoch us", 19: "epoch ns",
+}  # fmt: skip
+#: What lies outside is no time of counters: a clock that was never set, a slip of the pen.
+EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2100, 1, 1)
+#: ISO 8601's end of a day.
+_END_OF_DAY = r"^(.*\d[ T])24:00"
+_SAMPLE = 1000
+
+
+class UnknownTimes(ValueError):
+    """Times that are not told apart; the message says what to do."""
+
+
+def format_of(column: polars.Series) -> str:
+    """How most times of a column of text or whole numbers are written, '' where it holds none.
+
+    One of `TIME_FORMATS`, or 'epoch ' and a unit. Raises `UnknownTimes`: none fits, or day and month may be swapped.
+    """
+    some = column.drop_nulls().cast(polars.String).str.strip_chars()
+    some = some.filter(some != "")
+    some = some.gather_every(max(1, len(some) // _SAMPLE))
+    if not len(some):
+        return ""
+    digits = some.filter(some.str.contains(r"^\d+$"))
+    if 2 * len(digits) > len(some):
+        length = int(digits.str.len_chars().mode().sort()[0])
+        if length not in NUMBER_FORMATS:
+            raise UnknownTimes(f"begins with {some[0]!r}, no time that is known")
+        return NUMBER_FORMATS[length]
+    some = some.str.replace(_END_OF_DAY, "${1}00:00")
+    counts = {form: _read(some, form) for form in TIME_FORMATS}
+    best = max(counts, key=lambda form: counts[form])
+    if not counts[best]:
+        raise UnknownTimes(f"begins with {some[0]!r}, no time that is known")
+    swapped = best.replace("%m/%d", "%d/%m")
+    if swapped != best and counts[swapped] == counts[best]:
+        raise UnknownTimes(f"begins with {some[0]!r}, of which nobody knows whether the day or the month comes first")
+    return best
+
+
+def _read(some: polars.Series, form: str) -> int:
+    parsed = polars.select(_parsed(polars.lit(some), form)).to_series().dt.replace_time_zone(None)
+    return int(parsed.is_between(EARLIEST, LATEST, closed="left").sum())
+
+
+def is_instant(form: str) -> bool:
+    """Whether times of a format are of one instant everywhere: with an offset, or since 1970."""
+    return form.startswith("epoch") or "%z" in form or "%#z" in form or "%:z" in form
+
+
+def time_of(column: polars.Expr, form: str) -> polars.Expr:
+    """Text, or whole numbers, as times in microseconds, in UTC where they are instants; null where it is none."""
+    if not form:
+        return polars.lit(None, polars.Datetime("us"))
+    if form.startswith("epoch"):
+        unit = cast(Literal["s", "ms", "us", "ns"], form.removeprefix("epoch "))
+        whole = column.cast(polars.Int64, strict=False)
+        return polars.from_epoch(whole, unit).cast(polars.Datetime("us")).dt.replace_time_zone("UTC")
+    return _parsed(column.cast(polars.String), form)
+
+
+def time_of_any(column: polars.Expr, form: str) -> polars.Expr:
+    """The same, slower, where 24:00 ends a day."""
+    if not form or form.startswith("epoch"):
+        return time_of(column, form)
+    text = column.cast(polars.String).str.strip_chars()
+    ends = text.str.contains(_END_OF_DAY).fill_null(False)
+    days = polars.when(ends).then(polars.duration(days=1)).otherwise(polars.duration(days=0))
+    return _parsed(text.str.replace(_END_OF_DAY, "${1}00:00"), form) + days
+
+
+def _parsed(text: polars.Expr, form: str) -> polars.Expr:
+    zone = "UTC" if is_instant(form) else None
+    return text.str.to_datetime(form, strict=False, time_unit="us", time_zone=zone)
+
+
+def usual_gap(times: polars.Series) -> int:
+    """Minutes between neighbouring times, most often (the least of several); 0 where there are not two."""
+    gaps = times.drop_nulls().unique().sort().diff().drop_nulls().dt.total_minutes()
+    gaps = gaps.filter(gaps > 0)
+    return int(gaps.mode().sort()[0]) if len(gaps) else 0
 
 
 @lru_cache(maxsize=4096)
@@ -35,4 +129,4 @@ def clock_changes(
     return twice, never
 
 
-__all__ = ["clock_changes"]
+__all__ = ["UnknownTimes", "clock_changes", "format_of", "is_instant", "time_of", "time_of_any", "usual_gap"]

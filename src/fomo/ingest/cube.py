@@ -51,6 +51,9 @@ MINUTE_US = 60_000_000
 #: What the ledger notes of rows that speak of a value that is known.
 REPEATED, CORRECTED = "repeated rows", "corrected rows (the later counts)"
 
+TWICE = "rows of an hour that the clock shows twice (their mean counts)"
+NEVER = "rows of an hour that the clock never shows (is the time zone right?)"
+
 #: The day of a date as it is stored, or None where there is none yet.
 Load = Callable[[np.datetime64], Day | None]
 
@@ -77,12 +80,18 @@ class Cube:
         self.unknown: dict[str, int] = {}  # cells that are not among them -> rows
         self._names = polars.Enum(list(self.cells))
         self._order = np.zeros(self.periods * len(self.cells), np.int32)
-        self._said: dict[np.datetime64, UInt8[np.ndarray, "twice cell"]] = {}  # how often repeated periods were said
+        self._said: dict[
+            np.datetime64, np.ndarray
+        ] = {}  # (traffic and users, place): how often repeated periods were said
 
     def day(self, date: np.datetime64) -> Day:
         """The day's arrays, loaded or new."""
         if date not in self.days:
-            self.days[date] = self.load(date) or Day.empty(self.periods, len(self.cells))
+            day = self.load(date)
+            if day is None:
+                day = Day.empty(self.periods, len(self.cells))
+                day.state[clock_changes(date, self.zone, self.minutes)[1]] = State.CLOCK_CHANGE
+            self.days[date] = day
         return self.days[date]
 
     def add(self, counts: polars.DataFrame, where: str) -> None:
@@ -155,11 +164,14 @@ class Cube:
         """Rows of one day."""
         day = self.day(date)
         self.touched[date] = self.batches
-        twice, _ = clock_changes(date, self.zone, self.minutes)
+        twice, never = clock_changes(date, self.zone, self.minutes)
+        if never.any():
+            self.ledger.note(NEVER, int(never[place // len(self.cells)].sum()), where)
         if twice.any():
             shown_twice = twice[place // len(self.cells)]
             if shown_twice.any():
-                self._write_twice(date, day, place[shown_twice], traffic[shown_twice], users[shown_twice], where)
+                there = place[shown_twice], traffic[shown_twice], users[shown_twice], suspect[shown_twice]
+                self._write_twice(date, day, *there, where)
                 place, traffic, users, suspect = (part[~shown_twice] for part in (place, traffic, users, suspect))
         amounts = ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1)))
         given = [np.isfinite(values) for values, _ in amounts]
@@ -185,7 +197,12 @@ class Cube:
         marks = (
             np.where(suspect, np.uint8(State.SUSPECT), np.uint8(State.RECORDED)) if suspect.any() else State.RECORDED
         )
-        day.state.reshape(-1)[place] = marks
+        state = day.state.reshape(-1)
+        if not given[0].all():  # users alone do not make traffic sound that its own file did not trust
+            doubted = (state[place] == State.SUSPECT) & np.isnan(traffic[something])
+            doubted &= np.isfinite(day.traffic.reshape(-1)[place])
+            marks = np.where(doubted, np.uint8(State.SUSPECT), marks)
+        state[place] = marks
         day.changed |= bool(len(place))
 
     def _last_of(self, place: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"] | None:
@@ -204,12 +221,20 @@ class Cube:
         place: Int[np.ndarray, " row"],
         traffic: Float[np.ndarray, " row"],
         users: Float[np.ndarray, " row"],
+        suspect: Bool[np.ndarray, " row"],
         where: str,
     ) -> None:
-        """Periods that the wall clock shows twice: the mean of what is said of them."""
-        self.ledger.note("rows of an hour that the clock shows twice (their mean counts)", len(place), where)
-        said = self._said.setdefault(date, np.zeros(day.state.shape, np.uint8)).reshape(-1)
-        for values, stored in ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1))):
+        """Periods that the wall clock shows twice: the mean of what is said of them; suspect where any of it is."""
+        something = np.isfinite(traffic) | np.isfinite(users)
+        self.ledger.note("rows without a value", int((~something).sum()), where)
+        place, traffic, users, suspect = (part[something] for part in (place, traffic, users, suspect))
+        if not len(place):
+            return
+        self.ledger.note(TWICE, len(place), where)
+        if date not in self._said:
+            self._said[date] = np.zeros((2, day.state.size), np.uint16)
+        parts = ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1)))
+        for (values, stored), said in zip(parts, self._said[date], strict=True):
             given = np.isfinite(values)
             at = place[given]
             total: Float64[np.ndarray, " place"] = np.zeros(stored.size)
@@ -217,11 +242,15 @@ class Cube:
             np.add.at(total, at, values[given])
             np.add.at(count, at, 1)
             touched = np.unique(at)
-            before = np.where(np.isfinite(stored[touched]), said[touched], 0)
+            # What an earlier run has stored counts once.
+            before = np.where(np.isfinite(stored[touched]), np.maximum(said[touched], 1), 0)
             old = np.where(before > 0, stored[touched], 0.0)
             stored[touched] = (old * before + total[touched]) / (before + count[touched])
-        np.add.at(said, place, 1)
-        day.state.reshape(-1)[place] = State.CLOCK_CHANGE
+            said[touched] = np.minimum(before + count[touched], np.iinfo(np.uint16).max)
+        state = day.state.reshape(-1)
+        doubted = np.unique(place[suspect | (state[place] == State.SUSPECT)])
+        state[place] = State.CLOCK_CHANGE
+        state[doubted] = State.SUSPECT
         day.changed = True
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +39,7 @@ class Ledger:
         self.rejected[reason] += len(rows)
         self.first.setdefault(reason, f"{where}: {rows[0][:200]}")
         if self._file is not None:
-            csv.writer(self._file).writerows((reason, where, row) for row in rows)
+            self._write((reason, where, row) for row in rows)
 
     def reject_frame(self, reason: str, where: str, frame: polars.DataFrame) -> None:
         """The same for rows of a table; only what is written out becomes text."""
@@ -63,14 +65,22 @@ class Ledger:
         for what, where in other.first.items():
             self.first.setdefault(what, where)
 
+    def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """At once, in whole lines: ledgers of other threads write to the same file."""
+        assert self._file is not None
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        self._file.write(text.getvalue())
+        self._file.flush()
+
     def __enter__(self) -> Ledger:
         """Open the file of rejected rows, if there is to be one; an older one is added to."""
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = not self.path.exists()
+            fresh = not self.path.exists() or not self.path.stat().st_size
             self._file = self.path.open("a", newline="", encoding="utf-8")
             if fresh:
-                csv.writer(self._file).writerow(("reason", "where", "row"))
+                self._write([("reason", "where", "row")])
         return self
 
     def __exit__(

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 import zoneinfo
@@ -202,8 +203,8 @@ def _toml(value: object) -> str:
         return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 __all__ = [

@@ -28,6 +28,7 @@ from fomo.ingest.formats.forms import read_counts
 from fomo.ingest.gridding import grid_day
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
+from fomo.ingest.pouring import add_or_reject, days_at_hand
 from fomo.ingest.reading import file_hash
 from fomo.ingest.store import CityStore
 
@@ -47,15 +48,20 @@ def ingest_in_parallel(
         raise IngestError("counters that only grow are read by one process: leave out the workers")
     known: dict[str, str] = dict(store.report.get("files", {}))
     parts = store.path / ".parts"
-    keys = [file_hash(file) for file in files]
-    new = [(file, key) for file, key in zip(files, keys, strict=True) if key not in known]
+    faults: dict[str, str] = {}
+    of_key: dict[str, Path] = {}  # a copy of a file is read once
+    for file in files:
+        try:
+            of_key.setdefault(file_hash(file), file)
+        except IngestError as error:
+            faults[str(file)] = str(error)
+    new = [(file, key) for key, file in of_key.items() if key not in known]
     reading = [submit(read_part, str(store.path), str(file), key) for file, key in new]
     ledger = Ledger(
         None, int(store.report.get("taken", 0)), Counter(store.report.get("rejected", {})),
         Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
     )  # fmt: skip
     unknown = Counter(store.report.get("cells_without_place", {}))
-    faults: dict[str, str] = {}
     days: dict[str, list[str]] = {}  # date -> keys of the files that say something of it, in their order
     for number, ((file, key), task) in enumerate(zip(new, reading, strict=True)):
         said = task.result()
@@ -73,8 +79,8 @@ def ingest_in_parallel(
             days.setdefault(date, []).append(key)
         if progress is not None:
             progress(number + 1, len(new), file.name)
-    if new and len(faults) == len(new):
-        raise IngestError(f"none of {len(new)} files can be read; the first: {next(iter(faults.values()))}")
+    if faults and len(faults) == len(files):
+        raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
     store.reserve([np.datetime64(date, "D") for date in days])
     writing = [submit(write_day, str(store.path), store.days, date, found) for date, found in sorted(days.items())]
     for task in writing:
@@ -98,21 +104,40 @@ def read_part(city: str, file: str, key: str) -> dict[str, Any]:
     mapping = Mapping.model_validate(store.report["mapping"])
     ledger, fault = Ledger(), ""
     cells = store.cells()["cell"].values.tolist()
-    cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, first_day=store.first_day)
+    written = set[np.datetime64]()
+
+    def part_of(date: np.datetime64) -> Path:
+        return store.path / ".parts" / str(date) / f"{key}.npz"
+
+    def load(date: np.datetime64) -> Day | None:
+        return _read_day(part_of(date)) if date in written else None
+
+    def write_out() -> None:
+        for date, day in cube.days.items():
+            with whole_file(part_of(date)) as fresh:
+                np.savez(fresh, traffic=day.traffic, users=day.users, state=day.state)
+        written.update(cube.days)
+        cube.days.clear()
+
+    cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, load, store.first_day)
+    most = days_at_hand(store.cell_minutes, len(cells))
     try:
         for counts in read_counts(path, mapping, ledger):
-            cube.add(counts, path.name)
+            fault = add_or_reject(cube, counts, path.name, cube.add) or fault
+            if len(cube.days) > most:
+                write_out()
     except IngestError as error:
-        fault = str(error)
-    for date, day in cube.days.items():
-        with whole_file(store.path / ".parts" / str(date) / f"{key}.npz") as fresh:
-            np.savez(fresh, traffic=day.traffic, users=day.users, state=day.state)
+        fault = fault or str(error)
+    except OSError as error:
+        fault = f"{path} cannot be read ({error.strerror}): check the disk and its rights"
+    write_out()
     said = {
         "fault": fault, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(ledger.noted),
-        "first": ledger.first, "unknown": cube.unknown, "days": sorted(str(date) for date in cube.days),
+        "first": ledger.first, "unknown": cube.unknown, "days": sorted(map(str, written)),
     }  # fmt: skip
-    with whole_file(done) as fresh:
-        fresh.write_text(json.dumps(said), encoding="utf-8")
+    if not fault:  # a file that could not be read is tried again
+        with whole_file(done) as fresh:
+            fresh.write_text(json.dumps(said), encoding="utf-8")
     return said
 
 
@@ -127,8 +152,7 @@ def write_day(city: str, days: int, date: str, keys: Sequence[str]) -> dict[str,
     ledger, when = Ledger(), np.datetime64(date, "D")
     cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, store.visible_day)
     for key in keys:
-        with np.load(store.path / ".parts" / date / f"{key}.npz") as part:
-            cube.add(_rows(when, Day(part["traffic"], part["users"], part["state"]), cube), key)
+        cube.add(_rows(when, _read_day(store.path / ".parts" / date / f"{key}.npz"), cube), key)
     day = cube.day(when)
     minutes = (store.cell_minutes, store.step_minutes)
     traffic, users = grid_day(day, store.allocation(), *minutes, bool(store.report.get("trust_suspect")))
@@ -136,9 +160,14 @@ def write_day(city: str, days: int, date: str, keys: Sequence[str]) -> dict[str,
     return {what: ledger.noted[what] for what in (REPEATED, CORRECTED) if ledger.noted[what]}
 
 
+def _read_day(path: Path) -> Day:
+    with np.load(path) as part:
+        return Day(part["traffic"], part["users"], part["state"])
+
+
 def _rows(date: np.datetime64, day: Day, cube: Cube) -> polars.DataFrame:
     """A day's values as the rows that they were."""
-    period, code = np.nonzero(day.state != State.MISSING)
+    period, code = np.nonzero(np.isfinite(day.traffic) | np.isfinite(day.users))
     begin = date.astype("datetime64[us]") + period * np.timedelta64(cube.minutes, "m")
     return polars.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars
 from fomo.city import MINUTES_PER_DAY
 from fomo.ingest.cube import Cube, Day, State
 from fomo.ingest.gridding import differences, grid_day
-from fomo.ingest.ledger import Ledger
+from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.store import CityStore
 
@@ -18,6 +19,11 @@ from fomo.ingest.store import CityStore
 AT_HAND = 1_500_000_000
 #: A day that so many batches have had nothing of is written out while others are read.
 QUIET_BATCHES = 2
+
+
+#: Lots of days that wait to be written; beyond, reading waits, so that memory does not grow with the input.
+WAITING = 2
+NOT_OF_THE_CITY = "rows of a file of another granularity"
 
 
 class Pouring:
@@ -30,8 +36,7 @@ class Pouring:
         names = self.allocation.cells
         self.cube = Cube(names, store.cell_minutes, mapping.time.zone, ledger, self._stored, store.first_day)
         self.trust = bool(store.report.get("trust_suspect"))
-        a_day = MINUTES_PER_DAY // store.cell_minutes * len(names) * 9  # bytes
-        self.most = max(2, AT_HAND // max(1, a_day))
+        self.most = days_at_hand(store.cell_minutes, len(names))
         self.behind = ThreadPoolExecutor(1)
         self.writing: list[Future[None]] = []
         self.stored = store.visible_days  # days up to here may be there
@@ -48,6 +53,10 @@ class Pouring:
         }
         if old:
             self._write_out(old)
+
+    def try_to_add(self, counts: polars.DataFrame, where: str) -> str:
+        """The same; a batch that is of another granularity is rejected, and why is returned."""
+        return add_or_reject(self.cube, counts, where, self.add)
 
     def flush(self) -> None:
         """Write all that has changed, and wait for it."""
@@ -73,6 +82,8 @@ class Pouring:
         changed = {date: day for date, day in days.items() if day.changed}
         if changed:
             self.handed |= set(changed)
+            while len(self.writing) >= WAITING:
+                self.writing.pop(0).result()
             self.writing.append(self.behind.submit(self._write, changed))
 
     def _write(self, days: dict[np.datetime64, Day]) -> None:
@@ -96,8 +107,30 @@ class Pouring:
             before = self.store.day(before_date)
         traffic, reset = differences(day.traffic, None if before is None else before.traffic[-1])
         state = np.where(reset, np.uint8(State.RESET), day.state)
-        state = np.where(np.isnan(traffic) & (state == State.RECORDED), np.uint8(State.MISSING), state)
+        # What was read again from the store says what was known then: a day before may have come since.
+        old = np.isfinite(traffic) & ((state == State.MISSING) | (state == State.RESET))
+        state = np.where(old, np.uint8(State.RECORDED), state)
+        gone = np.isnan(traffic) & ~reset & ((state == State.RECORDED) | (state == State.RESET))
+        state = np.where(gone, np.uint8(State.MISSING), state)
         return Day(traffic, day.users, state)
 
 
-__all__ = ["Pouring"]
+def days_at_hand(minutes: int, cells: int) -> int:
+    """Days of so many cells that are kept in memory at most."""
+    return max(2, AT_HAND // max(1, MINUTES_PER_DAY // minutes * cells * 9))
+
+
+def add_or_reject(
+    cube: Cube, counts: polars.DataFrame, where: str, add: Callable[[polars.DataFrame, str], None]
+) -> str:
+    """Rows to a cube by `add`; those of a file that it does not take are counted as rejected. Returns why, or ''."""
+    try:
+        add(counts, where)
+    except IngestError as error:
+        cube.ledger.reject_frame(NOT_OF_THE_CITY, where, counts)
+        cube.ledger.taken -= counts.height
+        return str(error)
+    return ""
+
+
+__all__ = ["Pouring", "add_or_reject", "days_at_hand"]

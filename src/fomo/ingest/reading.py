@@ -45,9 +45,13 @@ def read_files(
     """
     seen = set(known)
     for file in files:
-        key, fault = file_hash(file), ""
+        key, fault = "", ""
         ledger = Ledger(rejects)
-        if key not in seen:
+        try:
+            key = file_hash(file)
+        except IngestError as error:
+            fault = str(error)
+        if not fault and key not in seen:
             with ledger:
                 try:
                     for counts in read_counts(file, mapping, ledger):
@@ -55,6 +59,8 @@ def read_files(
                     seen.add(key)
                 except IngestError as error:
                     fault = str(error)
+                except OSError as error:
+                    fault = f"{file} cannot be read ({error.strerror}): check the disk and its rights"
         yield End(file, key, ledger, fault)
 
 
@@ -69,9 +75,12 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file as 64 hexadecimal digits. Raises `IngestError` for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise IngestError(f"{path} cannot be read ({error.strerror}): check that it is there, and its rights") from None
 
 
 __all__ = ["Batch", "End", "ahead", "file_hash", "read_files"]

@@ -78,10 +78,13 @@ class CityStore:
         self._arrays: dict[str, Any] = {}
 
     @classmethod
-    def create(cls, path: Path, layout: Layout, layers: dict[str, tuple[tuple[str, ...], np.ndarray]]) -> CityStore:
-        """An empty city; `layers`: more variables of the grid, name -> (axes, values). Raises `IngestError`.
+    def create(
+        cls, path: Path, layout: Layout, layers: dict[str, tuple[tuple[str, ...], np.ndarray]], said: dict[str, Any]
+    ) -> CityStore:
+        """An empty city; `layers`: more variables of the grid, name -> (axes, values); `said`: to its report.
 
-        Everything is made beside `path` and renamed, so that there is a whole store or none.
+        Everything is made beside `path` and renamed, so that there is a whole store, with its report, or none. Raises
+        `IngestError`.
         """
         if path.exists():
             raise IngestError(f"{path} exists: append to it, remove it or name another")
@@ -128,7 +131,7 @@ class CityStore:
             **layout.attributes, **ground.attributes(), "schema_version": SCHEMA_VERSION,
             "step_minutes": layout.step_minutes, "cell_km": edge, "layout": "grid", "calendar": "date",
         }  # fmt: skip
-        report = {"first_day": str(layout.first_day), "cell_minutes": layout.cell_minutes}
+        report = {**said, "first_day": str(layout.first_day), "cell_minutes": layout.cell_minutes}
         _write_root(fresh, {**attributes, "ingest": json.dumps(report)})
         fresh.rename(path)
         return cls(path)
@@ -184,6 +187,9 @@ class CityStore:
 
     def commit(self, report: dict[str, Any]) -> None:
         """Make all that was written visible, with what is to be known of it."""
+        for group in ("", "cells/"):  # also those that were not written: a run that was killed may have grown them
+            for name in self._names(group):
+                self._array(f"{group}{name}")
         self.report = {**self.report, **report}
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
         self.visible_days = self.days
@@ -220,13 +226,17 @@ class CityStore:
             )
         return index
 
+    def _names(self, group: str) -> list[str]:
+        """Arrays of the root ('') or of the cells ('cells/') that grow."""
+        names = ["traffic", *(["users"] if self.has_users else []), *(["state"] if group else [])]
+        names += ["counter"] if group and self.cumulative else []
+        return [*names, "time"]
+
     def _grow(self, days: int) -> None:
         """Room for more days in the arrays' own metadata; the root's does not say so yet."""
         for group, minutes in (("", self.step_minutes), ("cells/", self.cell_minutes)):
             steps = days * MINUTES_PER_DAY // minutes
-            names = ["traffic", *(["users"] if self.has_users else []), *(["state"] if group else [])]
-            names += ["counter"] if group and self.cumulative else []
-            for name in names:
+            for name in self._names(group)[:-1]:
                 array = self._array(f"{group}{name}")
                 array.resize((steps, *array.shape[1:]))
             time = self._array(f"{group}time")
@@ -284,4 +294,4 @@ def _write_root(path: Path, attributes: dict[str, Any]) -> None:
     part.replace(path / ROOT)
 
 
-__all__ = ["CityStore", "Layout"]
+__all__ = ["ROOT", "CityStore", "Layout"]

@@ -23,6 +23,14 @@ MappingFile = Annotated[
 Zone = Annotated[
     str, arg(metavar="ZONE", help="Whose wall clock the times are, for example: Europe/Rome.", help_behavior_hint="")
 ]
+Pattern = Annotated[
+    str,
+    arg(
+        metavar="REGEX",
+        help="Takes the cell's name out of an object's, in its group, for example: 'Cell Name=([^,]+)'.",
+        help_behavior_hint="(default: the object's name)",
+    ),
+]
 Rejects = Annotated[
     Path | None,
     arg(metavar="FILE", help="Also write every row that is not taken (.csv).", help_behavior_hint="(default: none)"),
@@ -50,6 +58,7 @@ class Build:
     out: Annotated[Path, arg(metavar="DIR", help="The city's folder, *.zarr.")]
     mapping: MappingFile = None
     time_zone: Zone = ""
+    cell_pattern: Pattern = ""
     cell_km: Annotated[float, arg(metavar="KM", help="Edge of a grid cell.")] = 1.0
     crs: Annotated[
         str | None,
@@ -85,8 +94,8 @@ class Build:
 
             config = BuildConfig(
                 counters=self.counters, sites=self.sites, out=self.out,
-                mapping=mapping_of(self.mapping, self.time_zone), cell_m=1000 * self.cell_km, crs=self.crs,
-                minutes=self.minutes, method=self.method, name=self.name, licence=self.licence,
+                mapping=mapping_of(self.mapping, self.time_zone, self.cell_pattern), cell_m=1000 * self.cell_km,
+                crs=self.crs, minutes=self.minutes, method=self.method, name=self.name, licence=self.licence,
                 trust_suspect=self.trust_suspect,
             )  # fmt: skip
             around = Surroundings(self.poi, self.residents)
@@ -138,9 +147,12 @@ class Inspect:
             from fomo.evaluation.health import health_of
 
             health = health_of(city, cells)
-            lines = [*city_lines(city, cells=cells, health=health), *report_lines(store.report)]
+            read = report_lines(store.report)
+            lines = [*city_lines(city, cells=cells, health=health), *read]
             told = {name: part for name, part in store.report.items() if name not in ("mapping", "files")}
-            pages = [] if self.page is None else [city_page(city, self.page, cells=cells, report=told, health=health)]
+            pages = []
+            if self.page is not None:
+                pages = [city_page(city, self.page, cells=cells, report=told, health=health, read=read)]
         show(plain_table(("", ""), lines))
         wrote(pages)
         return 0
@@ -152,29 +164,50 @@ class Export:
 
     city: CityFolder
     out: Annotated[Path, arg(metavar="FILE", help="The file to write.")]
-    kind: Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
-    """Rasters: geotiff, bil, asc. Squares with a time: geojson, gpkg. cells: a table under the operator's own names."""
-    statistic: Literal["mean", "busy_hour", "peak", "steps"] = "mean"
-    """Of a raster: over all periods, each cell's busiest hour of the day, its largest value, or every period."""
-    variable: Annotated[str, arg(metavar="NAME", help="traffic or users; of a forecast mean, low, high.")] = "traffic"
+    kind: Annotated[
+        Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"],
+        arg(
+            help="Rasters: geotiff, bil, asc. Squares: geojson, gpkg. A table (.csv, .parquet) under the operator's "
+            "own names: cells."
+        ),
+    ]
+    statistic: Annotated[
+        Literal["mean", "busy_hour", "peak", "steps"] | None,
+        arg(
+            metavar="{mean,busy_hour,peak,steps}",
+            help="Of maps, in the unit per period: mean of all periods, or of each square's busiest clock hour; the "
+            "largest value (peak); every period (steps).",
+            help_behavior_hint="(default: mean of rasters, steps of geojson and gpkg)",
+        ),
+    ] = None
+    variable: Annotated[
+        str, arg(metavar="NAME", help="Of a raster: traffic or users; of a forecast mean, low, high (5, 95 %).")
+    ] = "traffic"
     forecast: Annotated[
         Path | None,
         arg(metavar="DIR", help="A forecast of this city, instead of the city.", help_behavior_hint="(default: none)"),
     ] = None
     first: Annotated[
-        str, arg(metavar="TIME", help="First period, like 2024-03-01T00:00.", help_behavior_hint="(default: all)")
+        str,
+        arg(
+            metavar="TIME",
+            help="First period on the city's wall clock, like 2024-03-01T00:00.",
+            help_behavior_hint="(default: all)",
+        ),
     ] = ""
-    last: Annotated[str, arg(metavar="TIME", help="Last period.", help_behavior_hint="(default: all)")] = ""
+    last: Annotated[
+        str, arg(metavar="TIME", help="Last period, or the day or month of it.", help_behavior_hint="(default: all)")
+    ] = ""
     overwrite: bool = False
     """Replace a file that is there."""
 
     def run(self) -> int:
         """Write it."""
         with working("writing"):
-            from fomo.app.service.city_building import export
+            from fomo.app.service.city_building import export, times_of
             from fomo.city import open_city
 
-            times = slice(self.first or None, self.last or None) if self.first or self.last else None
+            times = times_of(self.first, self.last)
             written = export(
                 open_city(self.city), self.city, self.out, self.kind, statistic=self.statistic,
                 variable=self.variable, forecast=self.forecast, times=times, overwrite=self.overwrite,
@@ -192,17 +225,18 @@ class Mapping:
     counters: Counters
     mapping: MappingFile = None
     time_zone: Zone = ""
+    cell_pattern: Pattern = ""
 
     def run(self) -> int:
-        """Print it."""
+        """Print it; 1 where the traffic is not known and is to be named in it."""
         with working("reading"):
             from fomo.app.service.city_building import guessed, mapping_of
 
-            text, reasons = guessed(self.counters, mapping_of(self.mapping, self.time_zone))
+            text, reasons, known = guessed(self.counters, mapping_of(self.mapping, self.time_zone, self.cell_pattern))
         print(text, end="")
         for reason in reasons:
             print(reason, file=sys.stderr)
-        return 0
+        return 0 if known else 1
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from fomo.forecast import Forecast
 from fomo.ingest.build import BuildConfig, Layers, Progress, build_city, names_of_counters
 from fomo.ingest.files import input_files
 from fomo.ingest.ground import Ground
+from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping, guess_mapping, load_mapping, mapping_text
 from fomo.ingest.openstreetmap import poi_of_extract
 from fomo.ingest.parallel import Submit
@@ -29,6 +31,10 @@ from fomo.ingest.store import CityStore
 
 Kind = Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
 Statistic = Literal["mean", "busy_hour", "peak", "steps"]
+#: A year, month, day, minute or second, without an offset.
+TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?")
+#: Names that a line of the terminal holds.
+MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -39,21 +45,48 @@ class Surroundings:
     residents: Path | None = None  # a raster, or a table of points
 
 
-def mapping_of(path: Path | None, zone: str) -> Mapping:
-    """The mapping file, or an empty one; `zone` where that says none. Raises `ConfigError`, `UsageError`."""
+def mapping_of(path: Path | None, zone: str, pattern: str = "") -> Mapping:
+    """The mapping file, or an empty one; `zone` and `pattern` where that says none.
+
+    Raises `ConfigError`, `UsageError`.
+    """
     mapping = Mapping() if path is None else load_mapping(path)
     if zone and mapping.time.zone and zone != mapping.time.zone:
         raise UsageError(f"--time-zone {zone} contradicts the mapping's {mapping.time.zone}: say it once")
-    if not zone:
-        return mapping
-    raw = {**mapping.model_dump(), "time": {**mapping.time.model_dump(), "zone": zone}}
-    return parse(raw, Mapping, "--time-zone")
+    if pattern and mapping.cell.pattern and pattern != mapping.cell.pattern:
+        raise UsageError(f"--cell-pattern {pattern} contradicts the mapping's {mapping.cell.pattern}: say it once")
+    if zone:
+        raw = {**mapping.model_dump(), "time": {**mapping.time.model_dump(), "zone": zone}}
+        mapping = parse(raw, Mapping, "--time-zone")
+    if pattern:
+        raw = {**mapping.model_dump(), "cell": {**mapping.cell.model_dump(), "pattern": pattern}}
+        mapping = parse(raw, Mapping, "--cell-pattern")
+    return mapping
 
 
-def guessed(counters: Sequence[str | Path], base: Mapping) -> tuple[str, tuple[str, ...]]:
-    """The text of a mapping file for these counters, and why each is taken. Raises `IngestError`."""
-    guess = guess_mapping(names_of_counters(input_files(counters)), base)
-    return mapping_text(guess.mapping), guess.reasons
+def guessed(counters: Sequence[str | Path], base: Mapping) -> tuple[str, tuple[str, ...], bool]:
+    """The text of a mapping file for these counters, why each is taken, and whether the traffic is known.
+
+    Where it is not, the text is still a file to complete, and the reason says among which names. Raises `IngestError`.
+    """
+    names = names_of_counters(input_files(counters))
+    try:
+        guess = guess_mapping(names, base)
+    except IngestError as error:
+        return mapping_text(base), (str(error),), False
+    return mapping_text(guess.mapping), guess.reasons, True
+
+
+def times_of(first: str, last: str) -> slice | None:
+    """Periods from `first` to `last`, both with it; '' is no limit. Raises `UsageError` for what is no wall clock."""
+    for option, text in (("--first", first), ("--last", last)):
+        try:
+            known = not text or (TIME.fullmatch(text) and not np.isnat(np.datetime64(text)))
+        except ValueError:
+            known = False
+        if not known:
+            raise UsageError(f"{option} {text} is no time of the city's wall clock: write it like 2024-03-01T00:00")
+    return slice(first or None, last or None) if first or last else None
 
 
 @contextmanager
@@ -87,15 +120,24 @@ def build(
     progress: Progress | None = None,
     submit: Submit | None = None,
 ) -> dict[str, Any]:
-    """The city with its surroundings; returns the report. Raises `IngestError`, `ConfigError`."""
+    """The city with its surroundings; returns the report, with `around`: what became of these files.
+
+    Raises `IngestError`, `ConfigError`.
+    """
     if rejects is not None and rejects.exists() and not config.out.exists():
         raise UsageError(f"{rejects} exists: it is added to when a city goes on; remove it or name another")
-    context = partial(context_layers, around)
-    return build_city(replace(config, context=context), rejects=rejects, progress=progress, submit=submit)
+    told: list[str] = []
+    context = partial(context_layers, around, told=told)
+    report = build_city(replace(config, context=context), rejects=rejects, progress=progress, submit=submit)
+    return {**report, "around": told}
 
 
-def context_layers(around: Surroundings, ground: Ground) -> tuple[Layers, list[str]]:
-    """POI in the paper's categories and residents on the ground, and whom to name for them."""
+def context_layers(around: Surroundings, ground: Ground, told: list[str] | None = None) -> tuple[Layers, list[str]]:
+    """POI in the paper's categories and residents on the ground, and whom to name for them.
+
+    `told` hears what became of the points and people of the files.
+    """
+    told = [] if told is None else told
     layers: Layers = {}
     sources: list[str] = []
     if around.poi is not None:
@@ -104,11 +146,31 @@ def context_layers(around: Surroundings, ground: Ground) -> tuple[Layers, list[s
         layers["poi"] = (("category", "y", "x"), poi.count.astype(np.float32))
         layers["category"] = (("category",), np.array(poi.names, dtype=object))
         sources.append(poi.attribution)
+        counted = int(np.nansum(poi.count))
+        told.append(f"{around.poi.name}: {counted:,} of {poi.points:,} points counted, {poi.outside:,} off the grid")
+        told += [
+            f"{around.poi.name}: {_counted(some)}" for some in (poi.rejected, _without_category(poi.unknown)) if some
+        ]
     if around.residents is not None:
         residents = residents_of(around.residents, ground)
         layers["residents"] = (("y", "x"), residents.count.astype(np.float32))
         sources.append(residents.source)
+        told.append(
+            f"{around.residents.name}: {residents.total_on_ground:,.0f} of {residents.total_in_file:,.0f} people "
+            "on the grid"
+        )
+        told += [f"{around.residents.name}: {_counted(residents.rejected)}"] if residents.rejected else []
     return layers, sources
+
+
+def _without_category(unknown: dict[str, int]) -> dict[str, int]:
+    """Names of points that are in no category, as reasons."""
+    return {f"in no category: {name or 'without a name'}": count for name, count in unknown.items()}
+
+
+def _counted(reasons: dict[str, int]) -> str:
+    """The most frequent reasons with their counts."""
+    return _some([f"{count:,} x {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])])
 
 
 def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -118,20 +180,26 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     for kind, title in (("rejected", "rows not taken"), ("noted", "rows taken and marked")):
         for reason, count in sorted(report.get(kind, {}).items(), key=lambda item: -item[1]):
             where = f", first: {first[reason]}" if first.get(reason) else ""
-            lines.append((title, f"{count:,} {reason}{where}"))
+            lines.append((title, f"{count:,} x {reason}{where}"))
     lines += [("files not read", error) for error in report.get("faults", {}).values()]
     lost = report.get("cells_without_place", {})
     if lost:
-        shown = ", ".join(f"{cell} ({count} rows)" for cell, count in list(lost.items())[:5])
+        shown = _some([f"{cell} ({count:,} rows)" for cell, count in lost.items()])
         lines.append(("cells without a place", f"{len(lost)}{'+' if len(lost) >= 100 else ''}: {shown}"))
-    sites = report.get("sites", {})
-    if sites.get("without_counters"):
-        idle = sites["without_counters"]
-        lines.append(("sites without counters", f"{len(idle)}: {', '.join(idle[:5])}"))
-    if report.get("cells_off_the_grid"):
-        lines.append(("cells off the grid", ", ".join(report["cells_off_the_grid"][:5])))
+    for title, cells in (
+        ("cells without counters", report.get("sites", {}).get("without_counters")),
+        ("cells off the grid", report.get("cells_off_the_grid")),
+    ):
+        if cells:
+            lines.append((title, f"{len(cells)}: {_some(cells)}"))
+    lines += [("around", text) for text in report.get("around", [])]
     lines += [("guessed", reason) for reason in report.get("guessed", [])]
     return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first ones; that there are more is said."""
+    return ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")
 
 
 def export(
@@ -140,7 +208,7 @@ def export(
     out: Path,
     kind: Kind,
     *,
-    statistic: Statistic = "mean",
+    statistic: Statistic | None = None,
     variable: str = "traffic",
     forecast: Path | None = None,
     times: slice | None = None,
@@ -148,25 +216,36 @@ def export(
 ) -> list[Path]:
     """A city of `fomo city build`, or a forecast of it, in a form that others read; returns the files.
 
+    `statistic`: by default the mean of rasters and every period of what holds times.
+
     Raises `IngestError`, `UsageError`.
     """
     from fomo.exports.cells_csv import export_cells, forecast_per_cell
+    from fomo.exports.layers import dataset_of
     from fomo.exports.rasters import export_raster
     from fomo.exports.vectors import export_vector
 
+    if kind == "cells" and statistic not in (None, "steps"):
+        raise UsageError(f"--statistic {statistic} is of maps: --kind cells holds every period")
+    if kind in ("geojson", "gpkg", "cells") and variable != "traffic":
+        raise UsageError(f"--variable {variable} is of rasters: --kind {kind} holds all of them")
     what = city if forecast is None else Forecast.open(forecast)
     if kind == "cells":
         store = CityStore(where)
         cells = store.cells()
         if isinstance(what, Forecast):
+            dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
             usual = cells["traffic"].mean("time").values
             cells = forecast_per_cell(what, store.allocation().matrix, store.allocation().cells, usual)
-        elif times is not None:
+        if times is not None:
             cells = cells.sel(time=times)
         return [export_cells(cells, out, overwrite=overwrite)]
     given = None if forecast is None else city
     if kind == "geojson" or kind == "gpkg":
-        return [export_vector(what, out, kind=kind, city=given, times=times, overwrite=overwrite)]
+        statistic = statistic or "steps"
+        written = export_vector(what, out, kind=kind, statistic=statistic, city=given, times=times, overwrite=overwrite)
+        return [written]
+    statistic = statistic or "mean"
     return list(
         export_raster(
             what, out, kind=kind, statistic=statistic, variable=variable, city=given, times=times, overwrite=overwrite
@@ -185,5 +264,6 @@ __all__ = [
     "guessed",
     "mapping_of",
     "report_lines",
+    "times_of",
     "workers",
 ]

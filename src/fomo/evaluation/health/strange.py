@@ -15,7 +15,7 @@ from fomo.evaluation.health.finite import median
 from fomo.evaluation.health.levels import level_changes
 from fomo.evaluation.health.records import Records, in_weekend
 from fomo.evaluation.health.survey import Survey, survey_of
-from fomo.evaluation.health.thresholds import MISMATCH, MISSING, RESETS, SUSPECT
+from fomo.evaluation.health.thresholds import MISMATCH, MISSING, OUTAGE, RESETS, SUSPECT
 from fomo.evaluation.health.upside_down import upside_down
 
 #: Often the effect of another fault: told after the others.
@@ -88,6 +88,7 @@ def suspicions(survey: Survey, records: Records) -> dict[str, Suspicion]:
     suspect, resets = survey.suspect / steps, survey.resets / steps
     change, change_day, ratio = level_changes(survey.day_mean, in_weekend(records.days))
     against, against_words = upside_down(survey.median)
+    outage = (survey.stuck["value"] == 0) & (survey.stuck["periods"] >= OUTAGE * survey.count)
     # A cell that has died is zero for long: that is said once.
     varies = enough & (survey.mean > 0) & ~((change > 0) & (survey.stuck["value"] == 0))
 
@@ -110,7 +111,9 @@ def suspicions(survey: Survey, records: Records) -> dict[str, Suspicion]:
         "spikes": Suspicion(
             np.where(enough, survey.spikes["share"], 0), lambda cell: _spike_words(survey.spikes[cell], records)
         ),
-        "upside down": Suspicion(np.where(enough & (change == 0), against, 0), lambda cell: against_words[cell]),
+        "upside down": Suspicion(
+            np.where(enough & (change == 0) & ~outage, against, 0), lambda cell: against_words[cell]
+        ),
         "missing": Suspicion(
             np.where(recorded < MISSING, 1 - recorded, 0),
             lambda cell: f"recorded in {survey.count[cell]} of {steps} periods, {survey.count[cell] / steps:.1%}",
@@ -158,8 +161,9 @@ def _mismatch(share: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " cell"]:
 
 def _stuck_words(stuck: np.void, records: Records) -> str:
     periods, longest, begin, value = stuck.item()  # as in `STUCK`
+    until = " until the end" if begin + longest == len(records.time) else ""
     more = "" if periods == longest else f"; {_hours(records, periods)} in all"
-    return f"{value:.4g} for {_hours(records, longest)} from {_moment(records, begin)}{more}"
+    return f"{value:.4g} for {_hours(records, longest)} from {_moment(records, begin)}{until}{more}"
 
 
 def _spike_words(spike: np.void, records: Records) -> str:

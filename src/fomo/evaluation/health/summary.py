@@ -21,11 +21,12 @@ MOST_GAPS = 100
 
 @dataclass(frozen=True)
 class Gap:
-    """Periods without records, from `begin` on, in `cells` cells at once."""
+    """Periods without records, from `begin` on, in `cells` cells at once; `first` is the name of the first of these."""
 
     begin: np.datetime64
     periods: int
     cells: int
+    first: str
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,12 @@ def _by_day(by_period: Float[np.ndarray, " time"], records: Records) -> Float[np
     return padded.reshape(len(records.days), -1)
 
 
-def _gaps(kinds: Int[np.ndarray, "kind 3"], records: Records) -> tuple[tuple[Gap, ...], Gap | None]:
+def _gaps(kinds: Int[np.ndarray, "kind 4"], records: Records) -> tuple[tuple[Gap, ...], Gap | None]:
     """The `MOST_GAPS` gravest gaps, and the longest; the first one and in more cells, among equals."""
-    begin, periods, cells = kinds.T
+    begin, periods, cells, first = kinds.T
 
     def gap(kind: int) -> Gap:
-        return Gap(records.time[begin[kind]], int(periods[kind]), int(cells[kind]))
+        return Gap(records.time[begin[kind]], int(periods[kind]), int(cells[kind]), str(records.names[first[kind]]))
 
     gravest = np.lexsort((begin, -periods * cells))[:MOST_GAPS]
     longest = np.lexsort((begin, -cells, -periods))[:1]

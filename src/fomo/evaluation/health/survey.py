@@ -36,7 +36,7 @@ class Survey:
     without_traffic: Float[np.ndarray, " cell"]  # share of its users; NaN = unknown
     suspect: Int[np.ndarray, " cell"]  # periods
     resets: Int[np.ndarray, " cell"]  # periods
-    gaps: Int[np.ndarray, "kind 3"]  # first period, periods, cells
+    gaps: Int[np.ndarray, "kind 4"]  # first period, periods, cells, the first of these
 
 
 def survey_of(records: Records) -> Survey:
@@ -49,12 +49,13 @@ def survey_of(records: Records) -> Survey:
         recorded += part.pop("recorded")
         total += part.pop("total")
         states += part.pop("states")
+        part["gaps"][:, 3] += begin  # the first cell of the block
         for name, value in part.items():
             parts.setdefault(name, []).append(value)
     joined = {name: np.concatenate(values) for name, values in parts.items()}
-    kinds, kind = np.unique(joined["gaps"][:, :2], axis=0, return_inverse=True)
+    kinds, first, kind = np.unique(joined["gaps"][:, :2], axis=0, return_index=True, return_inverse=True)
     cells = np.bincount(kind.ravel(), joined["gaps"][:, 2], len(kinds)).astype(int)
-    joined["gaps"] = np.column_stack([kinds, cells])
+    joined["gaps"] = np.column_stack([kinds, cells, joined["gaps"][first, 3]])
     return Survey(recorded=recorded, total=total, states=states, **joined)
 
 
@@ -100,7 +101,9 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
         fields["without_traffic"] = _share_alone(users, filled[:, inside], both)
     if records.state is not None:
         state = records.state[:, columns].T
-        fields["states"] = np.bincount(state.astype(int).ravel(), minlength=len(STATES))[: len(STATES)]
+        # A row that came with users and no traffic is recorded to the store; here it is traffic that counts.
+        told = np.where((state == State.RECORDED) & ~known[:, inside], State.MISSING, state)
+        fields["states"] = np.bincount(told.astype(int).ravel(), minlength=len(STATES))[: len(STATES)]
         fields["suspect"], fields["resets"] = ((state == code).sum(1) for code in (State.SUSPECT, State.RESET))
     return fields
 
@@ -124,12 +127,13 @@ def _share_alone(
     return np.divide(alone, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
-def _gaps(missing: Bool[np.ndarray, "cell time"], ever: Bool[np.ndarray, " cell"]) -> Int[np.ndarray, "kind 3"]:
-    """First period, periods and cells of the gaps in cells that are recorded at least once."""
+def _gaps(missing: Bool[np.ndarray, "cell time"], ever: Bool[np.ndarray, " cell"]) -> Int[np.ndarray, "kind 4"]:
+    """First period, periods, cells and the first of these, of the gaps in cells that are recorded at least once."""
     row, begin, periods = runs(missing)
     taken = ever[row]
-    kinds, cells = np.unique(np.stack([begin[taken], periods[taken]], 1), axis=0, return_counts=True)
-    return np.column_stack([kinds, cells])
+    gaps = np.stack([begin[taken], periods[taken]], 1)
+    kinds, first, cells = np.unique(gaps, axis=0, return_index=True, return_counts=True)
+    return np.column_stack([kinds, cells, row[taken][first]])
 
 
 __all__ = ["BLOCK", "Survey", "survey_of"]

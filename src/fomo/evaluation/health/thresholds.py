@@ -35,6 +35,8 @@ MISSING = 0.5  # share of what the median cell has
 RESETS = 3  # periods
 SUSPECT = 0.1  # share of the periods
 MISMATCH = 0.2  # share of traffic, or of users
+#: The median day of a cell that is stuck at zero in this share of its periods is no day: it is not upside down.
+OUTAGE = 0.25
 #: A day is upside down only where the median day varies by this share of its mean, the cell's and the usual one.
 RHYTHM = 0.3
 #: A period's total counts for the profile if this share of the usual number of cells is recorded.
@@ -47,6 +49,7 @@ __all__ = [
     "MISMATCH",
     "MISSING",
     "NIGHT",
+    "OUTAGE",
     "RESETS",
     "RHYTHM",
     "SCATTER",

@@ -19,7 +19,7 @@ def facts_of(city: City, health: Health) -> list[tuple[str, str]]:
                                    f"{health.total[peak]:.4g} at {moment(health.records.time[peak])} "
                                    f"[{unit_of(city)}]"))  # fmt: skip
     if health.states:
-        facts.append(("values", ", ".join(f"{count} {state}" for state, count in health.states.items())))
+        facts.append(("values", ", ".join(f"{count:,} {state}" for state, count in health.states.items())))
     return [*facts, ("strange cells", strange_kinds(health) or "none")]
 
 
@@ -29,8 +29,9 @@ def strange_kinds(health: Health) -> str:
 
 
 def gap_text(gap: Gap, health: Health) -> str:
-    """Of one gap: how long, from when on, in how many cells."""
-    return f"{gap_hours(gap, health)} h from {moment(gap.begin)} in {gap.cells} cell{'s' if gap.cells > 1 else ''}"
+    """Of one gap: how long, from when on, in how many cells and which."""
+    cells = f"cells: {gap.first} and {gap.cells - 1} more" if gap.cells > 1 else f"cell: {gap.first}"
+    return f"{gap_hours(gap, health)} h from {moment(gap.begin)} in {gap.cells} {cells}"
 
 
 def gap_hours(gap: Gap, health: Health) -> str:
@@ -51,7 +52,7 @@ def _about(city: City, health: Health) -> list[tuple[str, str]]:
     covered = int(city["covered"].values.sum())
     return [
         ("city", f"{attributes['name']}, {'made' if attributes['synthetic'] else 'measured'}"),
-        ("grid", f"{city.sizes['y']} x {city.sizes['x']} cells{edge}, {covered} covered"),
+        ("grid", f"{city.sizes['y']} x {city.sizes['x']} squares{edge}, {covered} covered"),
         ("looked at", f"{len(records.columns)} {kind}, {health.never} of them never recorded"),
         ("time", f"{moment(records.time[0])} to {moment(records.time[-1])}, {records.step_minutes} min periods, "
                  f"{len(records.days)} days{weekday}"),

@@ -13,6 +13,7 @@ from fomo.app.service.city_page.report import Report, report_entries
 from fomo.city import City
 from fomo.evaluation.figure_style import short_number
 from fomo.evaluation.health import Health, health_of
+from fomo.evaluation.health_figures.parts import unit_of
 from fomo.evaluation.plain_text import plain_text
 
 #: Gaps and busy cells that are said.
@@ -35,9 +36,15 @@ def city_lines(
         median = profile.quartiles[1]
         if np.isfinite(median).any():
             span = f"{short_number(np.nanmin(median))} to {short_number(np.nanmax(median))}"
-            lines.append((f"total, {name}", f"{bars(median, np.nanmax(median))}  00:00 to 24:00, median {span}"))
+            lines.append(
+                (f"total, {name}", f"{bars(median, np.nanmax(median))}  00:00 to 24:00, median {span} {unit_of(city)}")
+            )
     lines += _block("gaps", [gap_text(gap, health) for gap in health.gaps[:MOST_SAID]])
-    lines += _block("busiest cells", [f"{busy.name}: {busy.amount:.4g}" for busy in health.busiest[:MOST_SAID]])
+    busiest = [
+        f"{busy.name}: {busy.amount:.4g} {unit_of(city)} in the busy hour, its own is {busy.hour:02d}:00"
+        for busy in health.busiest[:MOST_SAID]
+    ]
+    lines += _block("busiest cells", busiest)
     lines += _block("strangest cells", _strange_lines(health) or ["none"])
     lines += [(f"report: {key}", value) for key, value in entries]
     return [(plain_text(key), plain_text(value)) for key, value in lines]

@@ -11,7 +11,7 @@ from pathlib import Path
 import xarray as xr
 from matplotlib.figure import Figure
 
-from fomo.app.service.city_page.facts import facts_of, gap_hours, gap_text, moment, strange_kinds
+from fomo.app.service.city_page.facts import facts_of, gap_hours, gap_text, moment
 from fomo.app.service.city_page.report import Report, report_entries
 from fomo.app.service.outputs import check_file
 from fomo.city import City
@@ -24,6 +24,7 @@ from fomo.files import whole_file
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;color:#222;
 background:#fff}h2{margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
 th,td{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
+th:not(:last-child),td:not(:last-child){overflow-wrap:break-word;max-width:22rem}
 th{font-weight:600}.wide{overflow-x:auto}img{max-width:100%;height:auto}p{max-width:46rem}"""
 #: Nothing is asked of any server and no script runs, whatever a name holds.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -45,11 +46,12 @@ def city_page(
     cells: xr.Dataset | None = None,
     report: Report | None = None,
     health: Health | None = None,
+    read: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write the page, whole or not at all; returns the path.
 
     `cells` are the operator's own, `report` what the build counted: a dict or its JSON, by default the cells' attribute
-    `report`. `health` saves looking twice.
+    `report`. `health` saves looking twice. `read` are lines on what became of the rows that were read, told early.
     Raises `UsageError` for a path that cannot be written, `CityError` for cells or a report that are none.
     """
     check_file(path, (".html",))
@@ -57,8 +59,8 @@ def city_page(
     health = health or health_of(city, cells)
     name = html.escape(plain_text(city.attrs["name"]))
     body = [f"<h1>{name}</h1>", _table((), facts_of(city, health))]
-    if health.strangest:
-        body.append(f"<p>Strange cells: {html.escape(strange_kinds(health))}.</p>")
+    if read:
+        body += [_heading("What was read"), _table((), read)]
     for title, figure in health_figures(city, health).items():
         body += [_heading(title.capitalize()), f"<p>{CAPTIONS[title]}</p>", _picture(title, figure)]
         if title == "strangest cells":
@@ -94,14 +96,24 @@ def _gaps(health: Health) -> list[str]:
     if health.longest is None:
         return ["<p>None.</p>"]
     rows = [
-        (moment(gap.begin), gap_hours(gap, health), str(gap.periods), str(gap.cells), str(gap.periods * gap.cells))
+        (
+            moment(gap.begin),
+            gap_hours(gap, health),
+            str(gap.periods),
+            str(gap.cells),
+            gap.first,
+            str(gap.periods * gap.cells),
+        )
         for gap in health.gaps[:MOST_GAPS]
     ]
     told = (
         f"{len(rows)} of {health.gap_kinds} kinds, those with the most values lost first. "
         f"Gaps of one beginning and length are one kind. The longest: {gap_text(health.longest, health)}."
     )
-    return [f"<p>{html.escape(told)}</p>", _table(("from", "hours", "periods", "cells", "values lost"), rows)]
+    return [
+        f"<p>{html.escape(plain_text(told))}</p>",
+        _table(("from", "hours", "periods", "cells", "the first of them", "values lost"), rows),
+    ]
 
 
 def _heading(text: str) -> str:
