@@ -235,14 +235,10 @@ def fill_readme() -> None:
     """Put results/NAME.md between `<!-- results: NAME -->` and `<!-- /results -->`."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
-    for name in [*TABLES, "cost", "few-shot", "abroad", "alignment", "scoreboard-summary"]:
-        part = ROOT / f"results/{name}.md"
-        if part.exists():
-            pattern = rf"(<!-- results: {name} -->\n).*?(<!-- /results -->)"
-            body = part.read_text(encoding="utf-8")
-            text, count = re.subn(pattern, lambda m, body=body: m[1] + body + m[2], text, flags=re.DOTALL)
-            if not count:
-                print(f"README.md has no place for {name}")
+    for name in re.findall(r"<!-- results: (\S+) -->", text):
+        body = (ROOT / f"results/{name}.md").read_text(encoding="utf-8")
+        pattern = rf"(<!-- results: {name} -->\n).*?(<!-- /results -->)"
+        text = re.sub(pattern, lambda m, body=body: m[1] + body + m[2], text, flags=re.DOTALL)
     path.write_text(text, encoding="utf-8")
 
 

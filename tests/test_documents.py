@@ -125,5 +125,14 @@ def test_the_readme_names_every_room() -> None:
             assert f"\n  {room.name}/" in readme, room.name
 
 
+def test_every_table_of_the_readme_is_the_one_that_was_measured() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = re.findall(r"<!-- results: (\S+) -->\n(.*?)<!-- /results -->", readme, re.DOTALL)
+    assert len(tables) == readme.count("<!-- results: ")
+    for name, body in tables:
+        measured = (ROOT / f"results/{name}.md").read_text(encoding="utf-8")
+        assert body == measured, f"{name}: python benchmarks/accuracy.py readme"
+
+
 def test_the_demo_figure_is_small() -> None:
     assert (ROOT / "docs/figures/demo.png").stat().st_size < 200_000, "make figures"
