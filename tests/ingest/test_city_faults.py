@@ -177,7 +177,7 @@ def test_ends_of_periods_across_midnight_make_no_day_more(tmp_path, config, endi
 
 @pytest.mark.parametrize("order", [["cell", "time"], ["time"]])
 def test_one_long_table_in_any_order_loses_no_cell_and_no_day(tmp_path, config, monkeypatch, order):
-    monkeypatch.setattr("fomo.ingest.formats.table.FIRST_LINES", 2000)
+    monkeypatch.setattr("fomo.ingest.formats.overview.FIRST_LINES", 2000)
     traffic = traffic_of(3)
     paths = write_days(tmp_path / "all", traffic)
     whole = polars.concat([polars.read_csv(path) for path in paths]).sort(order, descending=order == ["time"])

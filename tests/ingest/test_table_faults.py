@@ -9,7 +9,8 @@ import polars
 import pytest
 
 from fomo.ingest.formats import lines as lines_module
-from fomo.ingest.formats.table import overview, read_table_counts
+from fomo.ingest.formats.overview import overview
+from fomo.ingest.formats.table import read_table_counts
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, load_mapping, mapping_text
 
@@ -270,7 +271,7 @@ def test_a_pattern_that_looks_back(write):
 
 
 def test_an_overview_of_a_table_in_the_order_of_its_cells_or_backwards(write, monkeypatch):
-    monkeypatch.setattr("fomo.ingest.formats.table.FIRST_LINES", 400)
+    monkeypatch.setattr("fomo.ingest.formats.overview.FIRST_LINES", 400)
     times = [datetime(2024, 3, 1) + timedelta(hours=hour) for hour in range(72)]
     rows = [f"c{cell},{time:%Y-%m-%d %H:%M},1\n" for cell in range(9) for time in times]
     backwards = [f"c{cell},{time:%Y-%m-%d %H:%M},1\n" for time in reversed(times) for cell in range(9)]

@@ -22,7 +22,8 @@ from fomo.ingest.allocation import Allocation, Method, allocate
 from fomo.ingest.counts import empty_counts
 from fomo.ingest.files import input_files
 from fomo.ingest.formats.forms import counter_names, form_of, read_counts
-from fomo.ingest.formats.table import Overview, PeriodUnknown, overview, overview_of
+from fomo.ingest.formats.overview import Overview, overview, overview_of
+from fomo.ingest.formats.table_rows import PeriodUnknown
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text

@@ -1,0 +1,105 @@
+"""What a table holds, before it is read: its times, how long its periods are, its cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars
+
+from fomo.ingest.clock import EARLIEST, LATEST, usual_gap
+from fomo.ingest.counts import COUNTS
+from fomo.ingest.formats.lines import Lines
+from fomo.ingest.formats.lines import first_line as short
+from fomo.ingest.formats.table_columns import Columns, find_columns, is_parquet, parquet_names
+from fomo.ingest.formats.table_rows import PeriodUnknown, Rows, single_time
+from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.mapping import Mapping
+
+#: Bytes of a CSV that an overview is taken from.
+FIRST_LINES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a file holds: its first and last period, how long periods are (0: no rows), its cells."""
+
+    times: frozenset[datetime]
+    minutes: int
+    cells: frozenset[str]
+    lacks: dict[str, str] = field(default_factory=dict)  # traffic or users -> what the file has no column of, said
+
+
+def overview(path: Path, mapping: Mapping, ledger: Ledger) -> Overview:
+    """Of a Parquet file, from its columns of times and cells alone; of text, from its first lines.
+
+    Raises `IngestError`.
+    """
+    given = bool(mapping.time.minutes)
+    # Without a length of periods, times are taken as written until it is known.
+    bare = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
+    names = parquet_names(path) if is_parquet(path) else Lines(path).names
+    columns = find_columns(path, names, mapping)
+    given = given or bool(columns.minutes)
+    state = Rows(path, mapping if given else bare)
+    state.check_counters(names)
+    view = _parquet_view(path, state, columns) if is_parquet(path) else _text_view(path, state, columns, ledger)
+    if given or not view.height:
+        return replace(overview_of(view), lacks=state.absent)
+    minutes = usual_gap(view["begin"])
+    if not minutes:
+        raise PeriodUnknown(single_time(path))
+    moved = view["begin"] - timedelta(minutes=minutes if mapping.time.marks == "end" else 0)
+    known = overview_of(view.with_columns(moved, minutes=polars.lit(minutes, polars.Int32)))
+    return replace(known, lacks=state.absent)
+
+
+def _parquet_view(path: Path, state: Rows, columns: Columns) -> polars.DataFrame:
+    """Each time, and each cell, of a Parquet file; null in a row where there is no more of the other."""
+    names = [columns.time, *([columns.minutes] if columns.minutes else [])]
+    try:
+        times = polars.scan_parquet(path).select(names).unique().collect(engine="streaming").sort(columns.time)
+        cells = polars.scan_parquet(path).select(polars.col(columns.cell).unique()).collect(engine="streaming")
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise IngestError(f"{path} is damaged ({short(error)}): fetch it again") from None
+    named = state.plain(cells).select(state.cell(columns).alias("cell")).unique()
+    return polars.concat([state.times(times, columns), named], how="diagonal")
+
+
+def _text_view(path: Path, state: Rows, columns: Columns, ledger: Ledger) -> polars.DataFrame:
+    """Each cell and time of a text's first lines where they go by time, of all its lines where they do not.
+
+    A table in the order of its cells has few of them in its first lines; one whose last day comes first begins with it.
+    """
+    parts, frames = list[polars.DataFrame](), Lines(path).frames(ledger, size=FIRST_LINES)
+    try:
+        for line, frame in frames:
+            if parts:
+                parts.append(state.places(frame, columns).unique())
+                if not len(parts) % 16:
+                    parts = [polars.concat(parts).unique()]
+                continue
+            counts = state.counts(frame, line, ledger)
+            if not counts.height:
+                continue
+            if counts["begin"].is_sorted() and min(counts[name].n_unique() for name in ("begin", "cell")) > 1:
+                return counts
+            parts.append(counts.select("cell", "begin", "minutes").unique())
+    except IngestError:
+        if not parts:  # else it is named when the file is read
+            raise
+    return polars.concat(parts) if parts else polars.DataFrame(schema=COUNTS)
+
+
+def overview_of(counts: polars.DataFrame) -> Overview:
+    """Of a table that has some of the columns of `COUNTS`."""
+    sound = counts["begin"].filter(counts["begin"].is_between(EARLIEST, LATEST, closed="left"))
+    times = (sound.min(), sound.max())
+    usual = counts["minutes"].drop_nulls().mode().sort()
+    minutes = int(usual[0]) if len(usual) else 0
+    cells = counts["cell"].drop_nulls().unique().to_list() if "cell" in counts.columns else []
+    return Overview(frozenset(time for time in times if isinstance(time, datetime)), minutes, frozenset(cells))
+
+
+__all__ = ["Overview", "overview", "overview_of"]

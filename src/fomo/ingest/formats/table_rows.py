@@ -1,0 +1,321 @@
+"""Raw rows of a table to `COUNTS`: how cells, times and numbers of a file are written, and what is no row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import polars
+
+from fomo.ingest.clock import EARLIEST, LATEST, UnknownTimes, format_of, is_instant, time_of, time_of_any, usual_gap
+from fomo.ingest.counts import COUNTS
+from fomo.ingest.formats.lines import Numbers
+from fomo.ingest.formats.lines import first_line as short
+from fomo.ingest.formats.table_columns import Columns, find_columns
+from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.mapping import Mapping, Quantity
+
+_AMOUNTS = polars.col("traffic", "users")
+#: What a row must not be.
+CHECKS = {
+    "no cell's name": polars.col("cell").is_null() | (polars.col("cell") == ""),
+    "no time that can be read": polars.col("begin").is_null(),
+    "a time before 1990 or after 2099": ~polars.col("begin").is_between(EARLIEST, LATEST, closed="left"),
+    "no granularity period": ~(polars.col("minutes") > 0).fill_null(False),
+    "not a number": polars.any_horizontal(_AMOUNTS.is_nan().fill_null(False)),
+    "negative or infinite": polars.any_horizontal(((_AMOUNTS < 0) | _AMOUNTS.is_infinite()).fill_null(False)),
+}
+#: Rows and distinct times of a file from which its step is told.
+FIRST_ROWS, FEW_TIMES = 200_000, 7
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+COMMA_NUMBER = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?$"
+
+
+class PeriodUnknown(IngestError):
+    """A file of one period that does not say how long it is."""
+
+
+def single_time(path: Path) -> str:
+    """What is wrong with a file of one period."""
+    return f"{path} has a single time, so its granularity period is not known: write it into the mapping, " + (
+        "[time] minutes = 15"
+    )
+
+
+class Rows:
+    """What is found once a file: columns, how times are written, the granularity period."""
+
+    def __init__(self, path: Path, mapping: Mapping) -> None:
+        """Of one file; the first rows say the rest."""
+        self.path, self.mapping = path, mapping
+        self.columns: Columns | None = None
+        self.format = mapping.time.format
+        self.minutes = mapping.time.minutes
+        self.absent: dict[str, str] = {}  # quantities whose counters the file has none of, and what to say of it
+        self.codes = [float(text) for text in mapping.numbers.missing if NUMBER.fullmatch(text)]  # -1 and the like
+
+    def counts(self, frame: polars.DataFrame, line: Numbers, ledger: Ledger) -> polars.DataFrame:
+        """A batch of rows as `COUNTS`; what cannot be one goes to the ledger."""
+        if self.columns is None:
+            self.columns = find_columns(self.path, frame.columns, self.mapping)
+            self.check_counters(frame.columns)
+        if not frame.height:
+            return polars.DataFrame(schema=COUNTS)
+        found, frame = self.columns, self.plain(frame)
+        made = self._made(frame, found)
+        # Only where times are lost, for looking is slow.
+        if made["begin"].null_count() and frame.schema[found.time] == polars.String:
+            lost = frame[found.time].filter(made["begin"].is_null())
+            if lost.str.contains(r"[ T]24:00|^\s|\s$").any():
+                made = self._made(frame, found, ends_of_days=True)
+        for name in self.absent:
+            ledger.note(f"rows of files without the counters of the {name}", made.height, str(self.path))
+        return self._checked(self._from_begin(made), frame, line, ledger)
+
+    def _made(self, frame: polars.DataFrame, found: Columns, ends_of_days: bool = False) -> polars.DataFrame:
+        begin = self._begin(frame, found.time, ends_of_days)
+        columns = [
+            self.cell(found).alias("cell"),
+            begin.alias("begin"),
+            self._minutes(frame, found, begin).alias("minutes"),
+            *(self._quantity(frame, name, part) for name, part in self._quantities()),
+            self._suspect(found).alias("suspect"),
+        ]
+        try:
+            return frame.select(columns).select(polars.col(name).cast(kind) for name, kind in COUNTS.items())
+        except polars.exceptions.PolarsError as error:
+            raise IngestError(
+                f"{self.path} cannot be read as the mapping has it ({short(error)}): correct its columns and counters"
+            ) from None
+
+    def _from_begin(self, made: polars.DataFrame) -> polars.DataFrame:
+        if self.mapping.time.marks == "end":
+            return made.with_columns(polars.col("begin") - polars.duration(minutes="minutes"))
+        return made
+
+    def plain(self, frame: polars.DataFrame) -> polars.DataFrame:
+        """Text as such, whatever kind of text a Parquet file has; names that are whole numbers as they are written."""
+        texts = {
+            name: polars.String for name, kind in frame.schema.items()
+            if isinstance(kind, (polars.Categorical, polars.Enum, polars.Binary))
+        }  # fmt: skip
+        name = (self.columns or find_columns(self.path, frame.columns, self.mapping, partly=True)).cell
+        if frame.schema.get(name, polars.String).is_float():  # 123.0 of a column that had gaps once
+            frame = frame.with_columns(polars.col(name).cast(polars.Int64, strict=False))
+        try:
+            return frame.cast(texts) if texts else frame  # type: ignore[arg-type]
+        except polars.exceptions.PolarsError as error:
+            raise IngestError(f"{self.path} has text that is no UTF-8 ({short(error)}): write it anew") from None
+
+    def cell(self, found: Columns) -> polars.Expr:
+        """The cell's name within the object's."""
+        cell = polars.col(found.cell)
+        cell, pattern = cell.cast(polars.String), self.mapping.cell.pattern
+        if not pattern:
+            return cell
+        try:
+            polars.Series([""]).str.extract(pattern, 1)
+        except polars.exceptions.PolarsError:  # what Python's expressions can and polars' cannot, such as looking back
+            return cell.map_batches(_finder(pattern), return_dtype=polars.String)
+        return cell.str.extract(pattern, 1)
+
+    def places(self, frame: polars.DataFrame, found: Columns) -> polars.DataFrame:
+        """Cell, begin and minutes alone."""
+        frame = self.plain(frame)
+        begin = self._begin(frame, found.time, ends_of_days=True)
+        minutes = self._minutes(frame, found, begin)
+        made = frame.select(
+            self.cell(found).alias("cell"), begin.cast(COUNTS["begin"]).alias("begin"), minutes.alias("minutes")
+        )
+        return self._from_begin(made)
+
+    def times(self, frame: polars.DataFrame, found: Columns) -> polars.DataFrame:
+        """Begin and minutes alone."""
+        frame = self.plain(frame)
+        begin = self._begin(frame, found.time, ends_of_days=True)
+        minutes = self._minutes(frame, found, begin)
+        made = frame.select(begin.cast(COUNTS["begin"]).alias("begin"), minutes.alias("minutes")).drop_nulls()
+        return self._from_begin(made)
+
+    def check_counters(self, names: Sequence[str]) -> None:
+        """A file may have the counters of the traffic or of the users, but no part of them.
+
+        Raises `IngestError`.
+        """
+        asked = {name: {*part.counters, *part.over} for name, part in self._quantities() if part.counters}
+        self.absent = {}
+        for name, wanted in asked.items():
+            lost = sorted(wanted - set(names))
+            if lost:
+                text = (
+                    f"{self.path} has no column {lost[0]!r} ({name}); it has {list(names)[:30]}: correct the mapping's "
+                    f"[{name}], or leave the file out"
+                )
+                if len(lost) < len(wanted):
+                    raise IngestError(text)
+                self.absent[name] = text
+        if len(self.absent) == len(asked) and self.absent:
+            raise IngestError(next(iter(self.absent.values())))
+
+    def check_step(self, counts: polars.DataFrame) -> None:
+        """Times that are further apart, or nearer, than the periods of the city. Raises `IngestError`.
+
+        Only where no column says how long a period is: values of an hour must not count as those of a quarter.
+        """
+        if self.columns is None or self.columns.minutes or not self.mapping.time.minutes:
+            return
+        times = counts["begin"].head(FIRST_ROWS).unique().sort()
+        gaps = times.diff().drop_nulls().dt.total_minutes()
+        if len(gaps) < FEW_TIMES:
+            return
+        step = gcd(*(int(gap) for gap in gaps.unique()))
+        usual = usual_gap(times)
+        if step % self.minutes == 0 and step > self.minutes:
+            found = step
+        elif usual < self.minutes and (gaps < self.minutes).mean() > 0.5:  # type: ignore[operator]
+            found = usual
+        else:
+            return
+        raise IngestError(
+            f"{self.path} has times {found} minutes apart, periods are of {self.minutes}: mixed granularity; build "
+            "files of each granularity apart, or correct [time] minutes in the mapping"
+        )
+
+    def _quantities(self) -> tuple[tuple[str, Quantity], ...]:
+        return (("traffic", self.mapping.traffic), ("users", self.mapping.users))
+
+    def _begin(self, frame: polars.DataFrame, name: str, ends_of_days: bool = False) -> polars.Expr:
+        column, kind = polars.col(name), frame.schema[name]
+        if isinstance(kind, polars.Datetime):
+            column = column.cast(polars.Datetime("us", kind.time_zone))
+            return self._wall(column) if kind.time_zone else column
+        if kind == polars.Date:
+            return column.cast(polars.Datetime("us"))
+        if kind.is_float():  # whole numbers of a column that had gaps once
+            return self._begin(frame.select(polars.col(name).cast(polars.Int64, strict=False)), name)
+        if kind != polars.String and not kind.is_integer():
+            raise IngestError(
+                f"column {name!r} of {self.path} is {kind}, no time: name another in the mapping, [columns] time"
+            )
+        if not self.format:
+            try:
+                self.format = format_of(frame[name])
+            except UnknownTimes as error:
+                raise IngestError(
+                    f"column {name!r} of {self.path} {error}: write its format into the mapping, "
+                    '[time] format = "%Y-%m-%d %H:%M"'
+                ) from None
+        found = (time_of_any if ends_of_days else time_of)(column, self.format)
+        return self._wall(found) if is_instant(self.format) else found
+
+    def _wall(self, aware: polars.Expr) -> polars.Expr:
+        """Wall clock of the operator's zone."""
+        if not self.mapping.time.zone:
+            raise IngestError(
+                f"times of {self.path} are of one instant everywhere (with an offset or a zone, or since 1970): say "
+                'whose wall clock the city has, [time] zone = "Europe/Rome" in the mapping'
+            )
+        return aware.dt.convert_time_zone(self.mapping.time.zone).dt.replace_time_zone(None)
+
+    def _minutes(self, frame: polars.DataFrame, found: Columns, begin: polars.Expr) -> polars.Expr:
+        if found.minutes:
+            return polars.col(found.minutes).cast(polars.Float64, strict=False).cast(polars.Int32, strict=False)
+        if not self.minutes:
+            times = frame.select(begin.alias("t"))["t"].drop_nulls().unique()
+            self.minutes = usual_gap(times)
+            if not self.minutes and len(times):
+                raise PeriodUnknown(single_time(self.path))
+        return polars.lit(self.minutes or None, polars.Int32)
+
+    def _quantity(self, frame: polars.DataFrame, name: str, part: Quantity) -> polars.Expr:
+        """Counters times their factors, over others; null where any of them is."""
+        if not part.counters or name in self.absent:
+            return polars.lit(None, polars.Float64).alias(name)
+        above = sum(
+            (self._number(frame, each) * factor for each, factor in part.counters.items()), start=polars.lit(0.0)
+        )
+        if part.over:
+            below = sum(
+                (self._number(frame, each) * factor for each, factor in part.over.items()), start=polars.lit(0.0)
+            )
+            above = polars.when(below > 0).then(above / below)
+        return above.alias(name)
+
+    def _number(self, frame: polars.DataFrame, name: str) -> polars.Expr:
+        """A number; NaN where the text is none, null where it stands for nothing."""
+        column, numbers = polars.col(name), self.mapping.numbers
+        if frame.schema[name] != polars.String:
+            number = column.cast(polars.Float64).fill_nan(None)
+            if not self.codes:
+                return number
+            return polars.when(number.is_in(self.codes)).then(None).otherwise(number)
+        text = column.str.strip_chars()
+        # In any case, and a number that stands for nothing however it is written: as where the column is of numbers.
+        missing = text.is_null() | text.str.to_lowercase().is_in([each.lower() for each in numbers.missing])
+        if numbers.decimal == ",":
+            plain_text = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+            # A point is taken out of 1.234,5 but 1.5 must not become 15.
+            plain_text = polars.when(text.str.contains(COMMA_NUMBER)).then(plain_text)
+        else:
+            plain_text = text
+        number = plain_text.cast(polars.Float64, strict=False)
+        if self.codes:
+            missing = missing | number.is_in(self.codes).fill_null(False)
+        return polars.when(missing).then(None).otherwise(number.fill_null(float("nan")))
+
+    @staticmethod
+    def _suspect(found: Columns) -> polars.Expr:
+        if not found.reliability:
+            return polars.lit(False)
+        text = polars.col(found.reliability).cast(polars.String).str.strip_chars().str.to_lowercase()
+        return ~text.is_in(["reliable", "true", "1", "ok", ""]).fill_null(True)
+
+    def _checked(
+        self, made: polars.DataFrame, frame: polars.DataFrame, line: Numbers, ledger: Ledger
+    ) -> polars.DataFrame:
+        """Rows that are counts; the others are written down with their reason, the first that holds."""
+        if any(made.select(check.any().alias(reason) for reason, check in CHECKS.items()).row(0)):
+            masks = made.select(check.alias(reason) for reason, check in CHECKS.items())
+            wrong = polars.Series(np.zeros(made.height, bool))
+            for reason in CHECKS:
+                fresh = masks[reason] & ~wrong
+                if fresh.any():
+                    self._write_down(reason, frame, fresh, line, ledger)
+                    wrong = wrong | fresh
+            made = made.filter(~wrong)
+        ledger.taken += made.height
+        ledger.note("suspect rows", int(made["suspect"].sum()), str(self.path))
+        return made
+
+    def _write_down(
+        self, reason: str, frame: polars.DataFrame, mask: polars.Series, line: Numbers, ledger: Ledger
+    ) -> None:
+        if reason == "not a number" and self.mapping.numbers.decimal == ".":
+            texts = [name for name in self.mapping.counters if frame.schema.get(name) == polars.String]
+            commas = any(frame.filter(mask)[name].str.contains(r"^\s*-?\d+,\d+\s*$").any() for name in texts)
+            if commas and mask.mean() > 0.5:  # type: ignore[operator]
+                raise IngestError(
+                    f'numbers of {self.path} have a decimal comma: write it into the mapping, [numbers] decimal = ","'
+                )
+        rows = mask.arg_true()
+        lines = (rows + line if isinstance(line, int) else line.gather(rows)).to_list()
+        where = f"{self.path.name}, line {lines[0]}" + (f" to {lines[-1]}" if len(lines) > 1 else "")
+        ledger.reject_frame(reason, where, frame.filter(mask))
+
+
+def _finder(pattern: str) -> Callable[[polars.Series], polars.Series]:
+    """The same as polars' `extract` with Python's regular expressions, each name once."""
+    regex = re.compile(pattern)
+
+    def find(names: polars.Series) -> polars.Series:
+        each = names.drop_nulls().unique()
+        found = [match[1] if (match := regex.search(name)) else None for name in each]
+        return names.replace_strict(each, polars.Series(found, dtype=polars.String), return_dtype=polars.String)
+
+    return find
+
+
+__all__ = ["PeriodUnknown", "Rows", "single_time"]
