@@ -29,7 +29,7 @@ from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.pouring import Pouring
-from fomo.ingest.reading import Batch, ahead, file_hash, read_files
+from fomo.ingest.reading import Batch, ahead, hash_of, read_files
 from fomo.ingest.sites import choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
 
@@ -129,7 +129,7 @@ def build_city(
         "mapping": mapping.model_dump(mode="json"), "mapping_text": mapping_text(mapping),
         "guessed": list(guess.reasons), "trust_suspect": config.trust_suspect, "method": config.method,
         "sites": {
-            "file": config.sites.name, "sha256": file_hash(config.sites), "cells": len(allocation.cells),
+            "file": config.sites.name, "sha256": hash_of(config.sites), "cells": len(allocation.cells),
             "without_counters": [cell for cell in listed.cells if cell not in seen],
             "rejected": dict(site_ledger.rejected), "noted": dict(site_ledger.noted),
         },
@@ -144,7 +144,7 @@ def build_city(
 def _asked(config: BuildConfig) -> dict[str, Any]:
     """What makes the city another one: kept with it, so that a later run with other wishes is told."""
     return {
-        "mapping": config.mapping.model_dump(mode="json"), "sites": file_hash(config.sites) if config.sites.is_file()
+        "mapping": config.mapping.model_dump(mode="json"), "sites": hash_of(config.sites) if config.sites.is_file()
         else "", "site_columns": dict(config.site_columns), "cell_m": config.cell_m, "crs": config.crs,
         "minutes": config.minutes, "method": config.method, "trust_suspect": config.trust_suspect,
     }  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import polars
 from jaxtyping import Bool
 
-MINUTES_PER_DAY = 24 * 60
+from fomo.city import MINUTES_PER_DAY
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
 _HOURS = (" %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M", " %H:%M:%S%.f", "T%H:%M:%S%.f")

@@ -14,7 +14,8 @@ import numpy as np
 import polars
 from jaxtyping import Bool, Float, Float64, Int, UInt8
 
-from fomo.ingest.clock import MINUTES_PER_DAY, clock_changes
+from fomo.city import MINUTES_PER_DAY
+from fomo.ingest.clock import clock_changes
 from fomo.ingest.ledger import IngestError, Ledger
 
 

@@ -29,7 +29,7 @@ from fomo.ingest.gridding import grid_day
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.pouring import add_or_reject, days_at_hand
-from fomo.ingest.reading import file_hash
+from fomo.ingest.reading import hash_of
 from fomo.ingest.store import CityStore
 
 #: (function, *arguments) -> something with result().
@@ -52,7 +52,7 @@ def ingest_in_parallel(
     of_key: dict[str, Path] = {}  # a copy of a file is read once
     for file in files:
         try:
-            of_key.setdefault(file_hash(file), file)
+            of_key.setdefault(hash_of(file), file)
         except IngestError as error:
             faults[str(file)] = str(error)
     new = [(file, key) for key, file in of_key.items() if key not in known]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import polars
 from fomo.ingest.formats.forms import read_counts
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
+from fomo.sources.archive import file_hash
 
 Item = TypeVar("Item")
 
@@ -48,7 +48,7 @@ def read_files(
         key, fault = "", ""
         ledger = Ledger(rejects)
         try:
-            key = file_hash(file)
+            key = hash_of(file)
         except IngestError as error:
             fault = str(error)
         if not fault and key not in seen:
@@ -74,13 +74,12 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item  # type: ignore[misc]
 
 
-def file_hash(path: Path) -> str:
+def hash_of(path: Path) -> str:
     """SHA-256 of a file as 64 hexadecimal digits. Raises `IngestError` for one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(path)
     except OSError as error:
         raise IngestError(f"{path} cannot be read ({error.strerror}): check that it is there, and its rights") from None
 
 
-__all__ = ["Batch", "End", "ahead", "file_hash", "read_files"]
+__all__ = ["Batch", "End", "ahead", "hash_of", "read_files"]

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from zarr.codecs import BloscCodec
 
 from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
+from fomo.files import whole_file
 from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, State
 from fomo.ingest.ground import Ground
@@ -289,9 +290,8 @@ def _write_root(path: Path, attributes: dict[str, Any]) -> None:
     }
     inline = {"kind": "inline", "must_understand": False, "metadata": below}
     root = {"zarr_format": 3, "node_type": "group", "attributes": attributes, "consolidated_metadata": inline}
-    part = path / f".{ROOT}.{uuid.uuid4().hex[:8]}.part"
-    part.write_text(json.dumps(root), encoding="utf-8")
-    part.replace(path / ROOT)
+    with whole_file(path / ROOT) as fresh:
+        fresh.write_text(json.dumps(root), encoding="utf-8")
 
 
 __all__ = ["ROOT", "CityStore", "Layout"]
