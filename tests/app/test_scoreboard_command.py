@@ -16,7 +16,7 @@ import pytest
 from fomo.app.service.scoreboard import work as working
 from fomo.app.service.scoreboard.digest import code_digest, with_imports
 from fomo.app.service.scoreboard.plan import cells, jobs, load_scoreboard
-from fomo.app.service.scoreboard.report import standing, write_logs
+from fomo.app.service.scoreboard.report import standing, write_logs, write_own_logs
 from fomo.app.service.scoreboard.run import run as run_jobs
 from fomo.app.service.scoreboard.run import table
 from fomo.app.service.scoreboard.work import Place, work
@@ -352,3 +352,13 @@ def test_where_fomo_stands_is_one_table() -> None:
         "| p | generate (JSD) | none | 1.50 (keGAN) |",
     ]
     assert standing([line("UniST", "deep", 1.0)]) == ""
+
+
+def test_logs_of_fomos_own_trainings_are_kept_by_set_and_part(tmp_path: Path) -> None:
+    for part in ("traffic", "tuned"):
+        log = tmp_path / f"fomo/fold-1/{part}/metrics.jsonl"
+        log.parent.mkdir(parents=True)
+        log.write_text(part, encoding="utf-8")
+    found = write_own_logs(tmp_path / "fomo", tmp_path / "logs")
+    assert [path.name for path in found] == ["fold-1-traffic.jsonl", "fold-1-tuned.jsonl"]
+    assert [path.read_text(encoding="utf-8") for path in found] == ["traffic", "tuned"]

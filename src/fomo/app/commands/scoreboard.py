@@ -45,7 +45,7 @@ class Scoreboard:
         with working("reading"):
             from fomo.app.service.scoreboard.check import check
             from fomo.app.service.scoreboard.plan import load_scoreboard
-            from fomo.app.service.scoreboard.report import write_logs, write_tables
+            from fomo.app.service.scoreboard.report import write_logs, write_own_logs, write_tables
             from fomo.app.service.scoreboard.run import run, table
             from fomo.app.service.scoreboard.search import search, trials, write_trials
             from fomo.app.service.scoreboard.work import Place
@@ -70,6 +70,7 @@ class Scoreboard:
         else:
             wrote(write_tables(table(recipe, place, failed), self.results))
             write_logs(place.out / "fits", self.results / "training/rivals")
+            write_own_logs(place.out / "fomo", self.results / "training/scoreboard")
         for job, error in failed.items():
             print(f"fomo: {job}: {error}", file=sys.stderr)
         return 1 if failed else 0

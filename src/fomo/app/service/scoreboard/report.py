@@ -45,6 +45,17 @@ def write_logs(fits: Path, folder: Path) -> list[Path]:
     return written
 
 
+def write_own_logs(runs: Path, folder: Path) -> list[Path]:
+    """The logs of FoMo's trainings on the sets that have no weights yet: `SET-PART.jsonl`."""
+    written = []
+    for log in sorted(runs.glob("*/*/metrics.jsonl")):
+        path = folder / f"{log.parent.parent.name}-{log.parent.name}.jsonl"
+        with whole_file(path) as fresh:
+            fresh.write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
+        written.append(path)
+    return written
+
+
 def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
     """`scoreboard.csv`, `.parquet`, `.md`, and `.html` with the figures; returns the files."""
     paths = [write_scoreboard(found, folder / f"scoreboard.{suffix}") for suffix in ("csv", "parquet")]
@@ -167,4 +178,4 @@ def _bold(cell: str) -> str:
     return "".join(f"<b>{part}</b>" if index % 2 else part for index, part in enumerate(parts))
 
 
-__all__ = ["write_logs", "write_tables"]
+__all__ = ["standing", "write_logs", "write_own_logs", "write_tables"]
