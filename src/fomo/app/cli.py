@@ -22,6 +22,7 @@ from fomo.app.commands.demo import Demo
 from fomo.app.commands.evaluate import Evaluate
 from fomo.app.commands.finetune import Finetune
 from fomo.app.commands.forecast import Fill, Forecast, Generate
+from fomo.app.commands.plan import Plan
 from fomo.app.commands.scoreboard import Scoreboard
 from fomo.app.commands.train import INTERRUPTED, Train
 from fomo.app.errors import is_for_the_user, one_line
@@ -36,7 +37,19 @@ class Verb(Protocol):
         ...
 
 
-VERBS: tuple[type[Verb], ...] = (Demo, Data, City, Train, Finetune, Forecast, Generate, Fill, Evaluate, Scoreboard)
+VERBS: tuple[type[Verb], ...] = (
+    Demo,
+    Data,
+    City,
+    Train,
+    Finetune,
+    Forecast,
+    Generate,
+    Fill,
+    Plan,
+    Evaluate,
+    Scoreboard,
+)
 
 DESCRIPTION = """FoMo: forecast the mobile traffic of any city, with its uncertainty.
 

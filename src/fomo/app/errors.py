@@ -18,6 +18,7 @@ FOR_THE_USER = frozenset(
         "fomo.forecasters.registry.UnknownForecaster",
         "fomo.ingest.ledger.IngestError",
         "fomo.model.checkpoint.CheckpointError",
+        "fomo.planning.load.PlanError",
         "builtins.FloatingPointError",
         "builtins.OSError",
     }

@@ -1,0 +1,287 @@
+"""`fomo plan sleep | prb | deploy`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import arg, subcommand
+
+from fomo.app.commands.console import plain_table, show, working, wrote
+from fomo.app.commands.options import DataFolder, Device, Weights
+
+if TYPE_CHECKING:
+    from fomo.app.service.planning.run import Compared, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ask:
+    """What all plans ask alike."""
+
+    city: Annotated[str, arg(metavar="NAME", help="A family of the data folder, or one region: family/region.")]
+    data: DataFolder = None
+    weights: Weights = "fomo-tiny"
+    samples: Annotated[int, arg(metavar="N", help="Members of every forecast.")] = 24
+    seeds: Annotated[int, arg(metavar="N", help="How often everything that is drawn is drawn again.")] = 3
+    out: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR", help="Where plan, tables, pictures and page go.", help_behavior_hint="(default: output/...)"
+        ),
+    ] = None
+    json: Annotated[
+        Path | None,
+        arg(metavar="FILE", help="Also one row per strategy (.json).", help_behavior_hint="(default: none)"),
+    ] = None
+    device: Device = "auto"
+
+    def _say(self, found: Compared, request: Request, parameters: Sequence[tuple[str, object, str, str]]) -> int:
+        from fomo.app.service.planning.writing import strategy_rows, summary, write_json, write_plan
+
+        out = self.out or Path("output") / f"plan-{found.application}-{found.city.replace('/', '-')}"
+        written = write_plan(found, request, parameters, out)
+        rows = strategy_rows(found)
+        if self.json is not None:
+            written.append(write_json(rows, self.json))
+        metrics = list(dict.fromkeys(row.metric for row in found.rows))
+        lines = [
+            (row["strategy"], row["forecaster"], *(_number(row, metric.replace(" ", "_")) for metric in metrics))
+            for row in rows
+        ]
+        show(plain_table(("strategy", "by", *metrics), lines, right=metrics))
+        for line in (*summary(found), *found.remarks):
+            print(line)
+        wrote(written)
+        return 0
+
+    def _check(self) -> None:
+        """Refuse paths before the work begins."""
+        from fomo.app.service.outputs import check_file
+        from fomo.app.service.planning.writing import check_out
+
+        if self.json is not None:
+            check_file(self.json, (".json",))
+        if self.out is not None:
+            check_out(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Forecast(_Ask):
+    """What plans from forecasts ask beside that."""
+
+    rival: Annotated[str, arg(metavar="NAME", help="Who else forecasts, of 'fomo evaluate --list'.")] = "Lag-Llama"
+    fits: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR",
+            help="Where 'fomo scoreboard' keeps trained rivals.",
+            help_behavior_hint="(default: the trained Lag-Llama that comes with FoMo)",
+        ),
+    ] = None
+    context: Literal["none", "past", "full"] = "past"
+    """What of users, POI and residents is known: nothing, what is known before the asked steps, users of them too."""
+    origins: Annotated[
+        int | None,
+        arg(metavar="N", help="Start times per region, at most.", help_behavior_hint="(default: all of the test part)"),
+    ] = None
+    no_sensitivity: bool = False
+    """Leave out biased forecasts and failed sites."""
+
+    def _request(self) -> Request:
+        from fomo.app.service.forecasting import choose_device
+        from fomo.app.service.planning.run import Request
+        from fomo.app.service.planning.strategies import SHIPPED_FITS
+
+        self._check()
+        return Request(
+            city=self.city, data=self.data, weights=self.weights, rival=self.rival, fits=self.fits or SHIPPED_FITS,
+            context=self.context, samples=self.samples, seeds=tuple(range(self.seeds)), most=self.origins,
+            device=choose_device(self.device), sensitivity=not self.no_sensitivity,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sleep(_Forecast):
+    """Which radio units may sleep in the next 48 periods, and what that costs and saves."""
+
+    rrus: Annotated[int, arg(metavar="N", help="Radio units of every cell.")] = 8
+    least: Annotated[int, arg(metavar="N", help="Radio units that stay awake, for coverage.")] = 1
+    headroom: Annotated[float, arg(metavar="SHARE", help="What all units carry beyond the cell's busy hour.")] = 0.1
+    qos_cost: Annotated[
+        float, arg(metavar="COST", help="Of losing a cell's traffic for an hour, in full RRU-hours of energy.")
+    ] = 15.0
+    switching_cost: Annotated[
+        float, arg(metavar="COST", help="Of switching one unit on or off, in full RRU-hours.")
+    ] = 0.28
+    risk: Annotated[
+        float | None,
+        arg(
+            metavar="P",
+            help="Largest probability that a cell is overloaded in a period.",
+            help_behavior_hint="(default: only the costs decide)",
+        ),
+    ] = None
+
+    def run(self) -> int:
+        """Plan, play, write."""
+        with working("reading weights and libraries"):
+            from fomo.app.service.planning.run import plan_sleep_of
+            from fomo.app.service.planning.sleeping import SleepSetting
+            from fomo.planning.energy import EnergyModel
+            from fomo.planning.sleep import SleepParameters
+
+            energy = EnergyModel()
+            parameters = SleepParameters(
+                rrus=self.rrus, least=self.least, qos_cost=self.qos_cost, switching_cost=self.switching_cost,
+                risk=self.risk,
+            )  # fmt: skip
+            setting = SleepSetting(parameters, energy, self.headroom)
+            request = self._request()
+        with _Progress() as told:
+            found = plan_sleep_of(request, setting, told)
+        said = [
+            ("radio units", self.rrus, "per cell", "M of (17)"),
+            ("least awake", self.least, "per cell", "for coverage"),
+            ("headroom", self.headroom, "share of the busy hour", "what all units of a cell carry beyond it"),
+            ("cost of lost traffic", self.qos_cost, "full RRU-hours per cell-hour", "weight of Q in (17)"),
+            ("cost of a switch", self.switching_cost, "full RRU-hours", "weight of W"),
+            ("idle unit", energy.idle, "of a full one", "fitted to 5G stations, results/energy-fit.md"),
+            ("load of a full unit", energy.load, "of a full one", "fitted"),
+            ("sleeping unit", energy.asleep, "of a full one", "fitted"),
+            ("risk", "none" if self.risk is None else self.risk, "probability", "of overload, per cell and period"),
+        ]
+        return self._say(found, request, said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prb(_Forecast):
+    """Who gets which resource blocks in the next 16 slots: backlog and delay of cells that share a server."""
+
+    busy_share: Annotated[
+        float, arg(metavar="SHARE", help="Of a server's blocks, what the busiest slot of the record would use.")
+    ] = 1.05
+    delay_weight: Annotated[float, arg(metavar="COST", help="Of a slot of delay, in mean slots of backlog.")] = 1.0
+    method: Literal["slot", "horizon"] = "slot"
+    """Each slot alone, exactly; or looking ahead, which takes longer."""
+    signal_to_noise: Annotated[float, arg(metavar="DB", help="Of the middle cell.")] = 7.4
+
+    def run(self) -> int:
+        """Plan, play, write."""
+        with working("reading weights and libraries"):
+            from fomo.app.service.planning.allocating import PrbSetting
+            from fomo.app.service.planning.run import plan_prb_of
+            from fomo.planning.channel import ChannelParameters
+
+            channel = ChannelParameters(signal_to_noise_db=self.signal_to_noise)
+            setting = PrbSetting(
+                channel, busy_share=self.busy_share, delay_weight=self.delay_weight, method=self.method
+            )
+            request = self._request()
+        with _Progress() as told:
+            found = plan_prb_of(request, setting, told)
+        said = [
+            ("busy share", self.busy_share, "of all blocks", "what the busiest slot of the record would use"),
+            ("delay weight", self.delay_weight, "mean slots of backlog per slot", "of d in (18)"),
+            ("signal to noise", self.signal_to_noise, "dB", "of the middle cell, measured in Barcelona"),
+            ("between cells", channel.between_cells_db, "dB", "assumed"),
+            ("between slots", channel.between_slots_db, "dB", "measured in Barcelona"),
+            ("method", self.method, "", "how far each slot looks ahead"),
+        ]
+        return self._say(found, request, said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deploy(_Ask):
+    """Where base stations go in a district without history, judged by whom they serve as people move."""
+
+    area: Annotated[
+        str,
+        arg(
+            metavar="Y0:Y1,X0:X1",
+            help="Rows and columns of the district, ends left out.",
+            help_behavior_hint="(default: the 16 x 16 with the most residents)",
+        ),
+    ] = ""
+    stations: Annotated[int, arg(metavar="N", help="Stations in all.")] = 64
+    reach_km: Annotated[float, arg(metavar="KM", help="How far from its cell's centre a station serves cells.")] = 1.6
+    most: Annotated[int, arg(metavar="N", help="Most stations in one cell.")] = 4
+    served: Annotated[
+        float, arg(metavar="SHARE", help="Of the people of the busiest hour, what all stations together can serve.")
+    ] = 0.85
+    seconds: Annotated[float, arg(metavar="S", help="For each solver, at most.")] = 20.0
+
+    def run(self) -> int:
+        """Plan, play, write."""
+        with working("reading weights and libraries"):
+            from fomo.app.service.forecasting import choose_device
+            from fomo.app.service.planning.run import Request, plan_deploy_of
+            from fomo.planning.deployment import DeploymentParameters
+
+            self._check()
+            parameters = DeploymentParameters(
+                stations=self.stations, reach_km=self.reach_km, stations_per_place=self.most
+            )
+            request = Request(
+                city=self.city, data=self.data, weights=self.weights, samples=self.samples,
+                seeds=tuple(range(self.seeds)), device=choose_device(self.device),
+            )  # fmt: skip
+        with _Progress() as told:
+            found = plan_deploy_of(request, parameters, told, area=self.area, served=self.served, seconds=self.seconds)
+        said = [
+            ("stations", self.stations, "", "in all"),
+            ("reach", self.reach_km, "km", "from the centre of a station's cell"),
+            ("most in one cell", self.most, "stations", ""),
+            ("capacity", self.served, "of the busiest hour's people", "of all stations together"),
+        ]
+        return self._say(found, request, said)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plans from forecasts, judged by what really happened: which radio units sleep, who gets which blocks, where
+    stations go."""
+
+    what: Annotated[
+        Annotated[Sleep, subcommand("sleep", prefix_name=False)]
+        | Annotated[Prb, subcommand("prb", prefix_name=False)]
+        | Annotated[Deploy, subcommand("deploy", prefix_name=False)],
+        arg(name=""),
+    ]
+
+    def run(self) -> int:
+        """Run what was asked."""
+        return self.what.run()
+
+
+def _number(row: dict[str, object], metric: str) -> str:
+    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.4g}" if low == high else f"{value:.4g} ({low:.4g} to {high:.4g})"
+
+
+class _Progress:
+    """A bar of forecasts with the time left; nothing where stderr is no terminal."""
+
+    def __enter__(self) -> Callable[[int, int, str], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = None
+        if sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True).__enter__()
+            self.job = self.bar.add_task("planning", total=None)
+        return self._told
+
+    def _told(self, done: int, total: int, what: str) -> None:
+        if self.bar is not None:
+            self.bar.update(self.job, completed=done, total=total, description=what)
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+
+
+__all__ = ["Plan"]

@@ -1,0 +1,191 @@
+"""Who gets which resource blocks: every strategy's allocation at every origin, played against what came.
+
+Each square of cells (`origins.find_servers`) is one server; its channel is drawn per origin and seed, the same for all
+strategies. Most releases do not say what their volume is, so a mean slot of a cell's traffic takes a fixed number of
+blocks of a mean channel; how many blocks a server has follows from its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from fomo.app.service.planning.origins import Origin, Server, find_servers, load_at, recorded, with_failed_site
+from fomo.app.service.planning.strategies import NOBODY, Expected
+from fomo.city import City
+from fomo.planning.channel import Channel, ChannelParameters, draw_channel
+from fomo.planning.comparison import REGRET, Played
+from fomo.planning.load import Load
+from fomo.planning.rows import AS_FORECAST, Strategy
+from fomo.planning.scheduling import PrbParameters, dimension_prbs, parameters_of_history
+from fomo.planning.scheduling_play import PrbOutcome, play_prb
+from fomo.seeds import seed_of
+
+#: Metric -> unit, means over cells and slots. The objective adds backlog (mean slots of traffic) and delay (slots).
+UNITS = {
+    "objective": "per cell and slot",
+    REGRET: "per cell and slot",
+    "delay": "slots",
+    "backlog": "mean slots of traffic",
+    "carried": "share of the bits",
+}
+
+
+@dataclass(frozen=True)
+class PrbSetting:
+    """What is the same for all strategies."""
+
+    channel: ChannelParameters
+    #: Share of all blocks that the busiest slot of the record uses at the mean channel.
+    busy_share: float = 1.05
+    delay_weight: float = 1.0
+    horizon_slots: int = 4
+    method: Literal["slot", "horizon"] = "slot"
+    bits_per_unit: float = 8.0
+
+
+@dataclass(frozen=True)
+class PrbServer:
+    """A server at an origin: its truth, channel and blocks."""
+
+    server: Server
+    truth: Load
+    channel: Channel
+    prbs: int
+    parameters: PrbParameters
+
+
+@dataclass(frozen=True)
+class PrbRun:
+    """One server of one origin, every strategy's outcome, for pictures and tables."""
+
+    at: PrbServer
+    outcomes: dict[Strategy, PrbOutcome]
+
+
+def servers_at(city: City, origin: Origin, setting: PrbSetting, seed: int) -> list[PrbServer]:
+    """The servers of the origin's region, each with as many blocks as its record asks for."""
+    asked = origin.task.window["time"].values[np.asarray(origin.task.asked.any((1, 2)))]
+    rest = city.isel(time=~np.isin(city["time"].values, asked))
+    found = []
+    for server in find_servers(city):
+        truth = load_at(origin, origin.truth[None], server.places)
+        history = recorded(rest, server.places)
+        _, slots, cells = truth.members.shape
+        parameters = parameters_of_history(
+            history, bits_per_unit=setting.bits_per_unit, delay_weight=setting.delay_weight,
+            horizon_slots=setting.horizon_slots,
+        )  # fmt: skip
+        own = seed_of(seed, f"{server.name} {origin.name}")
+        channel = draw_channel(setting.channel, slots, cells, truth.step_minutes, own)
+        channel, parameters = _one_scale(channel, parameters)
+        prbs = dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
+        found.append(PrbServer(server, truth, channel, prbs, parameters))
+    return found
+
+
+#: Blocks that carry one mean slot of a cell's traffic at the mean channel, where the load's unit is not known.
+BLOCKS_A_CELL = 50
+
+
+def _one_scale(channel: Channel, parameters: PrbParameters) -> tuple[Channel, PrbParameters]:
+    """Bits in the load's unit such that a mean slot of a cell takes `BLOCKS_A_CELL` blocks of a mean channel.
+
+    Most releases do not say what their volume is; as bytes it could be less than one block in an hour. Only how finely
+    blocks divide the load depends on this number.
+    """
+    factor = BLOCKS_A_CELL * float(channel.mean_bits_per_prb.mean()) / parameters.backlog_unit_bits
+    return channel, replace(
+        parameters,
+        bits_per_unit=parameters.bits_per_unit * factor,
+        backlog_unit_bits=parameters.backlog_unit_bits * factor,
+    )
+
+
+def play_allocating(
+    city: City,
+    origin: Origin,
+    everyone: Sequence[Expected],
+    setting: PrbSetting,
+    seeds: Sequence[int],
+    bias: float = 1.0,
+    scenario: str = AS_FORECAST,
+    fails: bool = False,
+) -> list[Played]:
+    """All strategies on all servers of an origin. Every seed draws a channel, for all of them.
+
+    `bias` multiplies what is expected (never what came). `fails`: in each server the busiest site fails, and what came
+    there goes to its neighbours, which only the oracle expects.
+    """
+    found = []
+    for seed in seeds:
+        for at in servers_at(city, origin, setting, seed):
+            if fails:
+                at = replace(at, truth=with_failed_site(at.truth))
+            for strategy, outcome in outcomes(at, origin, everyone, setting, seed, bias).items():
+                forecaster = next((each.forecaster for each in everyone if each.strategy == strategy), NOBODY)
+                found.append(_played(strategy, forecaster, origin, seed, outcome, at, scenario))
+    return found
+
+
+def outcomes(
+    at: PrbServer, origin: Origin, everyone: Sequence[Expected], setting: PrbSetting, seed: int, bias: float = 1.0
+) -> dict[Strategy, PrbOutcome]:
+    """What each strategy's allocation comes to on one server; with a bias, only those that it changes."""
+    found: dict[Strategy, PrbOutcome] = {}
+    if bias == 1.0:
+        found["always_on"] = play_prb(None, at.truth, at.channel, at.prbs, at.parameters)
+    for each in everyone:
+        if each.strategy == "real" and bias != 1.0:
+            continue
+        load = load_at(origin, each.at(origin, seed), at.server.places).scaled(bias)
+        load = at.truth if each.strategy == "real" else load
+        found[each.strategy] = play_prb(load, at.truth, at.channel, at.prbs, at.parameters, setting.method)
+    return found
+
+
+def allocation_table(run: PrbRun) -> pl.DataFrame:
+    """FoMo's allocation: one row per cell and slot."""
+    outcome = run.outcomes["fomo"]
+    slots, cells = outcome.prbs.shape
+    slot, cell = (grid.ravel() for grid in np.meshgrid(np.arange(slots), np.arange(cells), indexing="ij"))
+    return pl.DataFrame(
+        {
+            "server": run.at.server.name,
+            "time": outcome.time[slot].astype("datetime64[us]"),
+            "row": run.at.server.places[cell, 0],
+            "column": run.at.server.places[cell, 1],
+            "prbs": outcome.prbs.ravel(),
+            "backlog_mean_slots": outcome.backlog_bits.ravel() / run.at.parameters.backlog_unit_bits,
+            "delay_slots": outcome.delay_slots.ravel(),
+        }
+    )
+
+
+def _played(
+    strategy: Strategy, forecaster: str, origin: Origin, seed: int, outcome: PrbOutcome, at: PrbServer, scenario: str
+) -> Played:
+    size = outcome.prbs.size
+    metrics = {
+        "objective": outcome.objective / size,
+        "delay": outcome.mean_delay_slots,
+        "backlog": outcome.mean_backlog_bits / at.parameters.backlog_unit_bits,
+        "carried": outcome.carried_share,
+    }
+    return Played(strategy, forecaster, f"{at.server.name} {origin.name}", seed, metrics, float(size), scenario)
+
+
+__all__ = [
+    "UNITS",
+    "PrbRun",
+    "PrbServer",
+    "PrbSetting",
+    "allocation_table",
+    "outcomes",
+    "play_allocating",
+    "servers_at",
+]

@@ -1,0 +1,215 @@
+"""Where base stations go in a district without history: every strategy's plan, judged by whom it serves.
+
+The district's traffic is generated (6) from POI and residents and from the traffic around it; its users, who move by
+the hour, are the judge, and no strategy but the oracle sees them. Strategies have the names of the other applications:
+`always_on` spreads stations evenly, `history` follows residents and `rival` POI (the paper's two comparisons), `fomo`
+follows the generated traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Int
+
+from fomo.city import City
+from fomo.forecast import Forecast
+from fomo.planning.comparison import REGRET, Played
+from fomo.planning.coverage import play_coverage
+from fomo.planning.deployment import DeploymentParameters, demand_of_traffic, proportional, without
+from fomo.planning.facility import Located, locate
+from fomo.planning.load import Load, PlanError
+from fomo.planning.rows import AS_FORECAST, Strategy
+
+#: Metric -> unit. The objective is what is not covered, so that lower is better as everywhere.
+UNITS = {
+    "objective": "share not served",
+    REGRET: "share not served",
+    "coverage": "share of people",
+    "coverage by day": "share, 08:00 to 20:00",
+    "coverage by night": "share, 20:00 to 08:00",
+    "worst hour": "share of people",
+}
+#: Stations in proportion to the density, where the plain scenario places them by the solver.
+IN_PROPORTION, SITE_FAILS = "in proportion, as in the paper", "a site fails"
+DENSITIES: dict[Strategy, str] = {
+    "always_on": "nothing: evenly",
+    "history": "residents",
+    "rival": "POI",
+    "fomo": "FoMo",
+    "real": "what happened",
+}
+DAY_BEGINS, DAY_ENDS = 8, 20
+
+
+@dataclass(frozen=True)
+class District:
+    """A part of a city as if it had no history: cells, and who was there."""
+
+    area: Bool[np.ndarray, "y x"]
+    places: Int[np.ndarray, "cell 2"]
+    position_km: Float[np.ndarray, "cell 2"]
+    time: np.ndarray
+    people: Float[np.ndarray, "time cell"]
+    residents: Float[np.ndarray, " cell"]
+    poi: Float[np.ndarray, " cell"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The stations of one strategy: by the solver, and in proportion."""
+
+    strategy: Strategy
+    located: Located
+    in_proportion: Int[np.ndarray, " cell"]
+
+
+def make_district(city: City, area: Bool[np.ndarray, "y x"]) -> District:
+    """The covered cells of an area whose users are known. Raises `PlanError` where the city lacks what it takes."""
+    lacking = [name for name in ("users", "poi", "residents") if name not in city]
+    if lacking:
+        raise PlanError(
+            f"{city.attrs['name']!r} has no {', '.join(lacking)}: a deployment is planned from POI and residents and "
+            "judged by users; 'fomo city build' makes a city with all of them"
+        )
+    known = area & city["covered"].values & np.isfinite(city["residents"].values)
+    known &= np.isfinite(city["users"].values).all(0) & np.isfinite(city["poi"].values).all(0)
+    if known.sum() < 2:
+        raise PlanError(f"{int(known.sum())} cells of the area have users, POI and residents: choose another --area")
+    rows, columns = places = np.argwhere(known).T
+    return District(
+        area=area,
+        places=np.argwhere(known),
+        position_km=np.stack([city["x"].values[columns], city["y"].values[rows]], -1).astype(np.float64),
+        time=city["time"].values,
+        people=city["users"].values[:, rows, columns].astype(np.float64),
+        residents=city["residents"].values[tuple(places)].astype(np.float64),
+        poi=city["poi"].values.sum(0)[tuple(places)].astype(np.float64),
+    )
+
+
+def densest_square(city: City, edge: int) -> Bool[np.ndarray, "y x"]:
+    """The square of `edge` x `edge` cells with the most residents: the district, where none is named.
+
+    The whole grid where it is smaller. Traffic and users are not looked at: the district has none yet.
+    """
+    weight = np.nan_to_num((city["residents"] if "residents" in city else city["covered"]).values.astype(np.float64))
+    height, width = weight.shape
+    tall, wide = min(edge, height), min(edge, width)
+    total = np.lib.stride_tricks.sliding_window_view(weight, (tall, wide)).sum((2, 3))
+    row, column = np.unravel_index(int(total.argmax()), total.shape)
+    area = np.zeros((height, width), bool)
+    area[row : row + tall, column : column + wide] = True
+    return area
+
+
+def plan_deployments(
+    district: District, generated: Forecast, parameters: DeploymentParameters, seconds: float
+) -> list[Deployment]:
+    """Every strategy's stations. `generated`: traffic of the district's cells; `seconds`: for each solver at most."""
+    rows, columns = district.places.T
+    load = Load(
+        members=np.maximum(generated.samples.values[:, :, rows, columns], 0.0).astype(np.float64),
+        time=generated.dataset["time"].values,
+        places=district.places,
+        position_km=district.position_km,
+        step_minutes=int(generated.attrs["step_minutes"]),
+        unit=str(generated.attrs["unit"]),
+    )
+    most = float(district.people.sum(1).max())
+    demands: dict[Strategy, np.ndarray] = {
+        "always_on": _still(np.ones(len(district.places)), most),
+        "history": _still(district.residents, most),
+        "rival": _still(district.poi, most),
+        "fomo": demand_of_traffic(load, people=most),
+        "real": district.people[district.people.sum(1) > 0],
+    }
+    return [
+        Deployment(
+            strategy,
+            locate(demand, district.position_km, parameters, weights=1 / demand.sum(1), seconds=seconds),
+            proportional(demand.sum(0), parameters.stations, parameters.stations_per_place),
+        )
+        for strategy, demand in demands.items()
+    ]
+
+
+def play_deployments(
+    district: District, deployments: Sequence[Deployment], parameters: DeploymentParameters, seed: int
+) -> list[Played]:
+    """What each deployment serves on every recorded day: by the solver, in proportion, with its largest site failed."""
+    found = []
+    for each in deployments:
+        largest = int(np.argmax(each.located.stations))
+        failed = without(each.located.stations, largest, int(each.located.stations[largest]))
+        for scenario, stations in (
+            (AS_FORECAST, each.located.stations),
+            (IN_PROPORTION, each.in_proportion),
+            (SITE_FAILS, failed),
+        ):
+            ratio = play_coverage(stations, district.people, district.position_km, parameters).ratio
+            found += _days(each.strategy, ratio, district.time, seed, scenario)
+    return found
+
+
+def station_table(district: District, deployments: Sequence[Deployment]) -> pl.DataFrame:
+    """The plan: one row per cell, the stations of every strategy."""
+    columns: dict[str, np.ndarray] = {
+        "row": district.places[:, 0],
+        "column": district.places[:, 1],
+        "x_km": district.position_km[:, 0],
+        "y_km": district.position_km[:, 1],
+    }
+    for each in deployments:
+        columns[f"stations_{each.strategy}"] = each.located.stations
+        columns[f"stations_{each.strategy}_in_proportion"] = each.in_proportion
+    return pl.DataFrame(columns)
+
+
+def _still(density: np.ndarray, people: float) -> Float[np.ndarray, "1 cell"]:
+    """People who stay where a density says."""
+    if not density.sum() > 0:
+        raise PlanError("residents or POI are 0 everywhere in the district: there is nothing to plan by")
+    return (density * (people / density.sum()))[None]
+
+
+def _days(
+    strategy: Strategy, ratio: Float[np.ndarray, " time"], time: np.ndarray, seed: int, scenario: str
+) -> list[Played]:
+    """Coverage of each whole day as an origin: days are what is independent."""
+    day = time.astype("datetime64[D]")
+    hour = ((time - day) // np.timedelta64(1, "h")).astype(int)
+    light = (hour >= DAY_BEGINS) & (hour < DAY_ENDS)
+    found = []
+    for date in np.unique(day):
+        here = (day == date) & np.isfinite(ratio)
+        if not ((here & light).any() and (here & ~light).any()):
+            continue
+        mean = float(ratio[here].mean())
+        metrics = {
+            "objective": 1 - mean,
+            "coverage": mean,
+            "coverage by day": float(ratio[here & light].mean()),
+            "coverage by night": float(ratio[here & ~light].mean()),
+            "worst hour": float(ratio[here].min()),
+        }
+        found.append(Played(strategy, DENSITIES[strategy], str(date), seed, metrics, float(here.sum()), scenario))
+    return found
+
+
+__all__ = [
+    "DENSITIES",
+    "IN_PROPORTION",
+    "SITE_FAILS",
+    "UNITS",
+    "Deployment",
+    "District",
+    "densest_square",
+    "make_district",
+    "plan_deployments",
+    "play_deployments",
+    "station_table",
+]

@@ -1,0 +1,145 @@
+"""When and where plans are made and judged: start times of a city's test part, with what was known and what came.
+
+A server runs the cells of a square of `EDGE` x `EDGE` (all cells of a small region); cells that never carried anything
+have no station and are left out. The asked periods of two origins of a place do not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from fomo.city import City, steps_per_day
+from fomo.evaluation.questions import Question, TaskName, family_questions
+from fomo.planning.load import Load, PlanError, load_of_city
+from fomo.planning.simulator import network_of_load
+from fomo.windows.task import ContextMode, Task
+
+#: Cells along the edge of what one server runs: a region of the authors' release.
+EDGE = 4
+
+
+@dataclass(frozen=True)
+class Server:
+    """Cells that are planned together: a square of the grid."""
+
+    name: str  # city or region, and the square's first row and column on a large grid
+    places: Int[np.ndarray, "cell 2"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A start: what forecasters are asked then, and what every cell of the window carried in the asked periods."""
+
+    task: Task
+    truth: np.ndarray  # (asked period, y, x)
+    region: str
+    start: np.datetime64  # of the first asked period
+
+    @property
+    def name(self) -> str:
+        """Region and start, for tables and draws."""
+        return f"{self.region} {np.datetime_as_string(self.start, unit='m')}"
+
+
+def find_origins(cities: Sequence[City], task: TaskName, context: ContextMode, most: int | None = None) -> list[Origin]:
+    """The origins of a family's test part, the past known: one fold of regions, or the last fifth of the time.
+
+    At each, a day before the first asked period is known. `most`: no more than so many per region, spread evenly.
+    Raises `PlanError` where there is none.
+    """
+    by_name = {str(city.attrs["name"]): city for city in cities}
+    origins: list[Origin] = []
+    last: dict[str, int] = {}
+    for question in family_questions(cities, task, context=context, past_week=True):
+        asked = np.asarray(question.task.asked.any((1, 2)))
+        first = question.first_step
+        day, horizon = steps_per_day(by_name[question.region]), int(asked.sum())
+        if first < day or first < last.get(question.region, -horizon) + horizon:
+            continue
+        if not np.isfinite(question.truth[question.task.asked]).all():
+            continue
+        last[question.region] = first
+        origins.append(_origin(question, asked))
+    if most is not None:
+        origins = [each for name in by_name for each in _spread([o for o in origins if o.region == name], most)]
+    if not origins:
+        raise PlanError(
+            f"{cities[0].attrs['family']!r} has no start time in its test part with a day of history before it and "
+            "everything recorded after it: plans cannot be judged there"
+        )
+    return origins
+
+
+def _origin(question: Question, asked: np.ndarray) -> Origin:
+    time = question.task.window["time"].values[asked]
+    return Origin(question.task, question.truth[asked], question.region, time[0])
+
+
+def _spread(origins: list[Origin], most: int) -> list[Origin]:
+    if len(origins) <= most:
+        return origins
+    return [origins[i] for i in np.unique(np.linspace(0, len(origins) - 1, most).round().astype(int))]
+
+
+def find_servers(city: City) -> list[Server]:
+    """The squares of a grid with at least two cells that ever carried traffic; of a list, every `EDGE`² cells."""
+    carries = np.nan_to_num(np.nanmax(city["traffic"].values, axis=0, initial=0.0)) > 0
+    places = np.argwhere(carries & city["covered"].values)
+    if city.attrs["layout"] == "list":
+        squares = np.stack([np.zeros(len(places), int), places[:, 1] // EDGE**2], -1)
+    else:
+        squares = places // EDGE
+    servers = []
+    whole = len(np.unique(squares, axis=0)) == 1
+    for square in np.unique(squares, axis=0):
+        inside = places[(squares == square).all(1)]
+        if len(inside) > 1:
+            name = str(city.attrs["name"])
+            servers.append(Server(name if whole else f"{name} [{square[0]},{square[1]}]", inside))
+    if not servers:
+        raise PlanError(f"{city.attrs['name']!r} has no two neighbouring cells with traffic: there is nothing to share")
+    return servers
+
+
+def load_at(origin: Origin, values: np.ndarray, places: Int[np.ndarray, "cell 2"]) -> Load:
+    """Values of the asked periods, (sample, period, y, x), of some cells as a load."""
+    window = origin.task.window
+    asked = origin.task.asked.any((1, 2))
+    rows, columns = places.T
+    return Load(
+        members=values[:, :, rows, columns].astype(np.float64),
+        time=window["time"].values[asked],
+        places=places,
+        position_km=np.stack([window["x"].values[columns], window["y"].values[rows]], -1).astype(np.float64),
+        step_minutes=int(window.attrs["step_minutes"]),
+        unit=str(window.attrs["unit"]),
+    )
+
+
+def recorded(city: City, places: Int[np.ndarray, "cell 2"]) -> Load:
+    """All complete periods of a city's record, of some cells: what their hardware is dimensioned by."""
+    rows, columns = places.T
+    whole = np.isfinite(city["traffic"].values[:, rows, columns]).all(1)
+    if not whole.any():
+        raise PlanError(f"no period of {city.attrs['name']!r} is recorded in all cells of a server")
+    return load_of_city(city.isel(time=whole), places)
+
+
+def with_failed_site(load: Load, reach_km: float = 1.5) -> Load:
+    """What neighbours carry when the busiest cell fails: its load goes to cells within reach, by inverse distance.
+
+    Kilometres; cells, where a city says no edge of them. Alone in its reach, the cell keeps its load and fails nobody.
+    """
+    cells = len(load.places)
+    network = network_of_load(load, radio_units=1, capacity=1.0, reach_km=reach_km)
+    failed = np.arange(cells) == int(load.mean.sum(0).argmax())
+    shares = network.takeover(failed)[0]
+    kept = np.where(failed, 0.0, load.members)
+    return replace(load, members=kept + load.members[..., failed] * shares)
+
+
+__all__ = ["EDGE", "Origin", "Server", "find_origins", "find_servers", "load_at", "recorded", "with_failed_site"]

@@ -1,0 +1,159 @@
+"""Which radio units sleep: every strategy's plan at every origin, played against what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from fomo.app.service.planning.origins import Origin, Server, load_at, recorded, with_failed_site
+from fomo.app.service.planning.strategies import NOBODY, Expected
+from fomo.city import City
+from fomo.planning.comparison import REGRET, Played
+from fomo.planning.dimensioning import dimension
+from fomo.planning.energy import EnergyModel
+from fomo.planning.load import Load
+from fomo.planning.rows import AS_FORECAST, Strategy
+from fomo.planning.sleep import SleepOutcome, SleepParameters, SleepPlan, always_on, plan_sleep, play_sleep
+
+#: Metric -> unit. An RRU-hour is what a fully loaded radio unit consumes in an hour, a lost hour all traffic of a cell.
+UNITS = {
+    "objective": "RRU-hours per cell, day",
+    REGRET: "RRU-hours per cell, day",
+    "QoS loss": "lost hours per cell, day",
+    "switching": "RRUs per cell, day",
+    "energy": "RRU-hours per cell, day",
+    "overload": "share of cell-periods",
+}
+
+
+@dataclass(frozen=True)
+class SleepSetting:
+    """What is the same for all strategies: the network's hardware and the prices."""
+
+    parameters: SleepParameters
+    energy: EnergyModel
+    headroom: float = 0.1
+
+
+@dataclass(frozen=True)
+class SleepRun:
+    """One plan of one origin, for pictures and tables: FoMo's unless said otherwise."""
+
+    server: Server
+    load: Load
+    truth: Load
+    capacity: np.ndarray
+    plan: SleepPlan
+    oracle: SleepPlan
+
+
+def play_sleeping(
+    city: City,
+    origin: Origin,
+    everyone: Sequence[Expected],
+    setting: SleepSetting,
+    seeds: Sequence[int],
+    bias: float = 1.0,
+    scenario: str = AS_FORECAST,
+    fails: bool = False,
+) -> list[Played]:
+    """All strategies at one origin, the region's cells together: (17) is separable, so they need no server.
+
+    `bias` multiplies what is expected (never what came), for what a wrong forecast does. `fails`: the busiest site
+    fails, and what came there goes to its neighbours, which only the oracle expects.
+    """
+    server = whole(city)
+    truth = load_at(origin, origin.truth[None], server.places)
+    if fails:
+        truth = with_failed_site(truth)
+    capacity = capacity_of(city, origin, server, setting)
+    found = []
+    for each in everyone:
+        if each.strategy == "real" and bias != 1.0:
+            continue
+        drawn = seeds if (origin.name, seeds[-1]) in each.members else seeds[:1]
+        for seed in drawn:
+            load = load_at(origin, each.at(origin, seed), server.places).scaled(bias)
+            load = truth if each.strategy == "real" else load
+            plan = plan_sleep(load, capacity, setting.parameters, setting.energy)
+            outcome = play_sleep(plan.active, truth, capacity, setting.parameters, setting.energy)
+            found.append(_played(each.strategy, each.forecaster, origin, seed, outcome, truth, scenario))
+    if bias == 1.0:
+        active = always_on(truth, setting.parameters)
+        outcome = play_sleep(active, truth, capacity, setting.parameters, setting.energy)
+        found.append(_played("always_on", NOBODY, origin, seeds[0], outcome, truth, scenario))
+    return found
+
+
+def one_run(
+    city: City,
+    origin: Origin,
+    everyone: Sequence[Expected],
+    setting: SleepSetting,
+    seed: int,
+    strategy: Strategy = "fomo",
+) -> SleepRun:
+    """The plan of a strategy at an origin, with the oracle's beside it."""
+    server = whole(city)
+    truth = load_at(origin, origin.truth[None], server.places)
+    capacity = capacity_of(city, origin, server, setting)
+    mine = next(each for each in everyone if each.strategy == strategy)
+    load = load_at(origin, mine.at(origin, seed), server.places)
+    plan = plan_sleep(load, capacity, setting.parameters, setting.energy)
+    free = replace(setting.parameters, risk=None)
+    return SleepRun(server, load, truth, capacity, plan, plan_sleep(truth, capacity, free, setting.energy))
+
+
+def whole(city: City) -> Server:
+    """All cells that ever carried traffic, as one."""
+    carries = np.nan_to_num(np.nanmax(city["traffic"].values, axis=0, initial=0.0)) > 0
+    return Server(str(city.attrs["name"]), np.argwhere(carries & city["covered"].values))
+
+
+def capacity_of(city: City, origin: Origin, server: Server, setting: SleepSetting) -> np.ndarray:
+    """The load that one radio unit of each cell serves: by the busy hour of everything recorded but the asked periods.
+
+    The hardware was there before the plan. Where a short record leaves no other busy hour, later periods count too; the
+    asked ones never do.
+    """
+    asked = origin.task.window["time"].values[np.asarray(origin.task.asked.any((1, 2)))]
+    rest = city.isel(time=~np.isin(city["time"].values, asked))
+    return dimension(recorded(rest, server.places), setting.parameters.rrus, headroom=setting.headroom)
+
+
+def plan_table(run: SleepRun, unit: str) -> pl.DataFrame:
+    """The plan: one row per cell and period."""
+    steps, cells = run.plan.active.shape
+    low, high = (run.load.quantile(share) for share in (0.05, 0.95))
+    step, cell = (grid.ravel() for grid in np.meshgrid(np.arange(steps), np.arange(cells), indexing="ij"))
+    return pl.DataFrame(
+        {
+            "time": run.load.time[step].astype("datetime64[us]"),
+            "row": run.load.places[cell, 0],
+            "column": run.load.places[cell, 1],
+            "active_rrus": run.plan.active.ravel(),
+            "sleeping_rrus": run.plan.expected.parameters.rrus - run.plan.active.ravel(),
+            "overload_probability": run.plan.overload_probability.ravel(),
+            "expected_load": run.load.mean.ravel(),
+            "load_q05": low.ravel(),
+            "load_q95": high.ravel(),
+            "rru_capacity": run.capacity[cell],
+            "unit": unit,
+        }
+    )
+
+
+def _played(
+    strategy: Strategy, forecaster: str, origin: Origin, seed: int, outcome: SleepOutcome, truth: Load, scenario: str
+) -> Played:
+    _, steps, cells = truth.members.shape
+    days = steps * truth.step_minutes / 1440
+    metrics = {name: total / (cells * days) for name, total in outcome.costs.totals.items()}
+    metrics["overload"] = outcome.overloaded_share
+    return Played(strategy, forecaster, origin.name, seed, metrics, cells * days, scenario)
+
+
+__all__ = ["UNITS", "SleepRun", "SleepSetting", "capacity_of", "one_run", "plan_table", "play_sleeping", "whole"]

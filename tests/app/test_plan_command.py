@@ -1,0 +1,147 @@
+"""`fomo plan`: one row per strategy, the oracle no worse than others, files that can be read again, clear refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fomo
+from fomo.planning.rows import STRATEGIES
+from small import Run
+
+FEW = ("--samples", 3, "--seeds", 2, "--rival", "persistence")
+
+
+@pytest.fixture(scope="module")
+def towns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a town that has users, POI and residents, and a plain one."""
+    folder = tmp_path_factory.mktemp("towns")
+    fomo.save_city(fomo.synthetic_city("town", 4, 5, days=20, seed=9), folder / "town.zarr")
+    plain = fomo.synthetic_city("plain", 4, 4, days=20, seed=2)
+    plain = plain.drop_vars([name for name in ("users", "poi", "residents") if name in plain])
+    fomo.save_city(plain, folder / "plain.zarr")
+    return folder
+
+
+@pytest.fixture
+def planned(run: Run, towns: Path, weights: Path, tmp_path: Path) -> Any:
+    """Rows, folder and what was said of a plan."""
+
+    def plan(what: str, *options: object, city: str = "town") -> tuple[list[dict[str, Any]], Path, str]:
+        file, out = tmp_path / "rows.json", tmp_path / "out"
+        asked = ("plan", what, "--data", towns, "--city", city, "--weights", weights, "--json", file, "--out", out)
+        said = run(*asked, *options)
+        assert said.code == 0, said.err
+        rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return rows, out, said.out
+
+    return plan
+
+
+@pytest.mark.parametrize("what", ["sleep", "prb"])
+def test_one_row_per_strategy_and_no_plan_beats_the_oracle(planned: Any, what: str) -> None:
+    rows, out, said = planned(what, *FEW)
+    assert tuple(row["strategy"] for row in rows) == STRATEGIES
+    values = {row["strategy"]: row["objective"] for row in rows}
+    if what == "sleep":
+        assert all(values["real"] <= value + 1e-9 for value in values.values())
+    assert [row["above_the_oracle"] for row in rows if row["strategy"] == "real"] == [0.0]
+    assert "knowing the future" in said or "nothing to gain" in said
+    assert {"plan.html", "plan.csv", "plan.parquet", "comparison.csv", "sensitivity.png", "strategies.png"} <= {
+        path.name for path in out.iterdir()
+    }
+
+
+def test_the_sleep_plan_has_every_cell_and_period_once(planned: Any) -> None:
+    _, out, _ = planned("sleep", *FEW, "--no-sensitivity", "--rrus", 4)
+    plan = pl.read_csv(out / "plan.csv", try_parse_dates=True)
+    cells = plan.unique(["row", "column"]).height
+    assert cells == int(fomo.synthetic_city("town", 4, 5, days=20, seed=9)["covered"].sum())
+    assert plan.height == 48 * cells == plan.unique(["time", "row", "column"]).height
+    assert (plan["active_rrus"] + plan["sleeping_rrus"]).unique().to_list() == [4]
+    assert plan["active_rrus"].min() >= 1
+    assert not (out / "sensitivity.png").exists()
+    again = pl.read_parquet(out / "plan.parquet")
+    assert again.columns == plan.columns
+    assert again["active_rrus"].to_list() == plan["active_rrus"].to_list()
+
+
+def test_the_parts_of_the_objective_add_up(planned: Any) -> None:
+    rows, _, _ = planned("sleep", *FEW, "--no-sensitivity", "--qos-cost", 10, "--switching-cost", 0.5)
+    for row in rows:
+        assert row["objective"] == pytest.approx(10 * row["QoS_loss"] + 0.5 * row["switching"] + row["energy"])
+
+
+def test_the_blocks_of_a_slot_are_those_of_the_server(planned: Any) -> None:
+    _, out, _ = planned("prb", *FEW, "--no-sensitivity", "--origins", 1)
+    plan = pl.read_csv(out / "plan.csv")
+    given = plan.group_by("time").agg(pl.col("prbs").sum())["prbs"].unique()
+    assert len(given) == 1 and given[0] > 0
+
+
+def test_a_bias_is_played_too(planned: Any) -> None:
+    _, out, _ = planned("sleep", *FEW)
+    found = pl.read_csv(out / "comparison.csv")
+    assert set(found["scenario"]) == {"as forecast", "forecast +20 %", "forecast -20 %", "a site fails"}
+    fomo_rows = found.filter((pl.col("strategy") == "fomo") & (pl.col("metric") == "QoS loss"))
+    lost = dict(zip(fomo_rows["scenario"], fomo_rows["value"], strict=True))
+    assert lost["forecast +20 %"] <= lost["forecast -20 %"]
+
+
+def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_weights: Path) -> None:
+    rows, out, said = planned(
+        "deploy", "--weights", context_weights, "--area", "0:4,0:4", "--stations", 6, "--samples", 2, "--seeds", 1,
+        "--reach-km", 0,
+    )  # fmt: skip
+    assert tuple(row["strategy"] for row in rows) == STRATEGIES
+    for row in rows:
+        assert row["objective"] == pytest.approx(1 - row["coverage"])
+        assert 0 <= row["worst_hour"] <= row["coverage"] <= 1
+    plan = pl.read_csv(out / "plan.csv")
+    assert [plan[f"stations_{name}"].sum() for name in STRATEGIES] == [6] * 5
+    assert "stations" in said and (out / "coverage.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "words"),
+    [
+        ("sleep", ("--rival", "FoMo"), "compared anyway"),
+        ("sleep", ("--rival", "proportional to POI"), "plans need a forecast"),
+        ("sleep", ("--rival", "nobody"), "there is no forecaster"),
+        ("sleep", ("--seeds", 0), "each is 1 or more"),
+        ("sleep", ("--least", 9), "at least 9 of 8"),
+        ("sleep", ("--risk", 1.5), "risk is 1.5"),
+        ("prb", ("--busy-share", 0), "busy_share is 0"),
+        ("sleep", ("--city", "nowhere"), "nowhere"),
+        ("deploy", ("--city", "plain"), "users, poi, residents"),
+        ("deploy", ("--area", "0:2,0:2", "--stations", 100), "100 stations"),
+        ("deploy", ("--area", "9:12,0:3"), "does not lie on the grid"),
+        ("sleep", ("--json", "rows.txt"), "must end in .json"),
+    ],
+)
+def test_refusals_say_what_is_wrong(
+    run: Run, towns: Path, context_weights: Path, tmp_path: Path, what: str, options: tuple[Any, ...], words: str
+) -> None:
+    few = ("--samples", 2, "--weights", context_weights, "--out", tmp_path / "o")
+    city = () if "--city" in options else ("--city", "town")
+    rival = () if what == "deploy" or "--rival" in options else ("--rival", "persistence")
+    said = run("plan", what, "--data", towns, *city, *few, *rival, *options)
+    assert said.code == 2
+    assert words in said.err, said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_shipped_rival_is_there(run: Run, towns: Path, weights: Path, tmp_path: Path) -> None:
+    said = run(
+        "plan", "sleep", "--data", towns, "--city", "plain", "--weights", weights, "--samples", 2, "--seeds", 1,
+        "--origins", 1, "--no-sensitivity", "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "Lag-Llama" in said.out
+    assert np.isfinite(pl.read_csv(tmp_path / "o" / "comparison.csv")["value"].to_numpy()).all()
