@@ -91,7 +91,7 @@ def test_the_first_row_is_no_line_of_units_where_the_time_comes_later(write):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("cell,time,bytes\na,2024-03-01 00:00,1\n".encode("utf-16"), "save it as UTF-8"),
+        ("cell,time,bytes\na,2024-03-01 00:00,1\n".encode("utf-16-le"), "save it as UTF-8"),
         ("cell,time,bytes\ra,2024-03-01 00:00,1\r", "carriage return alone: save it"),
         ("cell,time,bytes\na,01/03/2024 00:00,1\n", "whether the day or the month comes first.*format"),
         ("cell,time,bytes\na,171010080000,1\n" + "b,99,2\n" * 3, r"no time that is known.*\[time\] format"),

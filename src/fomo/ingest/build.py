@@ -7,9 +7,8 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,18 @@ import polars
 
 import fomo
 from fomo.city import MINUTES_PER_DAY
+from fomo.ingest.ahead import ahead
 from fomo.ingest.allocation import Allocation, Method, allocate
-from fomo.ingest.counts import empty_counts
+from fomo.ingest.beginning import beginning, names_of_counters
 from fomo.ingest.files import input_files
-from fomo.ingest.formats.forms import counter_names, form_of, read_counts
-from fomo.ingest.formats.overview import Overview, overview, overview_of
-from fomo.ingest.formats.table_rows import PeriodUnknown
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.lock import locked
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
+from fomo.ingest.name_patterns import advice, pattern_for
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.pouring import Pouring
-from fomo.ingest.reading import Batch, ahead, hash_of, read_files
+from fomo.ingest.reading import Batch, hash_of, read_files
 from fomo.ingest.sites import choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
 
@@ -85,13 +84,13 @@ def build_city(
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
     guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
-    first, cell_minutes, seen = _beginning(files, mapping)
+    first, cell_minutes, seen = beginning(files, mapping)
     # A cell of the list that never reports would be missing for ever, and its ground with it.
     table = listed.table.filter(polars.col("cell").is_in(list(seen)))
     if not table.height:
         raise IngestError(
             f"no cell of {files[0]} is in {config.sites}: the counters have {sorted(seen)[:3]}, the list "
-            f"{list(listed.cells[:3])}; take the cell's name out of the object's with [cell] pattern in the mapping"
+            f"{list(listed.cells[:3])}; {advice(sorted(seen), listed.cells)}"
         )
     sites = make_sites(table, str(config.sites))
     ground = choose_ground(sites, config.cell_m, config.crs)
@@ -137,8 +136,8 @@ def build_city(
         "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
         "asked": asked,
     }  # fmt: skip
-    store = CityStore.create(config.out, layout, layers, said)
-    return _ingest(store, files, rejects, progress, submit)
+    CityStore.create(config.out, layout, layers, said)
+    return _ingest(config.out, files, rejects, progress, submit)
 
 
 def _asked(config: BuildConfig) -> dict[str, Any]:
@@ -170,20 +169,37 @@ def append_city(
     submit: Submit | None = None,
 ) -> dict[str, Any]:
     """Read more files into a city; those that were read already are left out. Raises `IngestError`."""
-    return _ingest(CityStore(out), input_files(counters), rejects, progress, submit)
+    return _ingest(out, input_files(counters), rejects, progress, submit)
 
 
 def _ingest(
-    store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None
+    out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None
 ) -> dict[str, Any]:
-    """Read what is not read yet. A file that cannot be read is written down, and the others are read all the same.
+    """Read what is not read yet, alone; what had to be cleared away for it is among the report's `remarks`.
+
+    Raises `IngestError`.
+    """
+    CityStore(out)  # says what is wrong with a folder that is none
+    with locked(out) as remarks:
+        store = CityStore(out)  # as it is now: another process may have written until a moment ago
+        if submit is None:
+            report = _read(store, files, rejects, progress)
+        elif rejects is not None:
+            raise IngestError("rows that are not taken are written out by one process: leave out the workers")
+        else:
+            report = ingest_in_parallel(store, files, submit, progress)
+        report = _with_rows(report, store, files)
+    lost = report.get("cells_without_place", {})
+    if lost and pattern_for(lost, store.cell_names()):
+        remarks.append(f"cells without a place: build the city again and {advice(lost, store.cell_names())}")
+    return {**report, "remarks": remarks} if remarks else report
+
+
+def _read(store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None) -> dict[str, Any]:
+    """By this process. A file that cannot be read is written down, and the others are read all the same.
 
     Raises `IngestError` where none can be.
     """
-    if submit is not None:
-        if rejects is not None:
-            raise IngestError("rows that are not taken are written out by one process: leave out the workers")
-        return _with_rows(ingest_in_parallel(store, files, submit, progress), store, files)
     mapping = Mapping.model_validate(store.report["mapping"])
     known: dict[str, str] = dict(store.report.get("files", {}))  # hash -> name
     ledger = Ledger(
@@ -195,7 +211,7 @@ def _ingest(
     sizes = {file: _size(file) for file in files}
     done, whole = 0, sum(sizes.values())
     committed, faults = time.monotonic(), dict[str, str]()
-    with ledger:
+    with ledger, closing(pouring):  # whatever ends it: nothing is written after the lock is given back
         for read in ahead(read_files(files, mapping, known, rejects)):
             if progress is not None:
                 progress(done, whole, read.file.name)
@@ -220,7 +236,7 @@ def _ingest(
         progress(done, whole, "")
     if len(faults) == len(files):
         raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
-    return _with_rows(store.report, store, files)
+    return store.report
 
 
 def _size(file: Path) -> int:
@@ -246,88 +262,6 @@ def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, 
         "files": known, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(ledger.noted),
         "first": ledger.first, "cells_without_place": dict(worst[:100]),
     }  # fmt: skip
-
-
-def _some(files: Sequence[Path]) -> list[Path]:
-    """The first files, and each so manieth of the others."""
-    return [*files[:20], *files[20::200]]
-
-
-def names_of_counters(files: Sequence[Path]) -> list[str]:
-    """Counters of a few of the files, for they may be spread over kinds. Raises `IngestError` where none is read."""
-    names: set[str] = set()
-    faults: list[Exception] = []
-    some = _some(files)
-    for file in some:
-        try:
-            names |= set(counter_names(file))
-        except (IngestError, OSError) as error:  # it is named when it comes to be read
-            faults.append(error)
-    if len(faults) == len(some):
-        raise faults[0]
-    return sorted(names)
-
-
-def _beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, int, set[str]]:
-    """The first day of all files, the granularity period of the counters, and the cells that there are.
-
-    Of every table the first rows are read, of other forms some files whole: times within a file grow, or all lie within
-    a few days; names of files go with time; and a cell that does not report then does not belong to the network yet.
-    What turns out to lie before the first day is counted, and said, when it is read. Where files of one period each do
-    not say how long it is, it is the least distance of two of them.
-    """
-    ledger, times, cells = Ledger(), set[datetime](), set[str]()
-    steps = Counter[int]()  # granularity period -> files
-    anything = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
-    single = set[datetime]()  # of files that do not say how long a period is: as written, begin or end
-    faults: list[Exception] = []
-    lacks: list[dict[str, str]] = []
-    few = set(_some(files))
-    for file in files:
-        try:
-            if file not in few and form_of(file) != "table":
-                continue
-            try:
-                first = _first_rows(file, mapping, ledger)
-                times |= first.times
-                steps[first.minutes] += bool(first.minutes)
-            except PeriodUnknown:
-                first = _first_rows(file, anything, ledger)
-                single |= first.times
-            lacks.append(first.lacks)
-        except (IngestError, OSError) as error:  # it is named when it comes to be read
-            faults.append(error)
-            continue
-        cells |= first.cells
-    # Some files may have one quantity alone, but one that none has is a mistake.
-    if lacks and (nowhere := set.intersection(*(set(each) for each in lacks))):
-        raise IngestError(lacks[0][min(nowhere)])
-    if not times | single and faults:
-        raise faults[0]
-    if not times | single:
-        reasons = "; ".join(f"{reason}: {ledger.first[reason]}" for reason in ledger.rejected) or "they hold no rows"
-        raise IngestError(f"no row of {files[0]} and {len(files) - 1} more files can be read: {reasons}")
-    # That of most files, the shorter of two: one odd file among them is named when it is read.
-    minutes = min(steps, key=lambda step: (-steps[step], step), default=0)
-    if not minutes:
-        gaps = [round((late - early).total_seconds() / 60) for early, late in pairwise(sorted(single))]
-        if not gaps:
-            raise IngestError(
-                f"{files[0]} has a single time, so its granularity period is not known: write it into the mapping, "
-                "[time] minutes = 15"
-            )
-        minutes = min(gaps)
-    ends = timedelta(minutes=minutes if mapping.time.marks == "end" else 0)
-    earliest = min(times | {time - ends for time in single})
-    return np.datetime64(earliest.date(), "D"), minutes, cells
-
-
-def _first_rows(file: Path, mapping: Mapping, ledger: Ledger) -> Overview:
-    """What the first rows of a file say, or all of a Parquet file."""
-    if form_of(file) == "table":
-        return overview(file, mapping, ledger)
-    batches = read_counts(file, mapping, ledger)
-    return overview_of(next((counts for counts in batches if counts.height), empty_counts()))
 
 
 def _positions(sites: Any, allocation: Allocation) -> tuple[np.ndarray, np.ndarray]:

@@ -53,12 +53,16 @@ def format_of(column: polars.Series) -> str:
             raise UnknownTimes(f"begins with {some[0]!r}, no time that is known")
         return NUMBER_FORMATS[length]
     some = some.str.replace(_END_OF_DAY, "${1}00:00")
-    counts = {form: _read(some, form) for form in TIME_FORMATS}
+    counts = dict[str, int]()
+    for form in TIME_FORMATS:
+        counts[form] = _read(some, form)
+        if counts[form] == len(some):  # none can read more, and the first of equals counts
+            break
     best = max(counts, key=lambda form: counts[form])
     if not counts[best]:
         raise UnknownTimes(f"begins with {some[0]!r}, no time that is known")
     swapped = best.replace("%m/%d", "%d/%m")
-    if swapped != best and counts[swapped] == counts[best]:
+    if swapped != best and _read(some, swapped) == counts[best]:
         raise UnknownTimes(f"begins with {some[0]!r}, of which nobody knows whether the day or the month comes first")
     return best
 

@@ -103,7 +103,7 @@ def read_part(city: str, file: str, key: str) -> dict[str, Any]:
         return dict(json.loads(done.read_text(encoding="utf-8")))
     mapping = Mapping.model_validate(store.report["mapping"])
     ledger, fault = Ledger(), ""
-    cells = store.cells()["cell"].values.tolist()
+    cells = store.cell_names()
     written = set[np.datetime64]()
 
     def part_of(date: np.datetime64) -> Path:
@@ -147,7 +147,7 @@ def write_day(city: str, days: int, date: str, keys: Sequence[str]) -> dict[str,
     `days`: that the store has room for.
     """
     store = CityStore(Path(city), days)
-    cells = store.cells()["cell"].values.tolist()
+    cells = store.cell_names()
     mapping = Mapping.model_validate(store.report["mapping"])
     ledger, when = Ledger(), np.datetime64(date, "D")
     cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, store.visible_day)

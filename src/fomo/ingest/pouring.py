@@ -63,6 +63,10 @@ class Pouring:
         self._write_out(set(self.cube.days))
         self._wait()
 
+    def close(self) -> None:
+        """Write no more; returns when nothing is being written."""
+        self.behind.shutdown(wait=True, cancel_futures=True)
+
     def _stored(self, date: np.datetime64) -> Day | None:
         if date not in self.handed and date >= self.store.first_day + np.timedelta64(self.stored, "D"):
             return None  # nobody has written it, and the store may be busy with others

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import polars
 
+from fomo.ingest.ahead import ahead
 from fomo.ingest.formats.forms import read_counts
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.sources.archive import file_hash
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,8 @@ def read_files(
     Each file has a ledger of its own: it is filled by the thread that reads, and nobody else's until the end.
     """
     seen = set(known)
-    for file in files:
-        key, fault = "", ""
+    for file, key, fault in ahead(_hashes(files)):
         ledger = Ledger(rejects)
-        try:
-            key = hash_of(file)
-        except IngestError as error:
-            fault = str(error)
         if not fault and key not in seen:
             with ledger:
                 try:
@@ -64,14 +56,13 @@ def read_files(
         yield End(file, key, ledger, fault)
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items and errors in the same order, one made in advance by a thread of its own."""
-    end = object()
-    with ThreadPoolExecutor(1) as behind:
-        following = behind.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = behind.submit(next, items, end)
-            yield item  # type: ignore[misc]
+def _hashes(files: Sequence[Path]) -> Iterator[tuple[Path, str, str]]:
+    """Each file with its hash, or what keeps it from being read."""
+    for file in files:
+        try:
+            yield file, hash_of(file), ""
+        except IngestError as error:
+            yield file, "", str(error)
 
 
 def hash_of(path: Path) -> str:
@@ -82,4 +73,4 @@ def hash_of(path: Path) -> str:
         raise IngestError(f"{path} cannot be read ({error.strerror}): check that it is there, and its rights") from None
 
 
-__all__ = ["Batch", "End", "ahead", "hash_of", "read_files"]
+__all__ = ["Batch", "End", "hash_of", "read_files"]

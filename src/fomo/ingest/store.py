@@ -12,6 +12,7 @@ a kill, see all days of a commit or none of them.
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,7 +135,13 @@ class CityStore:
         }  # fmt: skip
         report = {**said, "first_day": str(layout.first_day), "cell_minutes": layout.cell_minutes}
         _write_root(fresh, {**attributes, "ingest": json.dumps(report)})
-        fresh.rename(path)
+        try:
+            fresh.rename(path)
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if not path.exists():
+                raise
+            raise IngestError(f"{path} was made by another process meanwhile: append to it, or name another") from None
         return cls(path)
 
     def day(self, date: np.datetime64) -> Day | None:
@@ -199,6 +206,10 @@ class CityStore:
         """The operator's cells as far as they are visible: traffic, users, state (time, cell)."""
         return xr.open_zarr(self.path, group="cells", consolidated=True)
 
+    def cell_names(self) -> tuple[str, ...]:
+        """The operator's own names, in the order of the arrays."""
+        return tuple(np.asarray(zarr.open_array(str(self.path / "cells" / "cell"), mode="r")[...]).tolist())
+
     def ground(self) -> Ground:
         """Where the grid lies."""
         height, width = zarr.open_array(str(self.path / "covered"), mode="r").shape
@@ -213,10 +224,10 @@ class CityStore:
         data, indices, indptr, lost = (
             np.asarray(zarr.open_array(str(self.path / "allocation" / name), mode="r")[...]) for name in names
         )
-        ground, cells = self.ground(), self.cells()["cell"].values.tolist()
+        ground, cells = self.ground(), self.cell_names()
         shape = (ground.height * ground.width, len(cells))
         matrix = csr_array((data, indices, indptr), shape=shape)
-        return Allocation(tuple(cells), matrix, lost, ground.height, ground.width)
+        return Allocation(cells, matrix, lost, ground.height, ground.width)
 
     def _index(self, date: np.datetime64) -> int:
         index = int((date - self.first_day) / np.timedelta64(1, "D"))

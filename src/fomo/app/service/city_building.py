@@ -192,6 +192,7 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     ):
         if cells:
             lines.append((title, f"{len(cells)}: {_some(cells)}"))
+    lines += [("remark", text) for text in report.get("remarks", [])]
     lines += [("around", text) for text in report.get("around", [])]
     lines += [("guessed", reason) for reason in report.get("guessed", [])]
     return lines

@@ -5,6 +5,7 @@ A new form is one line of `FORMS`: its name, how its files begin, and the two fu
 
 from __future__ import annotations
 
+import codecs
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import polars
 
-from fomo.ingest.formats.compressed import open_binary
+from fomo.ingest.formats.text_blocks import first_bytes, open_text
 from fomo.ingest.formats.xml_stream import root_of
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
@@ -41,8 +42,6 @@ FORMS = (
     Form("table", ("{parquet}", "{text}"), "table", "read_table_counts", "table_counter_names"),
 )
 
-_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-8 and UTF-16
-
 
 def form_of(path: Path) -> str:
     """'3gpp', 'omes', 'ves' or 'table'. Raises `IngestError` for an empty file and for one of no known form."""
@@ -68,19 +67,18 @@ def _form(path: Path) -> Form:
         if begins in form.begins:
             return form
     roots = ", ".join(begin for form in FORMS for begin in form.begins if not begin.startswith("{"))
-    what = "binary" if begins == "{binary}" else f"XML with the root {begins!r}"
+    what = "binary (or UTF-16 without a byte order mark)" if begins == "{binary}" else f"XML with the root {begins!r}"
     raise IngestError(f"{path} is {what}: counters are read from XML ({roots}), VES events in JSON, CSV and Parquet")
 
 
 def _beginning(path: Path) -> str:
     if path.is_dir():
         raise IngestError(f"{path} is a folder: name its files, e.g. {path}/*.xml")
-    with open_binary(path) as file:
-        head = file.read(4096)
+    with open_text(path) as file:
+        head = first_bytes(file, 4096)
     if head.startswith(b"PAR1"):
         return "{parquet}"
-    for mark in _MARKS:
-        head = head.removeprefix(mark)
+    head = head.removeprefix(codecs.BOM_UTF8)
     text = head.replace(b"\0", b"").lstrip()
     if not text:
         raise IngestError(f"{path} is empty: export it again")

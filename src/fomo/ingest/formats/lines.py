@@ -1,34 +1,33 @@
-"""A CSV of any separator in blocks of whole lines, all fields as text: no more than a block is held, packed or not."""
+"""A CSV of any separator in blocks of whole lines: no more than a block is held, packed or not.
+
+A block is parsed at once, at the speed of the engine, where it can be proven that this has lost nothing: see `_quick`.
+Else it is read line by line (`slow_lines.py`), which is the same to a letter (a test holds it), and only slower.
+"""
 
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
+import numpy as np
 import polars
 
-from fomo.ingest.formats.compressed import open_binary
+from fomo.ingest.ahead import ahead
+from fomo.ingest.formats.slow_lines import fields_of, is_open, records
+from fomo.ingest.formats.text_blocks import LINES_OF_A_ROW, LONGEST_LINE, blocks, first_bytes, open_text
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import plain
 
-#: Bytes that are parsed at once.
-BLOCK = 64 << 20
-#: Bytes that are unpacked at once: what a packed file holds before it breaks off is read.
-PIECE = 1 << 20
-#: A line longer than this is none.
-LONGEST_LINE = 1 << 20
+#: Bytes that are parsed at once: few enough to stay near the processor, where larger ones fetch fresh memory each time.
+BLOCK = 8 << 20
 #: Bytes of a block in which spaces beside separators are looked for.
 HEAD = 64 << 10
-#: Lines that a field in quotes may run over.
-LINES_OF_A_ROW = 20
-#: The number of a block's first line, or those of all its rows where lines were left out or joined.
-Numbers = int | polars.Series
+#: Bytes that are counted at once.
+COUNTED = 1 << 16
 WESTERN = "letters that are not UTF-8: read as Western European ones (Windows-1252)"
 
 
@@ -45,16 +44,40 @@ def _western(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("fomo-western", _western)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of a batch stand in their file, and how they are written there.
+
+    `line`: of the first row; `lines`: of all rows, where some lines between them are none; `written`: the rows as text,
+    where the batch has numbers in place of it.
+    """
+
+    line: int
+    lines: polars.Series | None = None
+    written: Callable[[], polars.DataFrame] | None = None
+
+    def of(self, mask: polars.Series) -> list[int]:
+        """Lines of some of the rows."""
+        rows = mask.arg_true()
+        return (rows + self.line if self.lines is None else self.lines.gather(rows)).to_list()
+
+
 class Lines:
-    """A CSV in blocks of whole lines, all fields as text."""
+    """A CSV in blocks of whole lines."""
 
     def __init__(self, path: Path) -> None:
         """Reads the names of the columns. Raises `IngestError` for what is no table."""
         self.path = path
-        with open_binary(path) as file:
-            head = _head(file)
+        with open_text(path) as file:
+            head = first_bytes(file, HEAD)
+            if head.lstrip().count(b"\n") <= 2 * LINES_OF_A_ROW:  # long lines, or empty ones before them
+                with suppress(IngestError):  # it is said when the lines are read
+                    head += first_bytes(file, LONGEST_LINE - len(head))
         if b"\0" in head[:4096]:
-            raise IngestError(f"{path} is no table: its first bytes are no text; if it is UTF-16, save it as UTF-8")
+            raise IngestError(
+                f"{path} is no table: its first bytes are no text; if it is UTF-16 without a byte order mark, save it "
+                "as UTF-8"
+            )
         if b"\n" not in head and b"\r" in head:
             raise IngestError(f"{path} ends its lines with a carriage return alone: save it with line feeds")
         lines = [line.rstrip("\r") for line in head.decode("utf-8-sig", errors="fomo-western").split("\n")]
@@ -63,15 +86,15 @@ class Lines:
             raise IngestError(f"{path} is empty: export it again")
         said = re.fullmatch(r'"?sep=(.)"?', lines[self.skipped].strip())  # what Excel is told
         self.skipped += said is not None
-        width = next((n for n in range(1, LINES_OF_A_ROW) if not _open("\n".join(lines[self.skipped :][:n]))), 1)
+        width = next((n for n in range(1, LINES_OF_A_ROW) if not is_open("\n".join(lines[self.skipped :][:n]))), 1)
         header = "\n".join(lines[self.skipped :][:width])
         self.skipped += width
         bare = re.sub(r'"[^"]*"', "", header)
         self.separator = said[1] if said else max(",;\t|", key=bare.count)
-        names = [name.strip() for name in _fields(header, self.separator)]
+        names = [name.strip() for name in fields_of(header, self.separator)]
         # Separators at the end of lines make columns without a name.
         following = lines[self.skipped] if self.skipped < len(lines) else ""
-        more = _fields(following, self.separator)[len(names) :] if not _open(following) else []
+        more = fields_of(following, self.separator)[len(names) :] if not is_open(following) else []
         names += [""] * (len(more) if not any(more) else 0)
         self.names = tuple(name or f"column {number} without a name" for number, name in enumerate(names, 1))
         self.named = max((number for number, name in enumerate(names, 1) if name), default=0)
@@ -86,39 +109,65 @@ class Lines:
         plain_names = {plain(name) for name in self.names}
         if not line.strip() or not {"resulttime", "objectname"} <= plain_names:
             return False
-        return not re.search(r"\d{2}:\d{2}|\d{8}", line) and not any(map(_is_number, _fields(line, self.separator)))
+        return not re.search(r"\d{2}:\d{2}|\d{8}", line) and not any(map(_is_number, fields_of(line, self.separator)))
 
     def frames(
         self, ledger: Ledger, numbers: Collection[str] = (), size: int | None = None
-    ) -> Iterator[tuple[Numbers, polars.DataFrame]]:
-        """Blocks, with the number of their first line; lines of more or fewer fields than names are rejected.
+    ) -> Iterator[tuple[Origin, polars.DataFrame]]:
+        """Blocks, and where they are from; lines of more or fewer fields than names are rejected.
 
         Columns of `numbers` are numbers in blocks where all their fields are; everything else is text. `size`: bytes of
         a block.
         """
         line, separator = 1 + self.skipped, self.separator.encode()
         spaces = (separator + b" ", b" " + separator, b"\n ", b" \n", b" \r")
-        with open_binary(self.path) as file:
+        with open_text(self.path) as file:
             for _ in range(self.skipped):
                 file.readline(LONGEST_LINE)
-            for block in _blocks(file, self.path, size or BLOCK):
-                lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            for block in ahead(blocks(file, self.path, size or BLOCK)):
+                lines = _count(block, b"\n") + (not block.endswith(b"\n"))
                 if not block.isspace():
                     yield self._frame(self._as_utf8(block, line, ledger), line, lines, numbers, spaces, ledger)
                 line += lines
 
     def _frame(
         self, block: bytes, line: int, lines: int, numbers: Collection[str], spaces: Sequence[bytes], ledger: Ledger
-    ) -> tuple[Numbers, polars.DataFrame]:
-        even = block.count(self.separator.encode()) == lines * (len(self.names) - 1)
-        plain_lines = even and b'"' not in block and b"\n\n" not in block and b"\r\n\r" not in block
-        frame, places = (self._parsed(block, numbers) if plain_lines else None), None
-        if frame is None or frame.width != len(self.names) or frame.height != lines:
+    ) -> tuple[Origin, polars.DataFrame]:
+        spaced = any(space in block[:HEAD] for space in spaces)
+
+        def named(frame: polars.DataFrame) -> polars.DataFrame:
+            frame.columns = list(self.names)
+            return frame.with_columns(polars.col(polars.String).str.strip_chars()) if spaced else frame
+
+        frame = self._quick(block, lines, numbers)
+        if frame is None:
             frame, places = self._one_by_one(block, line, ledger)
-        frame.columns = list(self.names)
-        if any(space in block[:HEAD] for space in spaces):
-            frame = frame.with_columns(polars.col(polars.String).str.strip_chars())
-        return line if places is None else places, frame
+            return Origin(line, places), named(frame)
+
+        def written() -> polars.DataFrame:
+            text = self._parsed(block, ())
+            assert text is not None  # it has been parsed with more asked of it
+            return named(text)
+
+        return Origin(line, written=written), named(frame)
+
+    def _quick(self, block: bytes, lines: int, numbers: Collection[str]) -> polars.DataFrame | None:
+        """A block at once; None where it is not proven that each of its lines is a row of as many fields as names.
+
+        The engine refuses a line of more fields, and text in a column of numbers. A line of fewer it fills with nulls:
+        there is none where the last column has no null, nor where there are as many separators as the rows need. What
+        it does in its own way are quotes, carriage returns within a line and a byte order mark: a block that has any is
+        not for it, and so is one that it makes fewer or more rows of than there are lines, of empty lines.
+        """
+        alone = len(self.names) < 2 or len(self.separator.encode()) > 1
+        if alone or b'"' in block or block.startswith(codecs.BOM_UTF8) or _has_lone_return(block):
+            return None
+        frame = self._parsed(block, numbers)
+        if frame is None or frame.width != len(self.names) or frame.height != lines:
+            return None
+        if not frame.to_series(-1).null_count():
+            return frame
+        return frame if _count(block, self.separator.encode()) == lines * (len(self.names) - 1) else None
 
     def _as_utf8(self, block: bytes, line: int, ledger: Ledger) -> bytes:
         """What is not UTF-8 is told apart still: two names must not become one."""
@@ -136,7 +185,7 @@ class Lines:
     def _one_by_one(self, block: bytes, line: int, ledger: Ledger) -> tuple[polars.DataFrame, polars.Series]:
         """Slower, for fields in quotes and lines of the wrong length; with the numbers of the rows' lines."""
         rows, numbers, width = [], [], len(self.names)
-        for number, fields in _records(block, self.separator, width):
+        for number, fields in records(block, self.separator, width):
             if len(fields) > width and not any(fields[width:]):
                 fields = fields[:width]
             elif self.named <= len(fields) < width:
@@ -147,115 +196,43 @@ class Lines:
             elif fields:
                 where = f"{self.path.name}, line {line + number}"
                 ledger.reject(f"not {width} fields", where, [self.separator.join(fields)])
-        frame = polars.DataFrame(rows, schema=dict.fromkeys(self.names, polars.String), orient="row")
-        return frame, polars.Series(numbers, dtype=polars.Int64)
+        columns = dict(zip(self.names, map(list, zip(*rows, strict=True)), strict=True)) if rows else None
+        frame = polars.DataFrame(columns, schema=dict.fromkeys(self.names, polars.String))
+        # As the engine has it, whatever the mapping calls missing.
+        return frame.select(polars.all().replace("", None)), polars.Series(numbers, dtype=polars.Int64)
 
     def _parsed(self, block: bytes, numbers: Collection[str]) -> polars.DataFrame | None:
-        """Numbers as such where they all are, else all fields as text; None where lines differ in length."""
+        """Numbers as such where they all are, else all fields as text; None where a line has too many."""
         kinds = {name: polars.Float64() if name in numbers else polars.String() for name in self.names}
         text = dict.fromkeys(self.names, polars.String())
-        for schema, encoding in ((kinds, "utf8"), (text, "utf8-lossy")):
+        # Without its end, the engine does not see an empty field too many in the last line.
+        whole = block if block.endswith(b"\n") else block + b"\n"
+        for schema in (kinds, text):
             with suppress(polars.exceptions.PolarsError):
-                return polars.read_csv(
-                    io.BytesIO(block), has_header=False, separator=self.separator, schema=schema, encoding=encoding
-                )
+                return polars.read_csv(whole, has_header=False, separator=self.separator, schema=schema)
         return None
 
 
-def _records(block: bytes, separator: str, width: int) -> Iterator[tuple[int, list[str]]]:
-    """Fields of each row, quotes taken off, and its line from 0; a field in quotes may run over some lines.
-
-    A quote that never closes takes nothing with it beyond its line.
-    """
-    lines = block.decode("utf-8", errors="replace").removesuffix("\n").split("\n")
-    at = 0
-    while at < len(lines):
-        fields, taken = _fields(lines[at].rstrip("\r"), separator), 1
-        if _open(lines[at]):
-            for more in range(2, min(LINES_OF_A_ROW, len(lines) - at) + 1):
-                row = "\n".join(lines[at : at + more])
-                if not _open(row):
-                    longer = _fields(row.rstrip("\r"), separator)
-                    if len(longer) == width:
-                        fields, taken = longer, more
-                    break
-        yield at, fields
-        at += taken
+def _count(block: bytes, sign: bytes) -> int:
+    """How often one byte comes, several times as fast as `bytes.count` where that is often."""
+    every, code = np.frombuffer(block, np.uint8), ord(sign)
+    return sum(int(np.count_nonzero(every[at : at + COUNTED] == code)) for at in range(0, len(every), COUNTED))
 
 
-def _open(text: str) -> bool:
-    """Whether a quote is not closed."""
-    return text.count('"') % 2 == 1
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator, strict=False), [])
-    except csv.Error:
-        return [line, "a field without an end"]
+def _has_lone_return(block: bytes) -> bool:
+    """Whether a carriage return is anywhere but before a line feed or at the end."""
+    if b"\r" not in block:
+        return False
+    every = np.frombuffer(block, np.uint8)
+    for at in range(0, len(every) - 1, COUNTED):
+        part = every[at : at + COUNTED + 1]
+        if ((part[:-1] == ord("\r")) & (part[1:] != ord("\n"))).any():
+            return True
+    return False
 
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"\s*[+-]?\d+([.,]\d+)?\s*", text) is not None
 
 
-def _head(file: BinaryIO) -> bytes:
-    """The first bytes; those before the damage where the file breaks off among them."""
-    pieces, left = list[bytes](), LONGEST_LINE
-    read1 = cast(io.BufferedReader, file).read1
-    try:
-        while left > 0 and (piece := read1(left)):
-            pieces.append(piece)
-            left -= len(piece)
-    except IngestError:  # it is said when the lines are read
-        if not pieces:
-            raise
-    return b"".join(pieces)
-
-
-def _blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
-    """Whole lines, about `size` bytes at once; the last of them may lack its end.
-
-    Of a file that breaks off all whole lines come before the error.
-    """
-    size_of_piece = size if isinstance(cast(io.BufferedReader, file).raw, io.FileIO) else PIECE
-    read1 = cast(io.BufferedReader, file).read1  # `read` loses what it has where the next piece is damaged
-    while True:
-        pieces, left, fault = list[bytes](), size, None
-        try:
-            while left > 0 and (piece := read1(min(left, size_of_piece))):
-                pieces.append(piece)
-                left -= len(piece)
-            # To the end of the line, and of a field in quotes that runs over lines.
-            odd = sum(piece.count(b'"') for piece in pieces if b'"' in piece) % 2
-            for _ in range(LINES_OF_A_ROW):
-                if not pieces or (pieces[-1].endswith(b"\n") and not odd):
-                    break
-                rest = file.readline(LONGEST_LINE)
-                if len(rest) == LONGEST_LINE:
-                    raise IngestError(f"{path} has a line of more than {LONGEST_LINE} bytes: it is no table")
-                if not rest:
-                    break
-                pieces.append(rest)
-                odd = (odd + rest.count(b'"')) % 2
-        except IngestError as error:
-            fault = error
-        except (OSError, EOFError) as error:
-            fault = IngestError(f"{path} breaks off ({first_line(error)}): fetch it again")
-        block = b"".join(pieces)
-        if fault is not None:
-            block = block[: block.rfind(b"\n") + 1]
-        if block:
-            yield block
-        if fault is not None:
-            raise fault from None
-        if not block:
-            return
-
-
-def first_line(error: Exception) -> str:
-    """An error of a library in short."""
-    return str(error).strip().split("\n")[0][:200]
-
-
-__all__ = ["BLOCK", "LONGEST_LINE", "Lines", "Numbers", "first_line"]
+__all__ = ["BLOCK", "WESTERN", "Lines", "Origin"]

@@ -11,9 +11,10 @@ import polars
 from fomo.ingest.clock import EARLIEST, LATEST, usual_gap
 from fomo.ingest.counts import COUNTS
 from fomo.ingest.formats.lines import Lines
-from fomo.ingest.formats.lines import first_line as short
 from fomo.ingest.formats.table_columns import Columns, find_columns, is_parquet, parquet_names
+from fomo.ingest.formats.table_numbers import numbers_of
 from fomo.ingest.formats.table_rows import PeriodUnknown, Rows, single_time
+from fomo.ingest.formats.text_blocks import first_line as short
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 
@@ -39,12 +40,13 @@ def overview(path: Path, mapping: Mapping, ledger: Ledger) -> Overview:
     given = bool(mapping.time.minutes)
     # Without a length of periods, times are taken as written until it is known.
     bare = mapping.model_copy(update={"time": mapping.time.model_copy(update={"minutes": 1, "marks": "begin"})})
-    names = parquet_names(path) if is_parquet(path) else Lines(path).names
+    lines = None if is_parquet(path) else Lines(path)
+    names = parquet_names(path) if lines is None else lines.names
     columns = find_columns(path, names, mapping)
     given = given or bool(columns.minutes)
     state = Rows(path, mapping if given else bare)
     state.check_counters(names)
-    view = _parquet_view(path, state, columns) if is_parquet(path) else _text_view(path, state, columns, ledger)
+    view = _parquet_view(path, state, columns) if lines is None else _text_view(lines, state, columns, ledger)
     if given or not view.height:
         return replace(overview_of(view), lacks=state.absent)
     minutes = usual_gap(view["begin"])
@@ -67,20 +69,21 @@ def _parquet_view(path: Path, state: Rows, columns: Columns) -> polars.DataFrame
     return polars.concat([state.times(times, columns), named], how="diagonal")
 
 
-def _text_view(path: Path, state: Rows, columns: Columns, ledger: Ledger) -> polars.DataFrame:
+def _text_view(lines: Lines, state: Rows, columns: Columns, ledger: Ledger) -> polars.DataFrame:
     """Each cell and time of a text's first lines where they go by time, of all its lines where they do not.
 
     A table in the order of its cells has few of them in its first lines; one whose last day comes first begins with it.
     """
-    parts, frames = list[polars.DataFrame](), Lines(path).frames(ledger, size=FIRST_LINES)
+    parts = list[polars.DataFrame]()
+    frames = lines.frames(ledger, numbers_of(state.mapping), FIRST_LINES)
     try:
-        for line, frame in frames:
+        for origin, frame in frames:
             if parts:
                 parts.append(state.places(frame, columns).unique())
                 if not len(parts) % 16:
                     parts = [polars.concat(parts).unique()]
                 continue
-            counts = state.counts(frame, line, ledger)
+            counts = state.counts(frame, origin, ledger)
             if not counts.height:
                 continue
             if counts["begin"].is_sorted() and min(counts[name].n_unique() for name in ("begin", "cell")) > 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars
 
-from fomo.ingest.formats.lines import first_line as short
+from fomo.ingest.formats.text_blocks import first_line as short
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping, plain
 

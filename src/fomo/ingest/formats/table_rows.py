@@ -7,31 +7,20 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from pathlib import Path
 
-import numpy as np
 import polars
 
-from fomo.ingest.clock import EARLIEST, LATEST, UnknownTimes, format_of, is_instant, time_of, time_of_any, usual_gap
+from fomo.ingest.clock import UnknownTimes, format_of, is_instant, time_of, time_of_any, usual_gap
 from fomo.ingest.counts import COUNTS
-from fomo.ingest.formats.lines import Numbers
-from fomo.ingest.formats.lines import first_line as short
+from fomo.ingest.formats.lines import Origin
+from fomo.ingest.formats.table_checks import checked
 from fomo.ingest.formats.table_columns import Columns, find_columns
+from fomo.ingest.formats.table_numbers import number
+from fomo.ingest.formats.text_blocks import first_line as short
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, Quantity
 
-_AMOUNTS = polars.col("traffic", "users")
-#: What a row must not be.
-CHECKS = {
-    "no cell's name": polars.col("cell").is_null() | (polars.col("cell") == ""),
-    "no time that can be read": polars.col("begin").is_null(),
-    "a time before 1990 or after 2099": ~polars.col("begin").is_between(EARLIEST, LATEST, closed="left"),
-    "no granularity period": ~(polars.col("minutes") > 0).fill_null(False),
-    "not a number": polars.any_horizontal(_AMOUNTS.is_nan().fill_null(False)),
-    "negative or infinite": polars.any_horizontal(((_AMOUNTS < 0) | _AMOUNTS.is_infinite()).fill_null(False)),
-}
 #: Rows and distinct times of a file from which its step is told.
 FIRST_ROWS, FEW_TIMES = 200_000, 7
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-COMMA_NUMBER = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?$"
 
 
 class PeriodUnknown(IngestError):
@@ -55,9 +44,8 @@ class Rows:
         self.format = mapping.time.format
         self.minutes = mapping.time.minutes
         self.absent: dict[str, str] = {}  # quantities whose counters the file has none of, and what to say of it
-        self.codes = [float(text) for text in mapping.numbers.missing if NUMBER.fullmatch(text)]  # -1 and the like
 
-    def counts(self, frame: polars.DataFrame, line: Numbers, ledger: Ledger) -> polars.DataFrame:
+    def counts(self, frame: polars.DataFrame, origin: Origin, ledger: Ledger) -> polars.DataFrame:
         """A batch of rows as `COUNTS`; what cannot be one goes to the ledger."""
         if self.columns is None:
             self.columns = find_columns(self.path, frame.columns, self.mapping)
@@ -73,7 +61,7 @@ class Rows:
                 made = self._made(frame, found, ends_of_days=True)
         for name in self.absent:
             ledger.note(f"rows of files without the counters of the {name}", made.height, str(self.path))
-        return self._checked(self._from_begin(made), frame, line, ledger)
+        return checked(self._from_begin(made), frame, origin, self.path, self.mapping, ledger)
 
     def _made(self, frame: polars.DataFrame, found: Columns, ends_of_days: bool = False) -> polars.DataFrame:
         begin = self._begin(frame, found.time, ends_of_days)
@@ -160,10 +148,11 @@ class Rows:
         if len(self.absent) == len(asked) and self.absent:
             raise IngestError(next(iter(self.absent.values())))
 
-    def check_step(self, counts: polars.DataFrame) -> None:
+    def check_step(self, counts: polars.DataFrame, ledger: Ledger) -> None:
         """Times that are further apart, or nearer, than the periods of the city. Raises `IngestError`.
 
-        Only where no column says how long a period is: values of an hour must not count as those of a quarter.
+        Only where no column says how long a period is: values of an hour must not count as those of a quarter. Then the
+        rows count as not taken.
         """
         if self.columns is None or self.columns.minutes or not self.mapping.time.minutes:
             return
@@ -179,6 +168,7 @@ class Rows:
             found = usual
         else:
             return
+        ledger.taken -= counts.height
         raise IngestError(
             f"{self.path} has times {found} minutes apart, periods are of {self.minutes}: mixed granularity; build "
             "files of each granularity apart, or correct [time] minutes in the mapping"
@@ -234,37 +224,15 @@ class Rows:
         """Counters times their factors, over others; null where any of them is."""
         if not part.counters or name in self.absent:
             return polars.lit(None, polars.Float64).alias(name)
-        above = sum(
-            (self._number(frame, each) * factor for each, factor in part.counters.items()), start=polars.lit(0.0)
-        )
+        above = self._sum(frame, part.counters)
         if part.over:
-            below = sum(
-                (self._number(frame, each) * factor for each, factor in part.over.items()), start=polars.lit(0.0)
-            )
+            below = self._sum(frame, part.over)
             above = polars.when(below > 0).then(above / below)
         return above.alias(name)
 
-    def _number(self, frame: polars.DataFrame, name: str) -> polars.Expr:
-        """A number; NaN where the text is none, null where it stands for nothing."""
-        column, numbers = polars.col(name), self.mapping.numbers
-        if frame.schema[name] != polars.String:
-            number = column.cast(polars.Float64).fill_nan(None)
-            if not self.codes:
-                return number
-            return polars.when(number.is_in(self.codes)).then(None).otherwise(number)
-        text = column.str.strip_chars()
-        # In any case, and a number that stands for nothing however it is written: as where the column is of numbers.
-        missing = text.is_null() | text.str.to_lowercase().is_in([each.lower() for each in numbers.missing])
-        if numbers.decimal == ",":
-            plain_text = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-            # A point is taken out of 1.234,5 but 1.5 must not become 15.
-            plain_text = polars.when(text.str.contains(COMMA_NUMBER)).then(plain_text)
-        else:
-            plain_text = text
-        number = plain_text.cast(polars.Float64, strict=False)
-        if self.codes:
-            missing = missing | number.is_in(self.codes).fill_null(False)
-        return polars.when(missing).then(None).otherwise(number.fill_null(float("nan")))
+    def _sum(self, frame: polars.DataFrame, counters: dict[str, float]) -> polars.Expr:
+        parts = (number(frame, name, self.mapping.numbers) * factor for name, factor in counters.items())
+        return sum(parts, start=polars.lit(0.0))
 
     @staticmethod
     def _suspect(found: Columns) -> polars.Expr:
@@ -272,38 +240,6 @@ class Rows:
             return polars.lit(False)
         text = polars.col(found.reliability).cast(polars.String).str.strip_chars().str.to_lowercase()
         return ~text.is_in(["reliable", "true", "1", "ok", ""]).fill_null(True)
-
-    def _checked(
-        self, made: polars.DataFrame, frame: polars.DataFrame, line: Numbers, ledger: Ledger
-    ) -> polars.DataFrame:
-        """Rows that are counts; the others are written down with their reason, the first that holds."""
-        if any(made.select(check.any().alias(reason) for reason, check in CHECKS.items()).row(0)):
-            masks = made.select(check.alias(reason) for reason, check in CHECKS.items())
-            wrong = polars.Series(np.zeros(made.height, bool))
-            for reason in CHECKS:
-                fresh = masks[reason] & ~wrong
-                if fresh.any():
-                    self._write_down(reason, frame, fresh, line, ledger)
-                    wrong = wrong | fresh
-            made = made.filter(~wrong)
-        ledger.taken += made.height
-        ledger.note("suspect rows", int(made["suspect"].sum()), str(self.path))
-        return made
-
-    def _write_down(
-        self, reason: str, frame: polars.DataFrame, mask: polars.Series, line: Numbers, ledger: Ledger
-    ) -> None:
-        if reason == "not a number" and self.mapping.numbers.decimal == ".":
-            texts = [name for name in self.mapping.counters if frame.schema.get(name) == polars.String]
-            commas = any(frame.filter(mask)[name].str.contains(r"^\s*-?\d+,\d+\s*$").any() for name in texts)
-            if commas and mask.mean() > 0.5:  # type: ignore[operator]
-                raise IngestError(
-                    f'numbers of {self.path} have a decimal comma: write it into the mapping, [numbers] decimal = ","'
-                )
-        rows = mask.arg_true()
-        lines = (rows + line if isinstance(line, int) else line.gather(rows)).to_list()
-        where = f"{self.path.name}, line {lines[0]}" + (f" to {lines[-1]}" if len(lines) > 1 else "")
-        ledger.reject_frame(reason, where, frame.filter(mask))
 
 
 def _finder(pattern: str) -> Callable[[polars.Series], polars.Series]:

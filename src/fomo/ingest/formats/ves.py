@@ -15,10 +15,10 @@ from typing import Any
 
 import polars
 
-from fomo.ingest.formats.compressed import open_binary
 from fomo.ingest.formats.long import LongRows, is_true, object_name
 from fomo.ingest.formats.periods import NO_LENGTH, NO_TIME, Clock, NoPeriod, Period, duration, moment
 from fomo.ingest.formats.pm_xml import AMBIGUOUS, UNEQUAL
+from fomo.ingest.formats.text_blocks import open_text
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 
@@ -72,7 +72,7 @@ def ves_counter_names(path: Path) -> list[str]:
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    with open_binary(path) as file:
+    with open_text(path) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise IngestError(f"{path} is JSON of more than {LARGEST >> 20} MiB: write one event on each line, or split it")
