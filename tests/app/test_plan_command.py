@@ -43,6 +43,11 @@ def planned(run: Run, towns: Path, weights: Path, tmp_path: Path) -> Any:
     return plan
 
 
+def with_traffic(city: fomo.City) -> int:
+    """Cells that have a station, as far as can be seen."""
+    return int((city["traffic"].values.max(0) > 0).sum())
+
+
 @pytest.mark.parametrize("what", ["sleep", "prb"])
 def test_one_row_per_strategy_and_no_plan_beats_the_oracle(planned: Any, what: str) -> None:
     rows, out, said = planned(what, *FEW)
@@ -61,7 +66,7 @@ def test_the_sleep_plan_has_every_cell_and_period_once(planned: Any) -> None:
     _, out, _ = planned("sleep", *FEW, "--no-sensitivity", "--rrus", 4)
     plan = pl.read_csv(out / "plan.csv", try_parse_dates=True)
     cells = plan.unique(["row", "column"]).height
-    assert cells == int(fomo.synthetic_city("town", 4, 5, days=20, seed=9)["covered"].sum())
+    assert cells == with_traffic(fomo.synthetic_city("town", 4, 5, days=20, seed=9))
     assert plan.height == 48 * cells == plan.unique(["time", "row", "column"]).height
     assert (plan["active_rrus"] + plan["sleeping_rrus"]).unique().to_list() == [4]
     assert plan["active_rrus"].min() >= 1
@@ -145,3 +150,32 @@ def test_the_shipped_rival_is_there(run: Run, towns: Path, weights: Path, tmp_pa
     assert said.code == 0, said.err
     assert "Lag-Llama" in said.out
     assert np.isfinite(pl.read_csv(tmp_path / "o" / "comparison.csv")["value"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("what", ["sleep", "prb"])
+def test_a_saved_forecast_is_planned_for_hours_to_come(
+    run: Run, towns: Path, weights: Path, tmp_path: Path, what: str
+) -> None:
+    town, forecast, out = towns / "town.zarr", tmp_path / "next.zarr", tmp_path / "o"
+    said = run("forecast", town, "--horizon", 24, "--samples", 4, "--weights", weights, "--out", forecast)
+    assert said.code == 0, said.err
+    said = run("plan", what, "--forecast", forecast, "--history", town, "--out", out)
+    assert said.code == 0, said.err
+    plan = pl.read_csv(out / "plan.csv", try_parse_dates=True)
+    city = fomo.open_city(town)
+    assert plan["time"].min() > city["time"].values[-1].astype("datetime64[us]").item()
+    assert plan.height == 24 * with_traffic(city)
+    assert {"plan.html", "plan.png", "plan.csv", "plan.parquet"} == {path.name for path in out.iterdir()}
+    assert "Nothing came yet" in said.out
+
+
+def test_a_forecast_of_another_city_is_refused(run: Run, towns: Path, weights: Path, tmp_path: Path) -> None:
+    forecast = tmp_path / "next.zarr"
+    asked = ("--horizon", 4, "--samples", 2, "--weights", weights, "--out", forecast)
+    assert run("forecast", towns / "town.zarr", *asked).code == 0
+    said = run("plan", "sleep", "--forecast", forecast, "--history", towns / "plain.zarr", "--out", tmp_path / "o")
+    assert said.code == 2 and "grid" in said.err
+    said = run("plan", "sleep", "--forecast", forecast, "--out", tmp_path / "o")
+    assert said.code == 2 and "--history" in said.err
+    said = run("plan", "sleep")
+    assert said.code == 2 and "--city NAME" in said.err

@@ -14,6 +14,7 @@ from fomo.app.commands.console import plain_table, show, working, wrote
 from fomo.app.commands.options import DataFolder, Device, Weights
 
 if TYPE_CHECKING:
+    from fomo.app.service.planning.ahead import Ahead
     from fomo.app.service.planning.run import Compared, Request
 
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
 class _Ask:
     """What all plans ask alike."""
 
-    city: Annotated[str, arg(metavar="NAME", help="A family of the data folder, or one region: family/region.")]
+    city: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="Judge plans on a family of the data folder, or one region: family/region.",
+            help_behavior_hint="(this, or --forecast)",
+        ),
+    ] = None
     data: DataFolder = None
     weights: Weights = "fomo-tiny"
     samples: Annotated[int, arg(metavar="N", help="Members of every forecast.")] = 24
@@ -57,6 +65,13 @@ class _Ask:
         wrote(written)
         return 0
 
+    def _named(self) -> str:
+        from fomo.app.errors import UsageError
+
+        if self.city is None:
+            raise UsageError("--city NAME: say on which city of the data folder plans are judged")
+        return self.city
+
     def _check(self) -> None:
         """Refuse paths before the work begins."""
         from fomo.app.service.outputs import check_file
@@ -89,6 +104,22 @@ class _Forecast(_Ask):
     ] = None
     no_sensitivity: bool = False
     """Leave out biased forecasts and failed sites."""
+    forecast: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR",
+            help="Plan the periods of a forecast of 'fomo forecast', instead of judging plans.",
+            help_behavior_hint="(default: none)",
+        ),
+    ] = None
+    history: Annotated[
+        Path | None,
+        arg(
+            metavar="CITY",
+            help="For --forecast: the city that it is of, *.zarr; its busy hours say what its hardware carries.",
+            help_behavior_hint="(default: none)",
+        ),
+    ] = None
 
     def _request(self) -> Request:
         from fomo.app.service.forecasting import choose_device
@@ -97,10 +128,30 @@ class _Forecast(_Ask):
 
         self._check()
         return Request(
-            city=self.city, data=self.data, weights=self.weights, rival=self.rival, fits=self.fits or SHIPPED_FITS,
+            city=self._named(), data=self.data, weights=self.weights, rival=self.rival, fits=self.fits or SHIPPED_FITS,
             context=self.context, samples=self.samples, seeds=tuple(range(self.seeds)), most=self.origins,
             device=choose_device(self.device), sensitivity=not self.no_sensitivity,
         )  # fmt: skip
+
+    def _ahead(self, plan: Callable[..., Ahead], setting: object, said: list[tuple[str, object, str, str]]) -> int:
+        """The plan of a saved forecast."""
+        from fomo.app.errors import UsageError
+        from fomo.app.service.planning.ahead import open_both, write_ahead
+
+        if self.forecast is None or self.history is None or self.city is not None or self.json is not None:
+            raise UsageError(
+                "--forecast DIR goes with --history CITY, the city that it is of, and without --city and --json, "
+                "which judge plans against what happened"
+            )
+        self._check()
+        with working("planning"):
+            found = plan(*open_both(self.forecast, self.history), setting)
+            name = found.city.replace("/", "-")
+            written = write_ahead(found, said, self.out or Path("output") / f"plan-{found.application}-{name}")
+        for line in (*found.summary, *found.remarks):
+            print(line)
+        wrote(written)
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +190,7 @@ class Sleep(_Forecast):
                 risk=self.risk,
             )  # fmt: skip
             setting = SleepSetting(parameters, energy, self.headroom)
-            request = self._request()
-        with _Progress() as told:
-            found = plan_sleep_of(request, setting, told)
-        said = [
+        said: list[tuple[str, object, str, str]] = [
             ("radio units", self.rrus, "per cell", "M of (17)"),
             ("least awake", self.least, "per cell", "for coverage"),
             ("headroom", self.headroom, "share of the busy hour", "what all units of a cell carry beyond it"),
@@ -153,6 +201,13 @@ class Sleep(_Forecast):
             ("sleeping unit", energy.asleep, "of a full one", "fitted"),
             ("risk", "none" if self.risk is None else self.risk, "probability", "of overload, per cell and period"),
         ]
+        if self.forecast is not None or self.history is not None:
+            from fomo.app.service.planning.ahead import sleep_ahead
+
+            return self._ahead(sleep_ahead, setting, said)
+        request = self._request()
+        with _Progress() as told:
+            found = plan_sleep_of(request, setting, told)
         return self._say(found, request, said)
 
 
@@ -179,10 +234,7 @@ class Prb(_Forecast):
             setting = PrbSetting(
                 channel, busy_share=self.busy_share, delay_weight=self.delay_weight, method=self.method
             )
-            request = self._request()
-        with _Progress() as told:
-            found = plan_prb_of(request, setting, told)
-        said = [
+        said: list[tuple[str, object, str, str]] = [
             ("busy share", self.busy_share, "of all blocks", "what the busiest slot of the record would use"),
             ("delay weight", self.delay_weight, "mean slots of backlog per slot", "of d in (18)"),
             ("signal to noise", self.signal_to_noise, "dB", "of the middle cell, measured in Barcelona"),
@@ -190,6 +242,13 @@ class Prb(_Forecast):
             ("between slots", channel.between_slots_db, "dB", "measured in Barcelona"),
             ("method", self.method, "", "how far each slot looks ahead"),
         ]
+        if self.forecast is not None or self.history is not None:
+            from fomo.app.service.planning.ahead import prb_ahead
+
+            return self._ahead(prb_ahead, setting, said)
+        request = self._request()
+        with _Progress() as told:
+            found = plan_prb_of(request, setting, told)
         return self._say(found, request, said)
 
 
@@ -225,12 +284,12 @@ class Deploy(_Ask):
                 stations=self.stations, reach_km=self.reach_km, stations_per_place=self.most
             )
             request = Request(
-                city=self.city, data=self.data, weights=self.weights, samples=self.samples,
+                city=self._named(), data=self.data, weights=self.weights, samples=self.samples,
                 seeds=tuple(range(self.seeds)), device=choose_device(self.device),
             )  # fmt: skip
         with _Progress() as told:
             found = plan_deploy_of(request, parameters, told, area=self.area, served=self.served, seconds=self.seconds)
-        said = [
+        said: list[tuple[str, object, str, str]] = [
             ("stations", self.stations, "", "in all"),
             ("reach", self.reach_km, "km", "from the centre of a station's cell"),
             ("most in one cell", self.most, "stations", ""),

@@ -82,7 +82,7 @@ def servers_at(city: City, origin: Origin, setting: PrbSetting, seed: int) -> li
         )  # fmt: skip
         own = seed_of(seed, f"{server.name} {origin.name}")
         channel = draw_channel(setting.channel, slots, cells, truth.step_minutes, own)
-        channel, parameters = _one_scale(channel, parameters)
+        parameters = one_scale(channel, parameters)
         prbs = dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
         found.append(PrbServer(server, truth, channel, prbs, parameters))
     return found
@@ -92,14 +92,14 @@ def servers_at(city: City, origin: Origin, setting: PrbSetting, seed: int) -> li
 BLOCKS_A_CELL = 50
 
 
-def _one_scale(channel: Channel, parameters: PrbParameters) -> tuple[Channel, PrbParameters]:
+def one_scale(channel: Channel, parameters: PrbParameters) -> PrbParameters:
     """Bits in the load's unit such that a mean slot of a cell takes `BLOCKS_A_CELL` blocks of a mean channel.
 
     Most releases do not say what their volume is; as bytes it could be less than one block in an hour. Only how finely
     blocks divide the load depends on this number.
     """
     factor = BLOCKS_A_CELL * float(channel.mean_bits_per_prb.mean()) / parameters.backlog_unit_bits
-    return channel, replace(
+    return replace(
         parameters,
         bits_per_unit=parameters.bits_per_unit * factor,
         backlog_unit_bits=parameters.backlog_unit_bits * factor,
@@ -148,19 +148,18 @@ def outcomes(
     return found
 
 
-def allocation_table(run: PrbRun) -> pl.DataFrame:
-    """FoMo's allocation: one row per cell and slot."""
-    outcome = run.outcomes["fomo"]
+def blocks_of(server: Server, outcome: PrbOutcome, backlog_unit_bits: float) -> pl.DataFrame:
+    """The allocation of a server: one row per cell and slot."""
     slots, cells = outcome.prbs.shape
     slot, cell = (grid.ravel() for grid in np.meshgrid(np.arange(slots), np.arange(cells), indexing="ij"))
     return pl.DataFrame(
         {
-            "server": run.at.server.name,
+            "server": server.name,
             "time": outcome.time[slot].astype("datetime64[us]"),
-            "row": run.at.server.places[cell, 0],
-            "column": run.at.server.places[cell, 1],
+            "row": server.places[cell, 0],
+            "column": server.places[cell, 1],
             "prbs": outcome.prbs.ravel(),
-            "backlog_mean_slots": outcome.backlog_bits.ravel() / run.at.parameters.backlog_unit_bits,
+            "backlog_mean_slots": outcome.backlog_bits.ravel() / backlog_unit_bits,
             "delay_slots": outcome.delay_slots.ravel(),
         }
     )
@@ -184,7 +183,8 @@ __all__ = [
     "PrbRun",
     "PrbServer",
     "PrbSetting",
-    "allocation_table",
+    "blocks_of",
+    "one_scale",
     "outcomes",
     "play_allocating",
     "servers_at",

@@ -99,7 +99,7 @@ def plan_sleep_of(request: Request, setting: sleeping.SleepSetting, told: Told) 
     played = _play(part, request, partial(sleeping.play_sleeping, setting=setting), "objective")
     last = part.origins[-1]
     run = sleeping.one_run(part.cities[last.region], last, part.everyone, setting, request.seeds[0])
-    table = sleeping.plan_table(run, run.load.unit)
+    table = sleeping.plan_table(run.load, run.plan, run.capacity)
     found = _sum_up("sleep", request, played, sleeping.UNITS, part, table)
     return replace(found, sleep=run)
 
@@ -112,7 +112,14 @@ def plan_prb_of(request: Request, setting: allocating.PrbSetting, told: Told) ->
     servers = allocating.servers_at(part.cities[last.region], last, setting, request.seeds[0])
     at = max(servers, key=lambda each: float(each.truth.members.sum()))
     run = allocating.PrbRun(at, allocating.outcomes(at, last, part.everyone, setting, request.seeds[0]))
-    found = _sum_up("prb", request, played, allocating.UNITS, part, allocating.allocation_table(run))
+    found = _sum_up(
+        "prb",
+        request,
+        played,
+        allocating.UNITS,
+        part,
+        allocating.blocks_of(at.server, run.outcomes["fomo"], at.parameters.backlog_unit_bits),
+    )
     return replace(found, prb=run)
 
 

@@ -124,24 +124,24 @@ def capacity_of(city: City, origin: Origin, server: Server, setting: SleepSettin
     return dimension(recorded(rest, server.places), setting.parameters.rrus, headroom=setting.headroom)
 
 
-def plan_table(run: SleepRun, unit: str) -> pl.DataFrame:
+def plan_table(load: Load, plan: SleepPlan, capacity: np.ndarray) -> pl.DataFrame:
     """The plan: one row per cell and period."""
-    steps, cells = run.plan.active.shape
-    low, high = (run.load.quantile(share) for share in (0.05, 0.95))
+    steps, cells = plan.active.shape
+    low, high = (load.quantile(share) for share in (0.05, 0.95))
     step, cell = (grid.ravel() for grid in np.meshgrid(np.arange(steps), np.arange(cells), indexing="ij"))
     return pl.DataFrame(
         {
-            "time": run.load.time[step].astype("datetime64[us]"),
-            "row": run.load.places[cell, 0],
-            "column": run.load.places[cell, 1],
-            "active_rrus": run.plan.active.ravel(),
-            "sleeping_rrus": run.plan.expected.parameters.rrus - run.plan.active.ravel(),
-            "overload_probability": run.plan.overload_probability.ravel(),
-            "expected_load": run.load.mean.ravel(),
+            "time": load.time[step].astype("datetime64[us]"),
+            "row": load.places[cell, 0],
+            "column": load.places[cell, 1],
+            "active_rrus": plan.active.ravel(),
+            "sleeping_rrus": plan.expected.parameters.rrus - plan.active.ravel(),
+            "overload_probability": plan.overload_probability.ravel(),
+            "expected_load": load.mean.ravel(),
             "load_q05": low.ravel(),
             "load_q95": high.ravel(),
-            "rru_capacity": run.capacity[cell],
-            "unit": unit,
+            "rru_capacity": capacity[cell],
+            "unit": load.unit,
         }
     )
 

@@ -74,8 +74,11 @@ def write_plan(
 ) -> list[Path]:
     """Everything into a folder: plan.csv, plan.parquet, comparison.csv, comparison.json, pictures, plan.html."""
     out.mkdir(parents=True, exist_ok=True)
-    written = [write_json(strategy_rows(found), out / "comparison.json"), _table(found.table, out / "plan.csv")]
-    written += [_table(found.table, out / "plan.parquet"), _table(rows_frame(found.rows), out / "comparison.csv")]
+    written = [write_json(strategy_rows(found), out / "comparison.json"), write_table(found.table, out / "plan.csv")]
+    written += [
+        write_table(found.table, out / "plan.parquet"),
+        write_table(rows_frame(found.rows), out / "comparison.csv"),
+    ]
     pictures, sensitivity = _pictures(found, out)
     written += [Path(str(each[2])) for each in (*pictures, *sensitivity)]
     preview = found.table.head(PREVIEW)
@@ -222,7 +225,8 @@ def _names(found: Compared) -> dict[str, str]:
     return {row.strategy: row.forecaster for row in _objectives(found)}
 
 
-def _table(frame: pl.DataFrame, path: Path) -> Path:
+def write_table(frame: pl.DataFrame, path: Path) -> Path:
+    """A plan as .csv or .parquet, whole or not at all."""
     with whole_file(path) as fresh:
         if path.suffix == ".csv":
             frame.write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M", float_precision=6)
@@ -231,4 +235,4 @@ def _table(frame: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-__all__ = ["check_out", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan"]
+__all__ = ["check_out", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan", "write_table"]
