@@ -261,7 +261,7 @@ class Deploy(_Ask):
         arg(
             metavar="Y0:Y1,X0:X1",
             help="Rows and columns of the district, ends left out.",
-            help_behavior_hint="(default: the 16 x 16 with the most residents)",
+            help_behavior_hint="(default: the 16 x 16 with the most recorded cells)",
         ),
     ] = ""
     stations: Annotated[int, arg(metavar="N", help="Stations in all.")] = 64

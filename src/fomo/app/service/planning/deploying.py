@@ -91,12 +91,12 @@ def make_district(city: City, area: Bool[np.ndarray, "y x"]) -> District:
     )
 
 
-def densest_square(city: City, edge: int) -> Bool[np.ndarray, "y x"]:
-    """The square of `edge` x `edge` cells with the most residents: the district, where none is named.
+def largest_square(city: City, edge: int) -> Bool[np.ndarray, "y x"]:
+    """The square of `edge` x `edge` cells of which the most can be judged: the district, where none is named.
 
-    The whole grid where it is smaller. Traffic and users are not looked at: the district has none yet.
+    The whole grid where it is smaller. Only what is recorded is looked at, no values: the district has none yet.
     """
-    weight = np.nan_to_num((city["residents"] if "residents" in city else city["covered"]).values.astype(np.float64))
+    weight = city["covered"].values.astype(np.int64)
     height, width = weight.shape
     tall, wide = min(edge, height), min(edge, width)
     total = np.lib.stride_tricks.sliding_window_view(weight, (tall, wide)).sum((2, 3))
@@ -207,7 +207,7 @@ __all__ = [
     "UNITS",
     "Deployment",
     "District",
-    "densest_square",
+    "largest_square",
     "make_district",
     "plan_deployments",
     "play_deployments",

@@ -129,8 +129,8 @@ def plan_deploy_of(
 ) -> Compared:  # fmt: skip
     """Stations for a district without history. Raises `PlanError`, `CityError`, `UsageError`.
 
-    `area`: rows and columns as 'y0:y1,x0:x1', by default the square of 16 x 16 with the most residents. `served`: share
-    of the people of the busiest hour that all stations together can serve; `seconds` for each solver.
+    `area`: rows and columns as 'y0:y1,x0:x1', by default the square of 16 x 16 with the most recorded cells. `served`:
+    share of the people of the busiest hour that all stations together can serve; `seconds` for each solver.
     """
     cities = read_family(data_folder(request.data), request.city.split("/")[0])
     named = [city for city in cities if request.city in (city.attrs["name"], city.attrs["family"])]
@@ -139,7 +139,7 @@ def plan_deploy_of(
             f"{request.city!r} is {len(named)} cities: a district lies in one, for example {_names(cities)}"
         )
     city = named[0]
-    inside = parse_area(area, city) if area else deploying.densest_square(city, DISTRICT)
+    inside = parse_area(area, city) if area else deploying.largest_square(city, DISTRICT)
     district = deploying.make_district(city, inside)
     parameters = parameters.dimensioned_for(district.people, served)
     model = load_weights(request.weights, request.device)
