@@ -199,6 +199,8 @@ def test_seconds_are_added_over_sittings(tmp_path: Path) -> None:
     log.write_text("".join(f'{{"step": {i}, "seconds": {s}}}\n' for i, s in enumerate([1, 3, 0.5, 2])) + '{"st')
     assert trained_seconds(log) == 5.0
     assert trained_seconds(tmp_path / "none") == 0.0
+    log.write_text('{"step": 1, "seconds": 9, "processor_seconds": 4}\n', encoding="utf-8")
+    assert trained_seconds(log) == 4.0
 
 
 @pytest.fixture

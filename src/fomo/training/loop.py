@@ -305,7 +305,7 @@ def run(
     found = Snapshot.load(folder / "snapshot")
     if found is not None:
         training.restore(found)
-    began, began_step = time.monotonic(), training.step
+    began, began_step, began_work = time.monotonic(), training.step, time.process_time()
     with _metrics(folder / "metrics.jsonl", training.step) as write:
         while training.step < config.steps:
             numbers = training.advance()
@@ -314,7 +314,8 @@ def run(
                 numbers |= validate(training.average)
             if step % config.log_every == 0 or step == config.steps or "validation" in numbers:
                 elapsed = time.monotonic() - began
-                numbers |= {"seconds": elapsed, "steps_per_second": (step - began_step) / elapsed}
+                numbers |= {"seconds": elapsed, "processor_seconds": time.process_time() - began_work}
+                numbers |= {"steps_per_second": (step - began_step) / elapsed}
                 write({"step": step, **numbers})
             if report is not None:
                 report(step, numbers)

@@ -221,13 +221,17 @@ def _differences(before: Any, now: Any, key: str = "") -> list[str]:
 
 
 def trained_seconds(metrics: Path) -> float:
-    """Seconds of all sittings that the steps in the log took; a sitting begins where its clock starts again."""
+    """Seconds of all sittings that the steps in the log took; a sitting begins where its clock starts again.
+
+    Processor time, which other work on the machine does not change; the clock's in logs that have no more.
+    """
     total = last = 0.0
     if not metrics.exists():
         return total
     for line in metrics.read_text(encoding="utf-8").splitlines():
         try:
-            seconds = float(json.loads(line).get("seconds", last))
+            numbers = json.loads(line)
+            seconds = float(numbers.get("processor_seconds", numbers.get("seconds", last)))
         except json.JSONDecodeError:
             continue  # the line that was being written when the process died
         if seconds < last:
