@@ -110,7 +110,21 @@ def test_a_truncated_description_is_refused(saved):
         load_checkpoint(saved)
 
 
-@pytest.mark.parametrize("version", [0, 3, FORMAT_VERSION - 1, FORMAT_VERSION + 1, None, "1"])
+def test_weights_of_the_version_before_context_are_read(saved, network):
+    rewrite(saved, format_version=4)
+    assert holds(saved, network)
+    assert load_checkpoint(saved)[1].users_pattern("uomo_nanjing") is None
+
+
+def test_weights_of_version_5_are_read_where_they_read_no_users(saved, network):
+    rewrite(saved, format_version=5, users_spreads={})
+    assert holds(saved, network)
+    rewrite(saved, format_version=5, users_spreads={"a": 0.5})
+    with pytest.raises(CheckpointError, match=r"format version 5 and reads users.*train again"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("version", [0, 3, FORMAT_VERSION + 1, None, "1"])
 def test_another_version_is_refused_with_a_remedy(saved, version):
     rewrite(saved, format_version=version)
     with pytest.raises(CheckpointError, match=rf"version {version};.*reads version {FORMAT_VERSION}.*train again"):

@@ -246,7 +246,7 @@ def test_presets_have_the_size_that_their_name_says(name):
     if name == "tiny":
         assert count == pytest.approx(0.9, rel=0.15)
     else:
-        assert count == pytest.approx(float(name.removesuffix("m")), rel=0.16)
+        assert count == pytest.approx(float(name.removesuffix("m")), rel=0.15)
 
 
 def test_the_papers_five_sizes_are_there_and_an_unknown_one_lists_them():
