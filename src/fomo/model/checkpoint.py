@@ -28,9 +28,9 @@ from fomo.windows.context import USERS_ROWS, UsersPattern
 from fomo.windows.rhythm import GENERAL
 from fomo.windows.shapes import SHAPES, Pattern, flat_pattern
 
-FORMAT_VERSION = 7
-#: Versions that are read: networks of earlier ones know less of last week.
-READ_VERSIONS = (FORMAT_VERSION,)
+FORMAT_VERSION = 6
+#: Versions that are read: 4 has no context, and 5 is read where it has none.
+READ_VERSIONS = (4, 5, FORMAT_VERSION)
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 #: Name of a family's shapes among the tensors: this and the family.
 SHAPES_OF = "shapes of "
@@ -164,6 +164,11 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
         raise CheckpointError(
             f"{folder} has format version {version}; this FoMo reads version {FORMAT_VERSION}: use the release that "
             "wrote it, or train again"
+        )
+    if version == 5 and raw.pop("users_spreads", None):
+        raise CheckpointError(
+            f"{folder} has format version 5 and reads users, of which version {FORMAT_VERSION} knows more: use the "
+            "release that wrote it, or train again"
         )
     try:
         checkpoint = parse(raw, Checkpoint, str(description))

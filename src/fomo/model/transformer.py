@@ -24,11 +24,11 @@ from fomo.model.embeddings import CalendarEmbedding, NoiseEmbedding, rotary_turn
 from fomo.model.layers import AdaptiveBlock, CellHead, EncoderBlock
 from fomo.tokens.patch import TokenShape, from_tokens, layers_to_tokens, pad_to_tokens, to_tokens
 from fomo.windows.batch import Batch, CellState
-from fomo.windows.observation import DOUBTED, GUESSES, Observation
+from fomo.windows.observation import GUESSES, Observation
 from fomo.windows.scale import compress
 
 #: Channels per cell that the encoder reads (see `_channels`), and numbers per cell that its head gives.
-CHANNELS = 10 + len(DOUBTED) + 2 * len(GUESSES)
+CHANNELS = 9 + 2 * len(GUESSES)
 HEADS = 2 + len(GUESSES)
 #: Blocks that are aligned at a time.
 MOST_BLOCKS = 512
@@ -257,8 +257,6 @@ class MaskedDiffusionTransformer(nn.Module):
         """What the encoder reads of every cell."""
         time = batch.share.shape[1]
         floats = batch.share.dtype
-        # What the shapes leave open before anything is observed: little where the cells' own past is known.
-        open_ = (batch.shapes.square().sum(1) + batch.noise).sqrt()
 
         def still(layer: Tensor) -> Tensor:
             return repeat(layer.to(floats), "b y x -> b t y x", t=time)
@@ -276,11 +274,9 @@ class MaskedDiffusionTransformer(nn.Module):
                         still(observation.spread),
                         still(observation.misfit),
                         batch.rhythm.log(),
-                        repeat(open_, "b t -> b t y x", y=batch.share.shape[2], x=batch.share.shape[3]),
                     ],
                     1,
                 ),
-                repeat(observation.doubt, "b c y x -> b c t y x", t=time),
                 observation.known,
                 observation.is_known.to(floats),
             ],

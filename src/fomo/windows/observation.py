@@ -16,7 +16,6 @@ from torch import Tensor
 
 from fomo.windows.batch import Batch
 from fomo.windows.context_observation import NOMINAL_LEVEL, ContextObservation, observe_context, observe_users
-from fomo.windows.last_week import ratio_of, recency, week_before
 from fomo.windows.regression import LARGEST_RELATIVE, SMALLEST_UNIT, Fitted, fit_week, lasting
 from fomo.windows.rhythm import SMALLEST_RHYTHM
 from fomo.windows.scale import compress
@@ -36,7 +35,6 @@ class Observation:
     compressed: Float[Tensor, "batch time y x"]  # observed values as log(1 + GAIN share) minus their cell's mean
     spread: Float[Tensor, "batch y x"]  # standard deviation of `compressed`
     misfit: Float[Tensor, "batch y x"]  # root mean square of what the fitted week leaves, in units of the cell
-    doubt: Float[Tensor, "batch doubted y x"]  # the same of what the guesses DOUBTED leave; 0 where they are not known
     known: Float[Tensor, "batch guess time y x"]  # the guesses below, relative
     is_known: Bool[Tensor, "batch guess time y x"]
     context: ContextObservation | None = None  # None: of no window any context is known
@@ -54,17 +52,11 @@ GUESSES = (
     "rhythm_recent",
     "daily_rhythm",
     "week",
-    "week_level",
-    "week_recent",
-    "week_carried",
     "shaped",
     "shaped_recent",
     "carried",
-    "trusted",
     "around",
 )
-#: Guesses that say of the observed steps too what they would have been: how wrong they were there is told.
-DOUBTED = ("rhythm", "week_level")
 
 
 def observe(batch: Batch) -> Observation:
@@ -104,7 +96,6 @@ def observe(batch: Batch) -> Observation:
         compressed=compressed,
         spread=(compressed.square().sum(1) / count.clamp(min=1)).sqrt(),
         misfit=((left.square().sum(1) / count.clamp(min=1)).sqrt() / unit).clamp(max=LARGEST_RELATIVE),
-        doubt=_doubt(share, seen, unit, known, is_known),
         known=((known / unit[:, None, None]).clamp(max=LARGEST_RELATIVE) - 1) * is_known,
         is_known=is_known,
         context=context,
@@ -124,30 +115,25 @@ def _guesses(
     `trend`: `daily` times how much the recent past lay above its own `daily`, in the cell, and `trend_around` in all
     cells together; `recent`: mean of the last hours; `rhythm`: the cell's level times the rhythm; `rhythm_recent`: the
     same with the level of the last hours; `daily_rhythm`: `daily` times how the rhythm of this step differs from that
-    of the days averaged; `week`: one week before; `week_level`, `week_recent`, `week_carried`: at the level of this one
-    (`last_week.py`); `shaped`: the cell's week as its level and shapes were fitted; `shaped_recent`: times how much the
-    recent past lay above it; `carried`: plus what lasts of what it leaves over; `trusted`: `week_level` and `carried`,
-    as far as last week is to be trusted beside the rhythm; `around`: mean of the other cells at the same time.
+    of the days averaged; `week`: one week before; `shaped`: the cell's week as its level and shapes were fitted;
+    `shaped_recent`: times how much the recent past lay above it; `carried`: plus what lasts of what it leaves over;
+    `around`: mean of the other cells at the same time.
     """
     days = _same_time_on_other_days(share, seen, batch.rhythm, batch.step_hours)
-    recent_weight = recency(seen, batch.step_hours, RECENT_HOURS)
+    recent_weight = _recency(seen, batch.step_hours, RECENT_HOURS)
     recent = (recent_weight * share).sum(1) / recent_weight.sum(1).clamp(min=1e-9)
-    memory = recency(seen, batch.step_hours, TREND_HOURS)
+    memory = _recency(seen, batch.step_hours, TREND_HOURS)
     level_now = (memory * share).sum(1) / (memory * batch.rhythm).sum(1).clamp(min=1e-9)
 
     comparable = memory * days.known
     above = (comparable * share).sum(1) + SMALLEST_UNIT * comparable.sum(1)
     below = (comparable * days.mean).sum(1) + SMALLEST_UNIT * comparable.sum(1)
     trend_known, around_known = below > 0, below.sum((1, 2)) > 0
-    trend = ratio_of(above, below)
-    around = ratio_of(above.sum((1, 2)), below.sum((1, 2)))[:, None, None]
+    trend = _ratio(above, below)
+    around = _ratio(above.sum((1, 2)), below.sum((1, 2)))[:, None, None]
 
-    last = week_before(batch, share, seen)
     fit_now = (memory * share).sum(1) + SMALLEST_UNIT * memory.sum(1)
     fit_then = (memory * fitted.share).sum(1) + SMALLEST_UNIT * memory.sum(1)
-    carried = (fitted.share + lasting((share - fitted.share) * seen, seen, batch.step_hours)).clamp(min=0)
-    rhythmic = level[:, None] * batch.rhythm
-    trust = last.trust_beside(rhythmic, share)
     others_seen = seen.sum((2, 3), keepdim=True) - seen
     others = (share.sum((2, 3), keepdim=True) - share) / others_seen.clamp(min=1)
     anything = (seen.sum(1) > 0)[:, None].expand(share.shape)
@@ -157,17 +143,13 @@ def _guesses(
         days.mean * trend[:, None],
         days.mean * around[:, None],
         recent[:, None].expand(share.shape),
-        rhythmic,
+        level[:, None] * batch.rhythm,
         level_now[:, None] * batch.rhythm,
-        days.mean * ratio_of(batch.rhythm, days.rhythm),
+        days.mean * _ratio(batch.rhythm, days.rhythm),
         batch.week,
-        last.level,
-        last.recent,
-        last.carried,
         fitted.share,
-        fitted.share * ratio_of(fit_now, fit_then)[:, None],
-        carried,
-        trust * last.level + (1 - trust) * carried,
+        fitted.share * _ratio(fit_now, fit_then)[:, None],
+        (fitted.share + lasting((share - fitted.share) * seen, seen, batch.step_hours)).clamp(min=0),
         others,
     ]
     is_known = [
@@ -180,30 +162,27 @@ def _guesses(
         anything,
         days.known,
         batch.week_known,
-        last.known,
-        last.known,
-        last.known,
         torch.ones_like(anything),
         anything,
         torch.ones_like(anything),
-        last.known,
         others_seen > 0,
     ]
     return torch.stack(known, 1), torch.stack(is_known, 1)
 
 
-def _doubt(
-    share: Float[Tensor, "batch time y x"],
-    seen: Float[Tensor, "batch time y x"],
-    unit: Float[Tensor, "batch y x"],
-    known: Float[Tensor, "batch guess time y x"],
-    is_known: Bool[Tensor, "batch guess time y x"],
-) -> Float[Tensor, "batch doubted y x"]:
-    """Root mean square of what the guesses DOUBTED leave of the observed steps, in units of the cell."""
-    at = [GUESSES.index(name) for name in DOUBTED]
-    told = seen[:, None] * is_known[:, at]
-    square = ((share[:, None] - known[:, at]) * told).square().sum(2) / told.sum(2).clamp(min=1)
-    return (square.sqrt() / unit[:, None]).clamp(max=LARGEST_RELATIVE)
+def _ratio(above: Float[Tensor, "*axes"], below: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """above / below within a factor of four; 1 where there is nothing below."""
+    return torch.where(below > 0, above / below.clamp(min=1e-9), 1.0).clamp(0.25, 4.0)
+
+
+def _recency(
+    seen: Float[Tensor, "batch time y x"], step_hours: Float[Tensor, " batch"], memory: float
+) -> Float[Tensor, "batch time y x"]:
+    """exp(-age / memory) of the observed steps, age counted from the last observed step of the cell."""
+    step = torch.arange(seen.shape[1], device=seen.device, dtype=seen.dtype)[None, :, None, None]
+    last = torch.where(seen > 0, step, -1.0).amax(1, keepdim=True)
+    age = (last - step).clamp(min=0) * step_hours[:, None, None, None]
+    return torch.exp(-age / memory) * seen
 
 
 @dataclass(frozen=True)
