@@ -3,7 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fomo.app.service.planning.origins import find_origins, find_servers, load_at, recorded, with_failed_site
+from fomo.app.service.planning.origins import (
+    find_origins,
+    find_servers,
+    first_copy,
+    load_at,
+    recorded,
+    with_failed_site,
+)
 from fomo.app.service.planning.strategies import same_hour
 from fomo.city import make_city
 from fomo.planning.load import PlanError
@@ -111,3 +118,19 @@ def test_a_failed_sites_load_goes_to_its_neighbours(city) -> None:
     near = np.hypot(*(load.position_km - load.position_km[busiest]).T) <= 1.5
     changed = (failed.members != load.members).any((0, 1))
     np.testing.assert_array_equal(changed, near)
+
+
+def test_a_week_that_copies_the_one_before_is_not_asked() -> None:
+    random = np.random.default_rng(0)
+    week = random.random((7 * 24, 4, 4)) + 0.1
+    copied = np.concatenate([week, week * random.normal(1, 0.01, week.shape)])
+    city = make_city(copied, name="x", start="2024-01-01", step_minutes=60, fold=0)
+    assert first_copy(city) == 7 * 24
+    end = city["time"].values[7 * 24]
+    origins = find_origins([city], "short", "none")
+    assert all(origin.start + 16 * np.timedelta64(1, "h") <= end for origin in origins)
+    again = make_city(
+        np.concatenate([week, random.random(week.shape)]), name="x", start="2024-01-01", step_minutes=60, fold=0
+    )
+    assert first_copy(again) == 14 * 24
+    assert len(find_origins([again], "short", "none")) > len(origins)

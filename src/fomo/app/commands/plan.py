@@ -217,7 +217,7 @@ class Prb(_Forecast):
 
     busy_share: Annotated[
         float, arg(metavar="SHARE", help="Of a server's blocks, what the busiest slot of the record would use.")
-    ] = 1.05
+    ] = 1.3
     delay_weight: Annotated[float, arg(metavar="COST", help="Of a slot of delay, in mean slots of backlog.")] = 1.0
     method: Literal["slot", "horizon"] = "slot"
     """Each slot alone, exactly; or looking ahead, which takes longer."""

@@ -41,7 +41,7 @@ class PrbSetting:
 
     channel: ChannelParameters
     #: Share of all blocks that the busiest slot of the record uses at the mean channel.
-    busy_share: float = 1.05
+    busy_share: float = 1.3
     delay_weight: float = 1.0
     horizon_slots: int = 4
     method: Literal["slot", "horizon"] = "slot"
