@@ -13,9 +13,8 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -41,6 +40,8 @@ from fomo.planning.sleep import SleepParameters, plan_sleep
 
 ROOT = Path(__file__).resolve().parent.parent
 CITIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing", "jinan", "mobile_nanjing", "nanchang_grid")
+#: Cities whose users are known: there plans are also made with the users of the planned hours, as the paper's are.
+WITH_USERS = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing", "nanchang_grid")
 #: Start times per region: all of the whole cities', some of the regions'.
 ORIGINS = {"uomo_shandong": 3, "uomo_nanchang": 3, "uomo_nanjing": 8, "jinan": 4, "mobile_nanjing": 4}
 METRICS = {"sleep": ("QoS loss", "switching", "energy"), "prb": ("delay", "backlog"), "deploy": ("coverage",)}
@@ -91,17 +92,19 @@ def speed(cells: int, hours: int, samples: int) -> dict[str, float]:
 
 def compare(data: Path, weights: str, elsewhere: str, kept: Path, only: list[str]) -> None:
     """Every plan on every city, three seeds; rows are kept one by one."""
-    jobs: list[tuple[str, str]] = [(what, city) for city in CITIES for what in ("sleep", "prb")]
-    jobs.append(("deploy", "nanchang_grid"))
-    for what, city in jobs:
-        name = f"{what}-{city}"
+    jobs = [(what, city, "past") for city in CITIES for what in ("sleep", "prb")]
+    jobs.append(("deploy", "nanchang_grid", "past"))
+    jobs += [(what, city, "full") for city in WITH_USERS for what in ("sleep", "prb")]
+    for what, city, context in jobs:
+        name = f"{what}-{city}" + ("" if context == "past" else f"-{context}")
         file = kept / name / "comparison.csv"
         if (only and name not in only) or (file.exists() and not only):
             continue
         began = time.perf_counter()
         request = Request(
-            city, data, elsewhere if what == "deploy" else weights, fits=SHIPPED_FITS, most=ORIGINS.get(city)
-        )
+            city, data, elsewhere if what == "deploy" else weights, fits=SHIPPED_FITS, most=ORIGINS.get(city),
+            context=context, sensitivity=context == "past",
+        )  # fmt: skip
         found = made(what, request)
         write_plan(found, request, [], kept / name)
         (kept / name / "closed.json").write_text(json.dumps(found.closed), encoding="utf-8")
@@ -122,55 +125,78 @@ def made(what: str, request: Request) -> Compared:
 
 def tables(kept: Path, out: Path) -> None:
     """What is kept as one tidy table, README's tables, and a figure per plan."""
-    found: list[tuple[str, str, list[PlanRow], tuple[float, float, float]]] = []
+    found: list[Found] = []
     for folder in sorted(kept.iterdir(), key=lambda path: _order(path.name)):
         if not (folder / "closed.json").exists():
             continue
-        what, city = folder.name.split("-", 1)
+        what, city, context = _parts(folder.name)
         rows = [PlanRow(**row) for row in pl.read_csv(folder / "comparison.csv").iter_rows(named=True)]
         closed = tuple(json.loads((folder / "closed.json").read_text(encoding="utf-8")))
-        found.append((what, city, rows, closed))
+        found.append(Found(what, city, context, rows, closed))
     folder = out / "planning"
     folder.mkdir(parents=True, exist_ok=True)
-    everything = [row for _, _, rows, _ in found for row in rows]
+    everything = [asdict(row) | {"context": each.context} for each in found for row in each.rows]
     with whole_file(folder / "planning.csv") as fresh:
-        pl.DataFrame([asdict(row) for row in everything]).write_csv(fresh, float_precision=6)
+        pl.DataFrame(everything).write_csv(fresh, float_precision=6)
     for what in METRICS:
-        some = [row for row in everything if row.application == what]
+        some = [row for each in found if (each.what, each.context) == (what, "past") for row in each.rows]
         if some:
             save_figure(strategies_figure(some), folder / f"{what}.png")
-            save_figure(sensitivity_figure(some), folder / f"{what}-sensitivity.png")
+            save_figure(sensitivity_figure(some, metric="above the oracle"), folder / f"{what}-sensitivity.png")
     with whole_file(out / "planning.md") as fresh:
         fresh.write_text(markdown(found), encoding="utf-8")
 
 
-def markdown(found: list[tuple[str, str, list[PlanRow], tuple[float, float, float]]]) -> str:
-    """Regret by strategy and what FoMo closes, then the parts."""
+def markdown(found: list[Found]) -> str:
+    """What plans cost above the oracle and how far FoMo goes, then the parts of (17), (18) and the coverage."""
     lines = [
-        "| plan | city | always on | history | rival | FoMo | FoMo closes (95 %) | origins |",
-        "|---|---|---|---|---|---|---|---|",
+        "| plan | users | city | always on | history | rival | FoMo | FoMo closes (95 %) | origins |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for what, city, rows, closed in found:
-        regret = {row.strategy: row for row in rows if (row.metric, row.scenario) == ("above the oracle", AS_FORECAST)}
+    for each in found:
+        regret = each.of("above the oracle")
         values = [f"{regret[name].value:.3g}" for name in STRATEGIES[:-1]]
         best = min(range(4), key=lambda place: regret[STRATEGIES[place]].value)
         values[best] = f"**{values[best]}**"
-        share = "–" if math.isnan(closed[0]) else f"{closed[0]:.0%} ({closed[1]:.0%} to {closed[2]:.0%})"
-        share = share.replace("%", " %")
-        lines.append(f"| {what} | {city} | {' | '.join(values)} | {share} | {regret['fomo'].origins} |")
-    lines += ["", "| plan | city | part | unit | always on | history | rival | FoMo | what happened |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
-    for what, city, rows, _ in found:
-        for metric in METRICS[what]:
-            part = {row.strategy: row for row in rows if (row.metric, row.scenario) == (metric, AS_FORECAST)}
+        share, low, high = each.closed
+        said = "–" if math.isnan(share) else f"{share:.0%} ({low:.0%} to {high:.0%})".replace("%", " %")
+        lines.append(f"| {each.head} | {' | '.join(values)} | {said} | {regret['fomo'].origins} |")
+    lines += ["", "| plan | users | city | part | unit | always on | history | rival | FoMo | what happened |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|---|")
+    for each in found:
+        for metric in METRICS[each.what]:
+            part = each.of(metric)
             values = " | ".join(f"{part[name].value:.3g}" for name in STRATEGIES)
-            lines.append(f"| {what} | {city} | {metric} | {part['fomo'].unit} | {values} |")
+            lines.append(f"| {each.head} | {metric} | {part['fomo'].unit} | {values} |")
     return "\n".join(lines) + "\n"
 
 
-def _order(name: str) -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class Found:
+    """One plan on one city."""
+
+    what: str
+    city: str
+    context: str
+    rows: list[PlanRow]
+    closed: tuple[float, ...]
+
+    @property
+    def head(self) -> str:
+        return f"{self.what} | {'of no one' if self.what == 'deploy' else self.context} | {self.city}"
+
+    def of(self, metric: str) -> dict[str, PlanRow]:
+        return {row.strategy: row for row in self.rows if (row.metric, row.scenario) == (metric, AS_FORECAST)}
+
+
+def _parts(name: str) -> tuple[str, str, str]:
     what, city = name.split("-", 1)
-    return (list(METRICS).index(what), CITIES.index(city))
+    return (what, city.removesuffix("-full"), "full") if city.endswith("-full") else (what, city, "past")
+
+
+def _order(name: str) -> tuple[int, int, int]:
+    what, city, context = _parts(name)
+    return (list(METRICS).index(what), ["past", "full"].index(context), CITIES.index(city))
 
 
 def main() -> None:

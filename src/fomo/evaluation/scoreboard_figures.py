@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import FuncFormatter
@@ -20,6 +21,8 @@ SPOKES = (
     ("long", "rmse", "long\nRMSE"), ("long", "mae", "long\nMAE"), ("long", "crps", "long\nCRPS"),
     ("generate", "jsd", "generated\nJSD"), ("generate", "mae", "generated\nMAE"),
 )  # fmt: skip
+#: Least distance between names beside a figure, as a share of its height.
+GAP = 0.058
 
 
 def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") -> Figure:
@@ -80,8 +83,9 @@ def cost_figure(found: Sequence[Line], protocol: str, context: str = "none", tas
     own = {line.city: line.value for line in here if line.kind == "fomo"}
     if not own:
         raise ValueError(f"there are no scores of FoMo for {protocol!r}, {task}, {context}")
-    figure = new_figure(0.8 * WIDE, 0.5 * WIDE)
+    figure = new_figure(0.9 * WIDE, 0.55 * WIDE)
     axes = figure.subplots()
+    points: list[tuple[str, float, float]] = []
     for name in dict.fromkeys(line.forecaster for line in here):
         lines = [line for line in here if line.forecaster == name and line.city in own]
         if len(lines) < len(own):
@@ -90,7 +94,7 @@ def cost_figure(found: Sequence[Line], protocol: str, context: str = "none", tas
         seconds = float(np.mean([(line.infer_seconds or 0.0) / line.windows for line in lines]))
         blue = lines[0].kind == "fomo"
         axes.plot(1000 * seconds, ratio, "o", color=BLUE if blue else GREY, markersize=7 if blue else 5)
-        axes.annotate(name, (1000 * seconds, ratio), (5, 3), textcoords="offset points", fontsize=SMALL)
+        points.append((name, 1000 * seconds, ratio))
     axes.axhline(1.0, color=BLUE, linewidth=0.8, linestyle="--")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -100,7 +104,23 @@ def cost_figure(found: Sequence[Line], protocol: str, context: str = "none", tas
     axes.set_xlabel("milliseconds per asked window and all its members, one thread", fontsize=TEXT)
     axes.set_ylabel(f"RMSE over FoMo's ({task}, {context})", fontsize=TEXT)
     tidy(axes, grid="both")
+    _names_beside(axes, points)
     return figure
+
+
+def _names_beside(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Names in a column on the right, in the order of the points' heights, each with a line to its point."""
+    points = sorted(points, key=lambda point: point[2])
+    low, high = np.log(axes.get_ylim())
+    heights = np.array([(np.log(ratio) - low) / (high - low) for _, _, ratio in points])
+    places = np.maximum.accumulate(heights - GAP * np.arange(len(points))) + GAP * np.arange(len(points))
+    places -= max(0.0, places[-1] - 1.0)
+    places = np.minimum.accumulate((places - GAP * np.arange(len(points)))[::-1])[::-1] + GAP * np.arange(len(points))
+    for (name, milliseconds, ratio), place in zip(points, places, strict=True):
+        axes.annotate(
+            name, (milliseconds, ratio), (1.03, place), textcoords="axes fraction", fontsize=SMALL, va="center",
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 4, "relpos": (0, 0.5)},
+        )  # fmt: skip
 
 
 __all__ = ["OF_THE_RADAR", "cost_figure", "radar_figure"]

@@ -25,6 +25,7 @@ from fomo.evaluation.planning_figures import (
     strategies_figure,
 )
 from fomo.files import whole_file
+from fomo.planning.comparison import REGRET
 from fomo.planning.coverage import play_coverage
 from fomo.planning.rows import AS_FORECAST, PlanRow
 
@@ -190,9 +191,9 @@ def _pictures(found: Compared, out: Path) -> tuple[list[Picture], list[Picture]]
     ]
     if len({row.scenario for row in found.rows}) == 1:
         return made, []
-    figure = sensitivity_figure(found.rows, title=TITLES[found.application])
+    figure = sensitivity_figure(found.rows, metric=REGRET, title=TITLES[found.application])
     path = save_figure(figure, out / "sensitivity.png")
-    return made, [("The objective of every strategy in every scenario.", "dots by scenario and strategy", path)]
+    return made, [("What plans cost above the oracle, by scenario.", "dots by scenario and strategy", path)]
 
 
 def _district(found: Compared) -> list[tuple[str, str, str, Any]]:
@@ -208,7 +209,7 @@ def _district(found: Compared) -> list[tuple[str, str, str, Any]]:
     for each in run.deployments:
         grid = np.zeros(district.area.shape, np.int64)
         grid[tuple(district.places.T)] = each.located.stations
-        maps[names[each.strategy]] = grid[inside]
+        maps[names[str(each.strategy)]] = grid[inside]
         played = play_coverage(each.located.stations, district.people, district.position_km, run.parameters)
         coverage[each.strategy] = played.by_hour_of_day(district.time)
     return [
@@ -221,8 +222,9 @@ def _district(found: Compared) -> list[tuple[str, str, str, Any]]:
 
 
 def _names(found: Compared) -> dict[str, str]:
-    """How strategies are called in pictures: by who forecasts."""
-    return {row.strategy: row.forecaster for row in _objectives(found)}
+    """How strategies are called in pictures: the rival by who it is; those of a district by what they go by."""
+    named = {row.strategy: row.forecaster for row in _objectives(found)}
+    return {str(name): by for name, by in named.items() if found.application == "deploy" or name == "rival"}
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> Path:
