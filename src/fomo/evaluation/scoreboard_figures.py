@@ -119,7 +119,9 @@ def _names_beside(axes: Axes, points: Sequence[tuple[str, float, float]]) -> Non
     for (name, milliseconds, ratio), place in zip(points, places, strict=True):
         axes.annotate(
             name, (milliseconds, ratio), (1.03, place), textcoords="axes fraction", fontsize=SMALL, va="center",
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 4, "relpos": (0, 0.5)},
+            arrowprops={
+                "arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 4, "relpos": (0, 0.5),
+            },
         )  # fmt: skip
 
 
