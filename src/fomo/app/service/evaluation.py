@@ -10,8 +10,7 @@ import numpy as np
 
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import load_weights
-from fomo.app.service.scoreboard.fits import load_rival
-from fomo.app.service.scoreboard.plan import slug
+from fomo.app.service.scoreboard.fits import ready
 from fomo.city import City, CityError
 from fomo.evaluation.protocol import evaluate as evaluate_forecaster
 from fomo.evaluation.questions import Question, TaskName, family_questions
@@ -19,7 +18,6 @@ from fomo.evaluation.rows import Row, row
 from fomo.forecasters.fomo import FoMo
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import Entry, find_entries
-from fomo.forecasters.rivals.series import RivalUnavailable
 from fomo.forecasters.rules import SeasonalAverage, rules_for
 from fomo.forecasters.trained_spread import TrainedSpread
 from fomo.sources import data_folder, read_family
@@ -109,13 +107,7 @@ def _rival(entry: Entry, fits: Path) -> Forecaster:
     """A forecaster of the registry, ready to be asked. Raises `UsageError`."""
     if entry.kind == "fomo":
         raise UsageError("--forecasters FoMo: it is asked anyway, with --weights")
-    if entry.kind == "deep":
-        return load_rival(entry, fits / slug(entry.name))[0]
-    try:
-        found: Forecaster = entry.load()
-    except RivalUnavailable as error:
-        raise UsageError(str(error)) from None
-    return found
+    return ready(entry, fits)
 
 
 def _seasonal_with_trained_spread(

@@ -12,12 +12,10 @@ import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import load_weights
 from fomo.app.service.planning.origins import Origin
-from fomo.app.service.scoreboard.fits import load_rival
-from fomo.app.service.scoreboard.plan import slug
+from fomo.app.service.scoreboard.fits import ready
 from fomo.city import steps_per_day
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import find_entries
-from fomo.forecasters.rivals.series import RivalUnavailable
 from fomo.planning.load import PlanError
 from fomo.planning.rows import Strategy
 
@@ -118,13 +116,7 @@ def _rival(name: str, fits: Path) -> Forecaster:
         raise UsageError("--rival FoMo: FoMo is compared anyway; name another of 'fomo evaluate --list'")
     if "short" not in entry.tasks:
         raise UsageError(f"--rival {name}: it {entry.cannot('short', 'none', True)}; plans need a forecast")
-    if entry.kind == "deep":
-        return load_rival(entry, fits / slug(entry.name))[0]
-    try:
-        found: Forecaster = entry.load()
-    except RivalUnavailable as error:
-        raise UsageError(str(error)) from None
-    return found
+    return ready(entry, fits)
 
 
 __all__ = ["HISTORY", "NOBODY", "ORACLE", "SHIPPED_FITS", "Expected", "Told", "expected", "same_hour"]

@@ -23,6 +23,7 @@ from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import Entry
 from fomo.forecasters.rivals.forecaster import NeuralRival
 from fomo.forecasters.rivals.network import RivalNetwork
+from fomo.forecasters.rivals.series import RivalUnavailable
 from fomo.forecasters.rivals.training import fit
 from fomo.model.transformer import parameter_count
 from fomo.training.data import training_set
@@ -127,6 +128,17 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
     return Trained(forecaster, float(stored["seconds"]), trainable, identity, said)
 
 
+def ready(entry: Entry, fits: Path) -> Forecaster:
+    """A forecaster of the registry but FoMo, ready to be asked; trained ones lie in `fits`. Raises `UsageError`."""
+    if entry.kind == "deep":
+        return load_rival(entry, fits / slug(entry.name))[0]
+    try:
+        found: Forecaster = entry.load()
+    except RivalUnavailable as error:
+        raise UsageError(str(error)) from None
+    return found
+
+
 def load_rival(entry: Entry, folder: Path, network: RivalNetwork | None = None) -> tuple[NeuralRival, dict[str, Any]]:
     """A trained rival of a folder, and the record of its training; `network`: one of its kind, to be filled.
 
@@ -166,4 +178,4 @@ def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
     return {name: part.contiguous() for name, part in network.state_dict().items() if name not in frozen}
 
 
-__all__ = ["Trained", "load_rival", "trained"]
+__all__ = ["Trained", "load_rival", "ready", "trained"]
