@@ -16,7 +16,7 @@ from fomo.app.service.planning.allocating import PrbSetting, blocks_of, one_scal
 from fomo.app.service.planning.origins import Server, find_servers, recorded
 from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.sleeping import SleepSetting, plan_table
-from fomo.app.service.planning.writing import PREVIEW, TITLES, write_table
+from fomo.app.service.planning.writing import TITLES, preview, write_table
 from fomo.city import City, open_city
 from fomo.evaluation.figures import save_figure
 from fomo.evaluation.planning_figures import scheduling_figure, sleep_figure
@@ -127,14 +127,13 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
     written = [write_table(found.table, out / "plan.csv"), write_table(found.table, out / "plan.parquet")]
     path = save_figure(found.figure, out / "plan.png")  # type: ignore[arg-type]
     picture: Picture = ("The plan, and the forecast that it rests on.", "the plan over time", path)
-    preview = found.table.head(PREVIEW)
     page = planning_page(
         f"{TITLES[found.application]}: {found.city}",
         summary=found.summary,
         parameters=parameters,
         rows=[],
         figures=[picture],
-        plan_preview=(preview.columns, preview.rows()),
+        plan_preview=preview(found.table),
         files=[("plan.csv", "the plan, one row per cell and period; also .parquet")],
         remarks=found.remarks,
     )

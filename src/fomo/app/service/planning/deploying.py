@@ -107,9 +107,17 @@ def largest_square(city: City, edge: int) -> Bool[np.ndarray, "y x"]:
 
 
 def plan_deployments(
-    district: District, generated: Forecast, parameters: DeploymentParameters, seconds: float
+    district: District,
+    generated: Forecast,
+    parameters: DeploymentParameters,
+    seconds: float,
+    made: Sequence[Deployment] = (),
 ) -> list[Deployment]:
-    """Every strategy's stations. `generated`: traffic of the district's cells; `seconds`: for each solver at most."""
+    """Every strategy's stations. `generated`: traffic of the district's cells; `seconds`: for each solver at most.
+
+    `made`: those of another seed, of which only FoMo's hang on it.
+    """
+    kept: dict[Strategy, Deployment] = {each.strategy: each for each in made if each.strategy != "fomo"}
     rows, columns = district.places.T
     load = Load(
         members=np.maximum(generated.samples.values[:, :, rows, columns], 0.0).astype(np.float64),
@@ -128,7 +136,8 @@ def plan_deployments(
         "real": district.people[district.people.sum(1) > 0],
     }
     return [
-        Deployment(
+        kept.get(strategy)
+        or Deployment(
             strategy,
             locate(demand, district.position_km, parameters, weights=1 / demand.sum(1), seconds=seconds),
             proportional(demand.sum(0), parameters.stations, parameters.stations_per_place),

@@ -66,6 +66,7 @@ class Compared:
     table: pl.DataFrame  # the plan itself, one row per cell and period (or cell)
     remarks: list[str]
     origins: int
+    dated: bool = True  # False where only weekday and hour of the city's clock are real
     sleep: sleeping.SleepRun | None = None
     prb: allocating.PrbRun | None = None
     deploy: DeployRun | None = None
@@ -151,7 +152,7 @@ def plan_deploy_of(
         forecast = model.generate(
             _hidden(city, inside), inside, request.samples, seed, "full", layers=("poi", "residents")
         )
-        made = deploying.plan_deployments(district, forecast, parameters, seconds)
+        made = deploying.plan_deployments(district, forecast, parameters, seconds, deployments)
         if not deployments:
             deployments, generated = made, forecast
         played += deploying.play_deployments(district, made, parameters, seed)
@@ -237,7 +238,8 @@ def _sum_up(
 ) -> Compared:
     rows = rows_of(with_regret(played), application, request.city, units)
     number = len({each.origin for each in played if each.scenario == AS_FORECAST})
-    return Compared(application, request.city, rows, closed_interval(played), table, part.remarks, number)
+    dated = all(city.attrs["calendar"] == "date" for city in part.cities.values())
+    return Compared(application, request.city, rows, closed_interval(played), table, part.remarks, number, dated)
 
 
 def _names(cities: Sequence[City]) -> str:

@@ -82,14 +82,13 @@ def write_plan(
     ]
     pictures, sensitivity = _pictures(found, out)
     written += [Path(str(each[2])) for each in (*pictures, *sensitivity)]
-    preview = found.table.head(PREVIEW)
     page = planning_page(
         f"{TITLES[found.application]}: {found.city}",
         summary=summary(found),
         parameters=[*parameters, ("weights", request.weights, "", "FoMo's"), ("members", request.samples, "", "drawn")],
         rows=found.rows,
         figures=pictures,
-        plan_preview=(preview.columns, preview.rows()),
+        plan_preview=preview(found.table),
         files=[
             ("plan.csv", "the plan of the last start time, one row per cell and period; also .parquet"),
             ("comparison.csv", "every number of this page with its interval"),
@@ -100,6 +99,12 @@ def write_plan(
     with whole_file(out / "plan.html") as fresh:
         fresh.write_text(page, encoding="utf-8")
     return [*written, out / "plan.html"]
+
+
+def preview(plan: pl.DataFrame) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Names of the columns and the first rows, times as they are in plan.csv."""
+    first = plan.head(PREVIEW).with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M"))
+    return first.columns, first.rows()
 
 
 def rows_frame(rows: Sequence[PlanRow]) -> pl.DataFrame:
@@ -172,7 +177,7 @@ def _pictures(found: Compared, out: Path) -> tuple[list[Picture], list[Picture]]
             ("plan", "The plan of the last start time: the busiest cell, and all cells.", "load and awake radio units",
              sleep_figure(time=run.load.time, members=run.load.members, truth=run.truth.members[0],
                           active=run.plan.active, oracle_active=run.oracle.active, capacity=run.capacity,
-                          unit=run.load.unit))
+                          unit=run.load.unit, dated=found.dated))
         )  # fmt: skip
     if found.prb is not None:
         outcomes, unit = found.prb.outcomes, found.prb.at.parameters.backlog_unit_bits
@@ -182,7 +187,7 @@ def _pictures(found: Compared, out: Path) -> tuple[list[Picture], list[Picture]]
                                backlog={name: each.backlog_bits.sum(1) / unit for name, each in outcomes.items()},
                                delay={name: each.delay_slots.mean(1) for name, each in outcomes.items()},
                                blocks=outcomes["fomo"].prbs, budget=float(found.prb.at.prbs),
-                               backlog_unit="mean slots of a cell", names=_names(found)))
+                               backlog_unit="mean slots of a cell", names=_names(found), dated=found.dated))
         )  # fmt: skip
     if found.deploy is not None:
         figures += _district(found)
@@ -237,4 +242,4 @@ def write_table(frame: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-__all__ = ["check_out", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan", "write_table"]
+__all__ = ["check_out", "preview", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan", "write_table"]
