@@ -13,14 +13,21 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from fomo.app.service.planning.allocating import PrbSetting
-from fomo.app.service.planning.run import Compared, Request, plan_deploy_of, plan_prb_of, plan_sleep_of
+from fomo.app.service.planning.run import (
+    Compared,
+    Request,
+    plan_deploy_of,
+    plan_prb_of,
+    plan_prb_of_measured,
+    plan_sleep_of,
+)
 from fomo.app.service.planning.sleeping import SleepSetting
 from fomo.app.service.planning.strategies import SHIPPED_FITS
 from fomo.app.service.planning.writing import write_plan
@@ -37,9 +44,12 @@ from fomo.planning.rows import AS_FORECAST, STRATEGIES, PlanRow
 from fomo.planning.scheduling import dimension_prbs, parameters_of_history
 from fomo.planning.scheduling_play import play_prb
 from fomo.planning.sleep import SleepParameters, plan_sleep
+from fomo.sources.barcelona_radio import join_sites, read_radio_records
 
 ROOT = Path(__file__).resolve().parent.parent
 CITIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing", "jinan", "mobile_nanjing", "nanchang_grid")
+#: Three LTE sites as one server, with the channel that was measured.
+BARCELONA = "barcelona_lte_dci"
 #: Cities whose users are known: there plans are also made with the users of the planned hours, as the paper's are.
 WITH_USERS = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing", "nanchang_grid")
 #: Start times per region: all of the whole cities', some of the regions'.
@@ -93,7 +103,7 @@ def speed(cells: int, hours: int, samples: int) -> dict[str, float]:
 def compare(data: Path, weights: str, elsewhere: str, kept: Path, only: list[str]) -> None:
     """Every plan on every city, three seeds; rows are kept one by one."""
     jobs = [(what, city, "past") for city in CITIES for what in ("sleep", "prb")]
-    jobs.append(("deploy", "nanchang_grid", "past"))
+    jobs += [("prb", BARCELONA, "past"), ("deploy", "nanchang_grid", "past")]
     jobs += [(what, city, "full") for city in WITH_USERS for what in ("sleep", "prb")]
     for what, city, context in jobs:
         name = f"{what}-{city}" + ("" if context == "past" else f"-{context}")
@@ -122,6 +132,9 @@ def made(what: str, request: Request) -> Compared:
 
     if what == "sleep":
         return plan_sleep_of(request, SleepSetting(SleepParameters(), EnergyModel()), told)
+    if request.city == BARCELONA:
+        joined = join_sites(read_radio_records(Path(request.data or ".") / f"{BARCELONA}.parquet"))
+        return plan_prb_of_measured(replace(request, context="past"), joined, PrbSetting(ChannelParameters()), told)
     if what == "prb":
         return plan_prb_of(request, PrbSetting(ChannelParameters()), told)
     return plan_deploy_of(request, DeploymentParameters(stations=64, reach_km=1.6), told, seconds=20.0)
@@ -200,7 +213,7 @@ def _parts(name: str) -> tuple[str, str, str]:
 
 def _order(name: str) -> tuple[int, int, int]:
     what, city, context = _parts(name)
-    return (list(METRICS).index(what), ["past", "full"].index(context), CITIES.index(city))
+    return (list(METRICS).index(what), ["past", "full"].index(context), (*CITIES, BARCELONA).index(city))
 
 
 def main() -> None:

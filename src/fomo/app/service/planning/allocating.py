@@ -24,6 +24,7 @@ from fomo.planning.rows import AS_FORECAST, Strategy
 from fomo.planning.scheduling import PrbParameters, dimension_prbs, parameters_of_history
 from fomo.planning.scheduling_play import PrbOutcome, play_prb
 from fomo.seeds import seed_of
+from fomo.sources.barcelona_radio import JoinedSites
 
 #: Metric -> unit, means over cells and slots. The objective adds backlog (mean slots of traffic) and delay (slots).
 UNITS = {
@@ -126,10 +127,45 @@ def play_allocating(
         for at in servers_at(city, origin, setting, seed):
             if fails:
                 at = replace(at, truth=with_failed_site(at.truth))
-            for strategy, outcome in outcomes(at, origin, everyone, setting, seed, bias).items():
-                forecaster = next((each.forecaster for each in everyone if each.strategy == strategy), NOBODY)
-                found.append(_played(strategy, forecaster, origin, seed, outcome, at, scenario))
+            found += played_at(at, origin, everyone, setting, seed, bias, scenario)
     return found
+
+
+def played_at(
+    at: PrbServer,
+    origin: Origin,
+    everyone: Sequence[Expected],
+    setting: PrbSetting,
+    seed: int,
+    bias: float = 1.0,
+    scenario: str = AS_FORECAST,
+) -> list[Played]:
+    """All strategies on one server."""
+    by = {each.strategy: each.forecaster for each in everyone}
+    return [
+        _played(strategy, by.get(strategy, NOBODY), origin, seed, outcome, at, scenario)
+        for strategy, outcome in outcomes(at, origin, everyone, setting, seed, bias).items()
+    ]
+
+
+def measured_at(joined: JoinedSites, origin: Origin, setting: PrbSetting) -> PrbServer:
+    """All sites as one server, with the channel that was measured; what later slots carry is known in the mean only.
+
+    Where a slot's channel was not recorded (nothing was sent), it is the site's mean.
+    """
+    places = np.argwhere(joined.city["covered"].values)
+    truth = load_at(origin, origin.truth[None], places)
+    asked = np.isin(joined.city["time"].values, truth.time)
+    mean = np.nanmean(joined.bits_per_prb[~asked], axis=0)
+    bits = joined.bits_per_prb[asked]
+    history = recorded(joined.city.isel(time=~asked), places)
+    parameters = parameters_of_history(
+        history, bits_per_unit=setting.bits_per_unit, delay_weight=setting.delay_weight,
+        horizon_slots=setting.horizon_slots,
+    )  # fmt: skip
+    channel = Channel(np.where(np.isfinite(bits), bits, mean), mean)
+    prbs = dimension_prbs(history, mean, parameters, setting.busy_share)
+    return PrbServer(Server(str(joined.city.attrs["name"]), places), truth, channel, prbs, parameters)
 
 
 def outcomes(
@@ -184,8 +220,10 @@ __all__ = [
     "PrbServer",
     "PrbSetting",
     "blocks_of",
+    "measured_at",
     "one_scale",
     "outcomes",
     "play_allocating",
+    "played_at",
     "servers_at",
 ]

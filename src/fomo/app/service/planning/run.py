@@ -22,6 +22,7 @@ from fomo.planning.deployment import DeploymentParameters
 from fomo.planning.load import PlanError
 from fomo.planning.rows import AS_FORECAST, Application, PlanRow
 from fomo.sources import data_folder, read_family
+from fomo.sources.barcelona_radio import JoinedSites
 from fomo.windows.split import leaks
 from fomo.windows.task import ContextMode
 
@@ -124,6 +125,27 @@ def plan_prb_of(request: Request, setting: allocating.PrbSetting, told: Told) ->
     return replace(found, prb=run)
 
 
+def plan_prb_of_measured(request: Request, joined: JoinedSites, setting: allocating.PrbSetting, told: Told) -> Compared:
+    """Resource blocks of sites whose channel was measured: one server with all of them, no channel is drawn.
+
+    The record of the sites takes the place of `request.city`. Raises `PlanError`, `CityError`, `UsageError`.
+    """
+    part = _prepare_of([joined.city], request, "short", told)
+    played = [
+        each
+        for origin in part.origins
+        for seed in request.seeds
+        for each in allocating.played_at(
+            allocating.measured_at(joined, origin, setting), origin, part.everyone, setting, seed
+        )
+    ]
+    last = part.origins[-1]
+    at = allocating.measured_at(joined, last, setting)
+    run = allocating.PrbRun(at, allocating.outcomes(at, last, part.everyone, setting, request.seeds[0]))
+    table = allocating.blocks_of(at.server, run.outcomes["fomo"], at.parameters.backlog_unit_bits)
+    return replace(_sum_up("prb", request, played, allocating.UNITS, part, table), prb=run)
+
+
 def plan_deploy_of(
     request: Request, parameters: DeploymentParameters, told: Told, *, area: str = "", served: float = 0.85,
     seconds: float = 20.0,
@@ -192,6 +214,10 @@ def _hidden(city: City, area: np.ndarray) -> City:
 
 def _prepare(request: Request, task: str, told: Told) -> _Part:
     cities = read_family(data_folder(request.data), request.city.split("/")[0])
+    return _prepare_of(cities, request, task, told)
+
+
+def _prepare_of(cities: Sequence[City], request: Request, task: str, told: Told) -> _Part:
     by_name = {str(city.attrs["name"]): city for city in cities}
     if "/" in request.city and request.city not in by_name:
         raise PlanError(f"there is no region {request.city!r}; there are {_names(cities)}")
@@ -247,4 +273,4 @@ def _names(cities: Sequence[City]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-__all__ = ["Compared", "DeployRun", "Request", "plan_deploy_of", "plan_prb_of", "plan_sleep_of"]
+__all__ = ["Compared", "DeployRun", "Request", "plan_deploy_of", "plan_prb_of", "plan_prb_of_measured", "plan_sleep_of"]
