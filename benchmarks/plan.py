@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from PIL import Image
 
 from fomo.app.service.planning.allocating import PrbSetting
 from fomo.app.service.planning.run import (
@@ -158,10 +159,12 @@ def tables(kept: Path, out: Path) -> None:
     for what in METRICS:
         some = [row for each in found if (each.what, each.context) == (what, "past") for row in each.rows]
         if some:
-            save_figure(strategies_figure(some), folder / f"{what}.png")
-            save_figure(sensitivity_figure(some, metric="above the oracle"), folder / f"{what}-sensitivity.png")
-    with whole_file(out / "planning.md") as fresh:
-        fresh.write_text(markdown(found), encoding="utf-8")
+            few_colours(save_figure(strategies_figure(some), folder / f"{what}.png"))
+            figure = sensitivity_figure(some, metric="above the oracle")
+            few_colours(save_figure(figure, folder / f"{what}-sensitivity.png"))
+    for path, text in ((out / "planning.md", markdown(found)), (folder / "parts.md", parts(found))):
+        with whole_file(path) as fresh:
+            fresh.write_text(text, encoding="utf-8")
 
 
 def markdown(found: list[Found]) -> str:
@@ -176,9 +179,15 @@ def markdown(found: list[Found]) -> str:
         best = min(range(4), key=lambda place: regret[STRATEGIES[place]].value)
         values[best] = f"**{values[best]}**"
         share, low, high = each.closed
-        said = "–" if math.isnan(share) else f"{share:.0%} ({low:.0%} to {high:.0%})".replace("%", " %")
+        said = "–" if math.isnan(share) else f"{share:.0%}" + (f" ({low:.0%} to {high:.0%})" if low < high else "")
+        said = said.replace("%", " %")
         lines.append(f"| {each.head} | {' | '.join(values)} | {said} | {regret['fomo'].origins} |")
-    lines += ["", "| plan | users | city | part | unit | always on | history | rival | FoMo | what happened |"]
+    return "\n".join(lines) + "\n"
+
+
+def parts(found: list[Found]) -> str:
+    """The parts of (17) and (18), and the coverage."""
+    lines = ["| plan | users | city | part | unit | always on | history | rival | FoMo | what happened |"]
     lines.append("|---|---|---|---|---|---|---|---|---|---|")
     for each in found:
         for metric in METRICS[each.what]:
@@ -186,6 +195,11 @@ def markdown(found: list[Found]) -> str:
             values = " | ".join(f"{part[name].value:.3g}" for name in STRATEGIES)
             lines.append(f"| {each.head} | {metric} | {part['fomo'].unit} | {values} |")
     return "\n".join(lines) + "\n"
+
+
+def few_colours(path: Path) -> None:
+    """A picture with fewer colours, so that it is small."""
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 @dataclass(frozen=True)
