@@ -37,7 +37,7 @@ COMMA = "cell,lon,lat,azimuth,range_km\nA1,13.4,52.5,0,2.5\nA2,13.4,52.5,120,\nB
         (COMMA.replace("\n", "\r\n"), "sites.csv"),
         ("\ufeff" + COMMA, "sites.csv"),
         (COMMA.encode("utf-16"), "sites.csv"),
-        (gzip.compress(COMMA.encode()), "sites.csv.gz"),
+        (gzip.compress(COMMA.encode(), mtime=0), "sites.csv.gz"),
         (COMMA.replace("\n", "\n\n")[:-1], "blank_lines.csv"),
         (COMMA.replace(",", "\t"), "sites.tsv"),
         (COMMA.replace(",", "|"), "sites.txt"),

@@ -37,7 +37,7 @@ def written(tmp_path):
         json.dumps([event()]),
         json.dumps({"eventList": [event()["event"]]}),
         json.dumps(event({"Cell=1": TABLE["Cell=1"]})) + "\n" + json.dumps(event(dict(list(TABLE.items())[1:]))) + "\n",
-        gzip.compress(json.dumps(event()).encode()),
+        gzip.compress(json.dumps(event()).encode(), mtime=0),
         "\ufeff" + json.dumps(event()),
     ],
     ids=["event", "indented", "drafts' names", "array", "eventList", "lines", "gzip", "mark"],
