@@ -22,7 +22,7 @@ from fomo.planning.rows import Strategy
 #: How history's strategy, the oracle and the plan without a forecast are called in tables.
 HISTORY, ORACLE, NOBODY = "same hour of last week or day", "what happened", "nobody"
 #: The rival that comes trained: Lag-Llama on the windows of `fomo-tiny` (fold 0 held back).
-SHIPPED_FITS = Path(fomo.__file__).parent / "weights" / "rivals"
+SHIPPED_FITS = Path(fomo.__file__).parent / "forecasters" / "rivals" / "trained"
 Told = Callable[[int, int, str], None]
 
 
