@@ -122,6 +122,7 @@ def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_wei
         ("sleep", ("--least", 9), "at least 9 of 8"),
         ("sleep", ("--risk", 1.5), "risk is 1.5"),
         ("prb", ("--busy-share", 0), "busy_share is 0"),
+        ("prb", ("--delay-weight", 0), "delay_weight is 0"),
         ("sleep", ("--city", "nowhere"), "nowhere"),
         ("deploy", ("--city", "plain"), "users, poi, residents"),
         ("deploy", ("--area", "0:2,0:2", "--stations", 100), "100 stations"),

@@ -7,6 +7,7 @@ blocks of a mean channel; how many blocks a server has follows from its record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,7 +20,7 @@ from fomo.app.service.planning.strategies import NOBODY, Expected
 from fomo.city import City
 from fomo.planning.channel import Channel, ChannelParameters, draw_channel
 from fomo.planning.comparison import REGRET, Played
-from fomo.planning.load import Load
+from fomo.planning.load import Load, PlanError
 from fomo.planning.rows import AS_FORECAST, Strategy
 from fomo.planning.scheduling import PrbParameters, dimension_prbs, parameters_of_history
 from fomo.planning.scheduling_play import PrbOutcome, play_prb
@@ -47,6 +48,12 @@ class PrbSetting:
     horizon_slots: int = 4
     method: Literal["slot", "horizon"] = "slot"
     bits_per_unit: float = 8.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail after the forecasts are made. Raises `PlanError`."""
+        if not (math.isfinite(self.busy_share) and self.busy_share > 0):
+            raise PlanError(f"busy_share is {self.busy_share:g}: it is the used share of all PRBs, above 0")
+        PrbParameters(1.0, self.bits_per_unit, self.delay_weight, self.horizon_slots)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fomo.city import City
 from fomo.planning.comparison import REGRET, Played
 from fomo.planning.dimensioning import dimension
 from fomo.planning.energy import EnergyModel
-from fomo.planning.load import Load
+from fomo.planning.load import Load, PlanError
 from fomo.planning.rows import AS_FORECAST, Strategy
 from fomo.planning.sleep import SleepOutcome, SleepParameters, SleepPlan, always_on, plan_sleep, play_sleep
 
@@ -36,6 +36,11 @@ class SleepSetting:
     parameters: SleepParameters
     energy: EnergyModel
     headroom: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail after the forecasts are made. Raises `PlanError`."""
+        if not 0 <= self.headroom < np.inf:
+            raise PlanError(f"headroom is {self.headroom:g}: it is a share of the busy hour, 0 or more")
 
 
 @dataclass(frozen=True)
