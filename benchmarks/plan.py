@@ -55,6 +55,7 @@ BARCELONA = "barcelona_lte_dci"
 WITH_USERS = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing", "nanchang_grid")
 #: Start times per region: all of the whole cities', some of the regions'.
 ORIGINS = {"uomo_shandong": 3, "uomo_nanchang": 3, "uomo_nanjing": 8, "jinan": 4, "mobile_nanjing": 4}
+CLOSED = ("closed", "closed_low", "closed_high")
 METRICS = {"sleep": ("QoS loss", "switching", "energy"), "prb": ("delay", "backlog"), "deploy": ("coverage",)}
 
 
@@ -122,7 +123,6 @@ def compare(data: Path, weights: str, elsewhere: str, kept: Path, only: list[str
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             continue
         write_plan(found, request, [], kept / name)
-        (kept / name / "closed.json").write_text(json.dumps(found.closed), encoding="utf-8")
         print(f"{name}: closes {found.closed[0]:.2f}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
@@ -145,11 +145,13 @@ def tables(kept: Path, out: Path) -> None:
     """What is kept as one tidy table, README's tables, and a figure per plan."""
     found: list[Found] = []
     for folder in sorted(kept.iterdir(), key=lambda path: _order(path.name)):
-        if not (folder / "closed.json").exists():
+        if not (folder / "comparison.json").exists():
             continue
         what, city, context = _parts(folder.name)
         rows = [PlanRow(**row) for row in pl.read_csv(folder / "comparison.csv").iter_rows(named=True)]
-        closed = tuple(json.loads((folder / "closed.json").read_text(encoding="utf-8")))
+        strategies = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        of_fomo = next(each for each in strategies if each["strategy"] == "fomo")
+        closed = tuple(math.nan if of_fomo[key] is None else of_fomo[key] for key in CLOSED)
         found.append(Found(what, city, context, rows, closed))
     folder = out / "planning"
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from fomo.city import City
@@ -93,7 +94,7 @@ def load_of_forecast(forecast: Forecast) -> Load:
         raise PlanError("this forecast asks for no value, so there is nothing to plan: forecast some periods first")
     dataset = forecast.dataset.isel(time=asked)
     covered = np.isfinite(dataset["traffic"].values).any((0, 1))
-    return _load(dataset["traffic"].values, covered, dataset)
+    return load_of_members(dataset["traffic"].values, dataset, np.argwhere(covered))
 
 
 def load_of_city(city: City, places: Int[np.ndarray, "cell 2"] | None = None) -> Load:
@@ -101,26 +102,26 @@ def load_of_city(city: City, places: Int[np.ndarray, "cell 2"] | None = None) ->
 
     `places`: the cells, in this order, default all that are covered. Raises `PlanError` where values are missing.
     """
-    if places is None:
-        return _load(city["traffic"].values[None], city["covered"].values, city)
-    mask = np.zeros(city["traffic"].shape[1:], bool)
-    mask[tuple(places.T)] = True
-    whole = _load(city["traffic"].values[None], mask, city)
-    order = {tuple(place): index for index, place in enumerate(whole.places.tolist())}
-    return whole.of_cells(np.array([order[tuple(place)] for place in places.tolist()]))
+    where = np.argwhere(city["covered"].values) if places is None else places
+    return load_of_members(city["traffic"].values[None], city, where)
 
 
-def _load(members: np.ndarray, covered: np.ndarray, city: City) -> Load:
-    """(sample, time, y, x) to (sample, time, cell)."""
-    if not covered.any():
+def load_of_members(
+    members: Float[np.ndarray, "sample time y x"], on: xr.Dataset, places: Int[np.ndarray, "cell 2"]
+) -> Load:
+    """Members on the grid and the periods of a dataset (a city, or part of one) at some cells, in this order.
+
+    Raises `PlanError`: no cell, gaps, negative load.
+    """
+    if not len(places):
         raise PlanError("no cell carries traffic here, so there is nothing to plan")
-    places = np.argwhere(covered)
-    y, x = (city[axis].values if axis in city.coords else np.arange(city.sizes[axis]) + 0.5 for axis in ("y", "x"))
+    rows, columns = places.T
+    y, x = (on[axis].values if axis in on.coords else np.arange(on.sizes[axis]) + 0.5 for axis in ("y", "x"))
     return Load(
-        members=members[:, :, covered].astype(np.float64),
-        time=city["time"].values,
+        members=members[:, :, rows, columns].astype(np.float64),
+        time=on["time"].values,
         places=places,
-        position_km=np.stack([x[places[:, 1]], y[places[:, 0]]], -1).astype(np.float64),
-        step_minutes=int(city.attrs["step_minutes"]),
-        unit=str(city.attrs.get("unit", "")),
+        position_km=np.stack([x[columns], y[rows]], -1).astype(np.float64),
+        step_minutes=int(on.attrs["step_minutes"]),
+        unit=str(on.attrs.get("unit", "")),
     )

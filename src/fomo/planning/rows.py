@@ -12,6 +12,8 @@ Strategy = Literal["always_on", "history", "rival", "fomo", "real"]
 STRATEGIES: tuple[Strategy, ...] = ("always_on", "history", "rival", "fomo", "real")
 #: The scenario that nothing was done to.
 AS_FORECAST = "as forecast"
+#: What is done to the forecast, or to the network, to see what plans are worth then.
+MORE, LESS, SITE_FAILS = "forecast +20 %", "forecast -20 %", "a site fails"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class PlanRow:
     city: str
     strategy: Strategy
     forecaster: str  # who made the forecast: "FoMo", "Lag-Llama", "same hour last week", "what happened", "nobody"
-    scenario: str  # AS_FORECAST, "forecast +20 %", "forecast -20 %", "a site fails"
+    scenario: str  # AS_FORECAST, MORE, LESS, SITE_FAILS
     metric: str  # "objective" and its parts, as the paper names them: "QoS loss", "switching", "energy", ...
     unit: str
     value: float

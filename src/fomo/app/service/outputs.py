@@ -124,7 +124,11 @@ def forecast_frame(forecast: Forecast) -> pl.DataFrame:
 
 def write_table(forecast: Forecast, path: Path) -> Path:
     """`forecast_frame` as .csv or .parquet, whole or not at all. Returns the path."""
-    frame = forecast_frame(forecast)
+    return write_frame(forecast_frame(forecast), path)
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> Path:
+    """A table as .csv (times to the minute, six digits) or .parquet, whole or not at all. Returns the path."""
     with whole_file(path) as fresh:
         if path.suffix == ".csv":
             frame.write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M", float_precision=6)
@@ -133,4 +137,4 @@ def write_table(forecast: Forecast, path: Path) -> Path:
     return path
 
 
-__all__ = ["Outputs", "check_file", "check_folder", "forecast_frame", "with_history", "write_table"]
+__all__ = ["Outputs", "check_file", "check_folder", "forecast_frame", "with_history", "write_frame", "write_table"]

@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from fomo.app.service.outputs import write_frame
 from fomo.app.service.planning.allocating import PrbSetting, blocks_of, one_scale
-from fomo.app.service.planning.origins import Server, find_servers, recorded
+from fomo.app.service.planning.origins import Server, find_servers, recorded, with_traffic
 from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.sleeping import SleepSetting, plan_table
-from fomo.app.service.planning.writing import TITLES, preview, write_table
+from fomo.app.service.planning.writing import TITLES, preview
 from fomo.city import City, open_city
 from fomo.evaluation.figures import save_figure
 from fomo.evaluation.planning_figures import scheduling_figure, sleep_figure
@@ -25,7 +26,7 @@ from fomo.forecast import Forecast
 from fomo.planning.channel import draw_channel
 from fomo.planning.dimensioning import dimension
 from fomo.planning.load import Load, PlanError, load_of_forecast
-from fomo.planning.scheduling import dimension_prbs, parameters_of_history
+from fomo.planning.scheduling import dimension_prbs
 from fomo.planning.scheduling_play import PrbOutcome, play_prb
 from fomo.planning.sleep import plan_sleep
 from fomo.seeds import seed_of
@@ -60,7 +61,7 @@ def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
 
 def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
     """Radio units that may sleep in the forecast's periods. Raises `PlanError`."""
-    load = _with_traffic(load_of_forecast(forecast), city)
+    load = _of_stations(load_of_forecast(forecast), city)
     capacity = dimension(recorded(city, load.places), setting.parameters.rrus, headroom=setting.headroom)
     plan = plan_sleep(load, capacity, setting.parameters, setting.energy)
     asleep, expected = 1 - plan.active.mean() / setting.parameters.rrus, plan.expected.totals
@@ -85,7 +86,7 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
 
 def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting, seed: int = 0) -> Ahead:
     """Blocks of every server in the forecast's slots, as if what is expected came. Raises `PlanError`."""
-    load = _with_traffic(load_of_forecast(forecast), city)
+    load = _of_stations(load_of_forecast(forecast), city)
     place = {tuple(each): index for index, each in enumerate(load.places.tolist())}
     tables, outcomes = [], []
     for server in find_servers(city):
@@ -95,15 +96,11 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting, seed: int = 0
         mine = load.of_cells(np.array(inside))
         server = Server(server.name, mine.places)
         history = recorded(city, mine.places)
-        parameters = parameters_of_history(
-            history, bits_per_unit=setting.bits_per_unit, delay_weight=setting.delay_weight,
-            horizon_slots=setting.horizon_slots,
-        )  # fmt: skip
         channel = draw_channel(
             setting.channel, len(mine.time), len(inside), mine.step_minutes, seed_of(seed, server.name)
         )
         channel = replace(channel, bits_per_prb=np.broadcast_to(channel.mean_bits_per_prb, channel.bits_per_prb.shape))
-        parameters = one_scale(channel, parameters)
+        parameters = one_scale(channel, setting.parameters_of(history))
         prbs = dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
         expected = replace(mine, members=mine.mean[None])
         outcome = play_prb(mine, expected, channel, prbs, parameters, setting.method)
@@ -124,7 +121,7 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting, seed: int = 0
 def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], out: Path) -> list[Path]:
     """plan.csv, plan.parquet, plan.png, plan.html."""
     out.mkdir(parents=True, exist_ok=True)
-    written = [write_table(found.table, out / "plan.csv"), write_table(found.table, out / "plan.parquet")]
+    written = [write_frame(found.table, out / "plan.csv"), write_frame(found.table, out / "plan.parquet")]
     path = save_figure(found.figure, out / "plan.png")  # type: ignore[arg-type]
     picture: Picture = ("The plan, and the forecast that it rests on.", "the plan over time", path)
     page = planning_page(
@@ -142,13 +139,13 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
     return [*written, path, out / "plan.html"]
 
 
-def _with_traffic(load: Load, city: City) -> Load:
-    """Cells that ever carried traffic: others have no station to plan for."""
-    rows, columns = load.places.T
-    peak = np.nanmax(city["traffic"].values[:, rows, columns], axis=0, initial=0.0)
-    if not (peak > 0).any():
+def _of_stations(load: Load, city: City) -> Load:
+    """The cells of a load that ever carried traffic."""
+    stations = set(map(tuple, with_traffic(city).tolist()))
+    keep = np.array([tuple(place) in stations for place in load.places.tolist()])
+    if not keep.any():
         raise PlanError(f"{city.attrs['name']!r} never carried traffic in the cells of the forecast")
-    return load.of_cells(peak > 0)
+    return load.of_cells(keep)
 
 
 def _blocks(outcome: PrbOutcome, prbs: int, unit: float, server: Server) -> object:

@@ -15,7 +15,16 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from fomo.app.service.planning.origins import Origin, Server, find_servers, load_at, recorded, with_failed_site
+from fomo.app.service.planning.origins import (
+    Origin,
+    Server,
+    cell_periods,
+    find_servers,
+    load_at,
+    recorded,
+    with_failed_site,
+    without_asked,
+)
 from fomo.app.service.planning.strategies import NOBODY, Expected
 from fomo.city import City
 from fomo.planning.channel import Channel, ChannelParameters, draw_channel
@@ -55,6 +64,12 @@ class PrbSetting:
             raise PlanError(f"busy_share is {self.busy_share:g}: it is the used share of all PRBs, above 0")
         PrbParameters(1.0, self.bits_per_unit, self.delay_weight, self.horizon_slots)
 
+    def parameters_of(self, history: Load) -> PrbParameters:
+        """Units and weights of (18) for the cells of a history."""
+        return parameters_of_history(
+            history, bits_per_unit=self.bits_per_unit, delay_weight=self.delay_weight, horizon_slots=self.horizon_slots
+        )
+
 
 @dataclass(frozen=True)
 class PrbServer:
@@ -74,23 +89,23 @@ class PrbRun:
     at: PrbServer
     outcomes: dict[Strategy, PrbOutcome]
 
+    @property
+    def table(self) -> pl.DataFrame:
+        """FoMo's allocation."""
+        return blocks_of(self.at.server, self.outcomes["fomo"], self.at.parameters.backlog_unit_bits)
+
 
 def servers_at(city: City, origin: Origin, setting: PrbSetting, seed: int) -> list[PrbServer]:
     """The servers of the origin's region, each with as many blocks as its record asks for."""
-    asked = origin.task.window["time"].values[np.asarray(origin.task.asked.any((1, 2)))]
-    rest = city.isel(time=~np.isin(city["time"].values, asked))
+    rest = without_asked(city, origin)
     found = []
     for server in find_servers(city):
         truth = load_at(origin, origin.truth[None], server.places)
         history = recorded(rest, server.places)
         _, slots, cells = truth.members.shape
-        parameters = parameters_of_history(
-            history, bits_per_unit=setting.bits_per_unit, delay_weight=setting.delay_weight,
-            horizon_slots=setting.horizon_slots,
-        )  # fmt: skip
         own = seed_of(seed, f"{server.name} {origin.name}")
         channel = draw_channel(setting.channel, slots, cells, truth.step_minutes, own)
-        parameters = one_scale(channel, parameters)
+        parameters = one_scale(channel, setting.parameters_of(history))
         prbs = dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
         found.append(PrbServer(server, truth, channel, prbs, parameters))
     return found
@@ -165,14 +180,16 @@ def measured_at(joined: JoinedSites, origin: Origin, setting: PrbSetting) -> Prb
     asked = np.isin(joined.city["time"].values, truth.time)
     mean = np.nanmean(joined.bits_per_prb[~asked], axis=0)
     bits = joined.bits_per_prb[asked]
-    history = recorded(joined.city.isel(time=~asked), places)
-    parameters = parameters_of_history(
-        history, bits_per_unit=setting.bits_per_unit, delay_weight=setting.delay_weight,
-        horizon_slots=setting.horizon_slots,
-    )  # fmt: skip
+    history = recorded(without_asked(joined.city, origin), places)
+    parameters = setting.parameters_of(history)
     channel = Channel(np.where(np.isfinite(bits), bits, mean), mean)
     prbs = dimension_prbs(history, mean, parameters, setting.busy_share)
     return PrbServer(Server(str(joined.city.attrs["name"]), places), truth, channel, prbs, parameters)
+
+
+def run_at(at: PrbServer, origin: Origin, everyone: Sequence[Expected], setting: PrbSetting, seed: int) -> PrbRun:
+    """One server with what every strategy's allocation comes to there."""
+    return PrbRun(at, outcomes(at, origin, everyone, setting, seed))
 
 
 def outcomes(
@@ -193,14 +210,10 @@ def outcomes(
 
 def blocks_of(server: Server, outcome: PrbOutcome, backlog_unit_bits: float) -> pl.DataFrame:
     """The allocation of a server: one row per cell and slot."""
-    slots, cells = outcome.prbs.shape
-    slot, cell = (grid.ravel() for grid in np.meshgrid(np.arange(slots), np.arange(cells), indexing="ij"))
     return pl.DataFrame(
         {
             "server": server.name,
-            "time": outcome.time[slot].astype("datetime64[us]"),
-            "row": server.places[cell, 0],
-            "column": server.places[cell, 1],
+            **cell_periods(outcome.time, server.places),
             "prbs": outcome.prbs.ravel(),
             "backlog_mean_slots": outcome.backlog_bits.ravel() / backlog_unit_bits,
             "delay_slots": outcome.delay_slots.ravel(),
@@ -232,5 +245,6 @@ __all__ = [
     "outcomes",
     "play_allocating",
     "played_at",
+    "run_at",
     "servers_at",
 ]

@@ -21,8 +21,8 @@ from fomo.planning.comparison import REGRET, Played
 from fomo.planning.coverage import play_coverage
 from fomo.planning.deployment import DeploymentParameters, demand_of_traffic, proportional, without
 from fomo.planning.facility import Located, locate
-from fomo.planning.load import Load, PlanError
-from fomo.planning.rows import AS_FORECAST, Strategy
+from fomo.planning.load import PlanError, load_of_members
+from fomo.planning.rows import AS_FORECAST, SITE_FAILS, Strategy
 
 #: Metric -> unit. The objective is what is not covered, so that lower is better as everywhere.
 UNITS = {
@@ -34,7 +34,7 @@ UNITS = {
     "worst hour": "share of people",
 }
 #: Stations in proportion to the density, where the plain scenario places them by the solver.
-IN_PROPORTION, SITE_FAILS = "in proportion, as in the paper", "a site fails"
+IN_PROPORTION = "in proportion, as in the paper"
 DENSITIES: dict[Strategy, str] = {
     "always_on": "nothing: evenly",
     "history": "residents",
@@ -118,15 +118,7 @@ def plan_deployments(
     `made`: those of another seed, of which only FoMo's hang on it.
     """
     kept: dict[Strategy, Deployment] = {each.strategy: each for each in made if each.strategy != "fomo"}
-    rows, columns = district.places.T
-    load = Load(
-        members=np.maximum(generated.samples.values[:, :, rows, columns], 0.0).astype(np.float64),
-        time=generated.dataset["time"].values,
-        places=district.places,
-        position_km=district.position_km,
-        step_minutes=int(generated.attrs["step_minutes"]),
-        unit=str(generated.attrs["unit"]),
-    )
+    load = load_of_members(np.maximum(generated.samples.values, 0.0), generated.dataset, district.places)
     most = float(district.people.sum(1).max())
     demands: dict[Strategy, np.ndarray] = {
         "always_on": _still(np.ones(len(district.places)), most),
@@ -212,7 +204,6 @@ def _days(
 __all__ = [
     "DENSITIES",
     "IN_PROPORTION",
-    "SITE_FAILS",
     "UNITS",
     "Deployment",
     "District",

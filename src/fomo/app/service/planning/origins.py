@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from fomo.city import City, steps_per_day
-from fomo.evaluation.questions import Question, TaskName, family_questions
-from fomo.planning.load import Load, PlanError, load_of_city
+from fomo.evaluation.questions import TaskName, family_questions
+from fomo.planning.load import Load, PlanError, load_of_city, load_of_members
 from fomo.planning.simulator import network_of_load
 from fomo.windows.task import ContextMode, Task
 
@@ -43,6 +43,11 @@ class Origin:
     start: np.datetime64  # of the first asked period
 
     @property
+    def window(self) -> City:
+        """The asked periods."""
+        return self.task.window.isel(time=asked_periods(self.task))
+
+    @property
     def name(self) -> str:
         """Region and start, for tables and draws."""
         return f"{self.region} {np.datetime_as_string(self.start, unit='m')}"
@@ -51,17 +56,18 @@ class Origin:
 def find_origins(cities: Sequence[City], task: TaskName, context: ContextMode, most: int | None = None) -> list[Origin]:
     """The origins of a family's test part, the past known: one fold of regions, or the last fifth of the time.
 
-    At each, a day before the first asked period is known. Periods that repeat the week before are not asked: whoever
-    copies last week would know them. `most`: no more than so many per region, spread evenly. Raises `PlanError` where
-    there is none.
+    At each, a day before the first asked period is known, and all asked periods lie in the test part. Periods that
+    repeat the week before are not asked: whoever copies last week would know them. `most`: no more than so many per
+    region, spread evenly. Raises `PlanError` where there is none.
     """
     by_name = {str(city.attrs["name"]): city for city in cities}
     origins: list[Origin] = []
     last: dict[str, int] = {}
     end = {name: first_copy(city) for name, city in by_name.items()}
     for question in family_questions(cities, task, context=context, past_week=True):
-        asked = np.asarray(question.task.asked.any((1, 2)))
-        first = question.first_step
+        asked, first = asked_periods(question.task), question.first_step
+        if not np.array_equal(question.scored.any((1, 2)), asked):
+            continue
         day, horizon = steps_per_day(by_name[question.region]), int(asked.sum())
         if (
             first < day
@@ -72,7 +78,8 @@ def find_origins(cities: Sequence[City], task: TaskName, context: ContextMode, m
         if not np.isfinite(question.truth[question.task.asked]).all():
             continue
         last[question.region] = first
-        origins.append(_origin(question, asked))
+        start = question.task.window["time"].values[asked][0]
+        origins.append(Origin(question.task, question.truth[asked], question.region, start))
     if most is not None:
         origins = [each for name in by_name for each in _spread([o for o in origins if o.region == name], most)]
     if not origins:
@@ -81,6 +88,11 @@ def find_origins(cities: Sequence[City], task: TaskName, context: ContextMode, m
             "everything recorded after it: plans cannot be judged there"
         )
     return origins
+
+
+def asked_periods(task: Task) -> Bool[np.ndarray, " time"]:
+    """The periods of a window in which anything is asked."""
+    return np.asarray(task.asked.any((1, 2)))
 
 
 def first_copy(city: City) -> int:
@@ -94,21 +106,20 @@ def first_copy(city: City) -> int:
     return week if different < COPY else len(values)
 
 
-def _origin(question: Question, asked: np.ndarray) -> Origin:
-    time = question.task.window["time"].values[asked]
-    return Origin(question.task, question.truth[asked], question.region, time[0])
-
-
 def _spread(origins: list[Origin], most: int) -> list[Origin]:
     if len(origins) <= most:
         return origins
     return [origins[i] for i in np.unique(np.linspace(0, len(origins) - 1, most).round().astype(int))]
 
 
+def with_traffic(city: City) -> Int[np.ndarray, "cell 2"]:
+    """The cells that ever carried traffic: others have no station to plan for."""
+    return np.argwhere((city["traffic"].values > 0).any(0) & city["covered"].values)
+
+
 def find_servers(city: City) -> list[Server]:
     """The squares of a grid with at least two cells that ever carried traffic; of a list, every `EDGE`² cells."""
-    carries = np.nan_to_num(np.nanmax(city["traffic"].values, axis=0, initial=0.0)) > 0
-    places = np.argwhere(carries & city["covered"].values)
+    places = with_traffic(city)
     if city.attrs["layout"] == "list":
         squares = np.stack([np.zeros(len(places), int), places[:, 1] // EDGE**2], -1)
     else:
@@ -127,17 +138,12 @@ def find_servers(city: City) -> list[Server]:
 
 def load_at(origin: Origin, values: np.ndarray, places: Int[np.ndarray, "cell 2"]) -> Load:
     """Values of the asked periods, (sample, period, y, x), of some cells as a load."""
-    window = origin.task.window
-    asked = origin.task.asked.any((1, 2))
-    rows, columns = places.T
-    return Load(
-        members=values[:, :, rows, columns].astype(np.float64),
-        time=window["time"].values[asked],
-        places=places,
-        position_km=np.stack([window["x"].values[columns], window["y"].values[rows]], -1).astype(np.float64),
-        step_minutes=int(window.attrs["step_minutes"]),
-        unit=str(window.attrs["unit"]),
-    )
+    return load_of_members(values, origin.window, places)
+
+
+def without_asked(city: City, origin: Origin) -> City:
+    """The city's record without the asked periods: what hardware is dimensioned by, which was there before the plan."""
+    return city.isel(time=~np.isin(city["time"].values, origin.window["time"].values))
 
 
 def recorded(city: City, places: Int[np.ndarray, "cell 2"]) -> Load:
@@ -147,6 +153,12 @@ def recorded(city: City, places: Int[np.ndarray, "cell 2"]) -> Load:
     if not whole.any():
         raise PlanError(f"no period of {city.attrs['name']!r} is recorded in all cells of a server")
     return load_of_city(city.isel(time=whole), places)
+
+
+def cell_periods(time: np.ndarray, places: Int[np.ndarray, "cell 2"]) -> dict[str, np.ndarray]:
+    """The first columns of a plan's table: time, row and column of every cell in every period, by time, then cell."""
+    step, cell = (each.ravel() for each in np.meshgrid(np.arange(len(time)), np.arange(len(places)), indexing="ij"))
+    return {"time": time[step].astype("datetime64[us]"), "row": places[cell, 0], "column": places[cell, 1]}
 
 
 def with_failed_site(load: Load, reach_km: float = 1.5) -> Load:
@@ -162,4 +174,18 @@ def with_failed_site(load: Load, reach_km: float = 1.5) -> Load:
     return replace(load, members=kept + load.members[..., failed] * shares)
 
 
-__all__ = ["EDGE", "Origin", "Server", "find_origins", "find_servers", "load_at", "recorded", "with_failed_site"]
+__all__ = [
+    "EDGE",
+    "Origin",
+    "Server",
+    "asked_periods",
+    "cell_periods",
+    "find_origins",
+    "find_servers",
+    "first_copy",
+    "load_at",
+    "recorded",
+    "with_failed_site",
+    "with_traffic",
+    "without_asked",
+]

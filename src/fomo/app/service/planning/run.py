@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,18 +16,17 @@ from fomo.app.service.planning import allocating, deploying, sleeping
 from fomo.app.service.planning.origins import Origin, find_origins
 from fomo.app.service.planning.strategies import Expected, Told, expected
 from fomo.city import City
+from fomo.evaluation.questions import TaskName
 from fomo.forecast import Forecast
 from fomo.planning.comparison import Played, closed_interval, rows_of, with_regret
 from fomo.planning.deployment import DeploymentParameters
 from fomo.planning.load import PlanError
-from fomo.planning.rows import AS_FORECAST, Application, PlanRow
+from fomo.planning.rows import AS_FORECAST, LESS, MORE, SITE_FAILS, Application, PlanRow
 from fomo.sources import data_folder, read_family
 from fomo.sources.barcelona_radio import JoinedSites
 from fomo.windows.split import leaks
 from fomo.windows.task import ContextMode
 
-#: What is done to the forecast, or to the network, to see what plans are worth then.
-MORE, LESS, SITE_FAILS = "forecast +20 %", "forecast -20 %", "a site fails"
 #: Cells along the edge of the paper's district (§5.3).
 DISTRICT = 16
 
@@ -91,14 +90,14 @@ class _Part:
 
     cities: dict[str, City]
     origins: list[Origin]
-    everyone: list[Expected] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    everyone: list[Expected]
+    remarks: list[str]
 
 
 def plan_sleep_of(request: Request, setting: sleeping.SleepSetting, told: Told) -> Compared:
     """Sleep plans for the next 48 steps at every origin. Raises `PlanError`, `CityError`, `UsageError`."""
     part = _prepare(request, "long", told)
-    played = _play(part, request, partial(sleeping.play_sleeping, setting=setting), "objective")
+    played = _play(part, request, partial(sleeping.play_sleeping, setting=setting))
     last = part.origins[-1]
     run = sleeping.one_run(part.cities[last.region], last, part.everyone, setting, request.seeds[0])
     table = sleeping.plan_table(run.load, run.plan, run.capacity)
@@ -109,20 +108,12 @@ def plan_sleep_of(request: Request, setting: sleeping.SleepSetting, told: Told) 
 def plan_prb_of(request: Request, setting: allocating.PrbSetting, told: Told) -> Compared:
     """Resource blocks of the next 16 slots at every origin. Raises `PlanError`, `CityError`, `UsageError`."""
     part = _prepare(request, "short", told)
-    played = _play(part, request, partial(allocating.play_allocating, setting=setting), "objective")
+    played = _play(part, request, partial(allocating.play_allocating, setting=setting))
     last = part.origins[-1]
     servers = allocating.servers_at(part.cities[last.region], last, setting, request.seeds[0])
     at = max(servers, key=lambda each: float(each.truth.members.sum()))
-    run = allocating.PrbRun(at, allocating.outcomes(at, last, part.everyone, setting, request.seeds[0]))
-    found = _sum_up(
-        "prb",
-        request,
-        played,
-        allocating.UNITS,
-        part,
-        allocating.blocks_of(at.server, run.outcomes["fomo"], at.parameters.backlog_unit_bits),
-    )
-    return replace(found, prb=run)
+    run = allocating.run_at(at, last, part.everyone, setting, request.seeds[0])
+    return replace(_sum_up("prb", request, played, allocating.UNITS, part, run.table), prb=run)
 
 
 def plan_prb_of_measured(request: Request, joined: JoinedSites, setting: allocating.PrbSetting, told: Told) -> Compared:
@@ -141,9 +132,8 @@ def plan_prb_of_measured(request: Request, joined: JoinedSites, setting: allocat
     ]
     last = part.origins[-1]
     at = allocating.measured_at(joined, last, setting)
-    run = allocating.PrbRun(at, allocating.outcomes(at, last, part.everyone, setting, request.seeds[0]))
-    table = allocating.blocks_of(at.server, run.outcomes["fomo"], at.parameters.backlog_unit_bits)
-    return replace(_sum_up("prb", request, played, allocating.UNITS, part, table), prb=run)
+    run = allocating.run_at(at, last, part.everyone, setting, request.seeds[0])
+    return replace(_sum_up("prb", request, played, allocating.UNITS, part, run.table), prb=run)
 
 
 def plan_deploy_of(
@@ -212,18 +202,18 @@ def _hidden(city: City, area: np.ndarray) -> City:
     return city.assign(users=city["users"].where(~area)) if "users" in city else city
 
 
-def _prepare(request: Request, task: str, told: Told) -> _Part:
+def _prepare(request: Request, task: TaskName, told: Told) -> _Part:
     cities = read_family(data_folder(request.data), request.city.split("/")[0])
     return _prepare_of(cities, request, task, told)
 
 
-def _prepare_of(cities: Sequence[City], request: Request, task: str, told: Told) -> _Part:
+def _prepare_of(cities: Sequence[City], request: Request, task: TaskName, told: Told) -> _Part:
     by_name = {str(city.attrs["name"]): city for city in cities}
     if "/" in request.city and request.city not in by_name:
         raise PlanError(f"there is no region {request.city!r}; there are {_names(cities)}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        origins = find_origins(cities, "long" if task == "long" else "short", request.context, request.most)
+        origins = find_origins(cities, task, request.context, request.most)
     origins = [each for each in origins if "/" not in request.city or each.region == request.city]
     if not origins:
         raise PlanError(f"{request.city} is not in the test part: regions of the other folds were trained on")
@@ -241,7 +231,7 @@ def _prepare_of(cities: Sequence[City], request: Request, task: str, told: Told)
     return _Part(by_name, origins, everyone, remarks)
 
 
-def _play(part: _Part, request: Request, play: Callable[..., list[Played]], metric: str) -> list[Played]:
+def _play(part: _Part, request: Request, play: Callable[..., list[Played]]) -> list[Played]:
     played: list[Played] = []
     for origin in part.origins:
         city = part.cities[origin.region]

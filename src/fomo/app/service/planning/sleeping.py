@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from fomo.app.service.planning.origins import Origin, Server, load_at, recorded, with_failed_site
+from fomo.app.service.planning.origins import (
+    Origin,
+    Server,
+    cell_periods,
+    load_at,
+    recorded,
+    with_failed_site,
+    with_traffic,
+    without_asked,
+)
 from fomo.app.service.planning.strategies import NOBODY, Expected
 from fomo.city import City
 from fomo.planning.comparison import REGRET, Played
@@ -42,12 +51,16 @@ class SleepSetting:
         if not 0 <= self.headroom < np.inf:
             raise PlanError(f"headroom is {self.headroom:g}: it is a share of the busy hour, 0 or more")
 
+    @property
+    def free(self) -> SleepParameters:
+        """The parameters without a limit on risk: the oracle's, who knows what comes, and is the bound."""
+        return replace(self.parameters, risk=None)
+
 
 @dataclass(frozen=True)
 class SleepRun:
-    """One plan of one origin, for pictures and tables: FoMo's unless said otherwise."""
+    """FoMo's plan at one origin, for pictures and tables."""
 
-    server: Server
     load: Load
     truth: Load
     capacity: np.ndarray
@@ -83,7 +96,8 @@ def play_sleeping(
         for seed in drawn:
             load = load_at(origin, each.at(origin, seed), server.places).scaled(bias)
             load = truth if each.strategy == "real" else load
-            plan = plan_sleep(load, capacity, setting.parameters, setting.energy)
+            parameters = setting.free if each.strategy == "real" else setting.parameters
+            plan = plan_sleep(load, capacity, parameters, setting.energy)
             outcome = play_sleep(plan.active, truth, capacity, setting.parameters, setting.energy)
             found.append(_played(each.strategy, each.forecaster, origin, seed, outcome, truth, scenario))
     if bias == 1.0:
@@ -93,29 +107,20 @@ def play_sleeping(
     return found
 
 
-def one_run(
-    city: City,
-    origin: Origin,
-    everyone: Sequence[Expected],
-    setting: SleepSetting,
-    seed: int,
-    strategy: Strategy = "fomo",
-) -> SleepRun:
-    """The plan of a strategy at an origin, with the oracle's beside it."""
+def one_run(city: City, origin: Origin, everyone: Sequence[Expected], setting: SleepSetting, seed: int) -> SleepRun:
+    """FoMo's plan at an origin, with the oracle's beside it."""
     server = whole(city)
     truth = load_at(origin, origin.truth[None], server.places)
     capacity = capacity_of(city, origin, server, setting)
-    mine = next(each for each in everyone if each.strategy == strategy)
+    mine = next(each for each in everyone if each.strategy == "fomo")
     load = load_at(origin, mine.at(origin, seed), server.places)
     plan = plan_sleep(load, capacity, setting.parameters, setting.energy)
-    free = replace(setting.parameters, risk=None)
-    return SleepRun(server, load, truth, capacity, plan, plan_sleep(truth, capacity, free, setting.energy))
+    return SleepRun(load, truth, capacity, plan, plan_sleep(truth, capacity, setting.free, setting.energy))
 
 
 def whole(city: City) -> Server:
     """All cells that ever carried traffic, as one."""
-    carries = np.nan_to_num(np.nanmax(city["traffic"].values, axis=0, initial=0.0)) > 0
-    return Server(str(city.attrs["name"]), np.argwhere(carries & city["covered"].values))
+    return Server(str(city.attrs["name"]), with_traffic(city))
 
 
 def capacity_of(city: City, origin: Origin, server: Server, setting: SleepSetting) -> np.ndarray:
@@ -124,28 +129,23 @@ def capacity_of(city: City, origin: Origin, server: Server, setting: SleepSettin
     The hardware was there before the plan. Where a short record leaves no other busy hour, later periods count too; the
     asked ones never do.
     """
-    asked = origin.task.window["time"].values[np.asarray(origin.task.asked.any((1, 2)))]
-    rest = city.isel(time=~np.isin(city["time"].values, asked))
-    return dimension(recorded(rest, server.places), setting.parameters.rrus, headroom=setting.headroom)
+    history = recorded(without_asked(city, origin), server.places)
+    return dimension(history, setting.parameters.rrus, headroom=setting.headroom)
 
 
 def plan_table(load: Load, plan: SleepPlan, capacity: np.ndarray) -> pl.DataFrame:
     """The plan: one row per cell and period."""
-    steps, cells = plan.active.shape
     low, high = (load.quantile(share) for share in (0.05, 0.95))
-    step, cell = (grid.ravel() for grid in np.meshgrid(np.arange(steps), np.arange(cells), indexing="ij"))
     return pl.DataFrame(
         {
-            "time": load.time[step].astype("datetime64[us]"),
-            "row": load.places[cell, 0],
-            "column": load.places[cell, 1],
+            **cell_periods(load.time, load.places),
             "active_rrus": plan.active.ravel(),
             "sleeping_rrus": plan.expected.parameters.rrus - plan.active.ravel(),
             "overload_probability": plan.overload_probability.ravel(),
             "expected_load": load.mean.ravel(),
             "load_q05": low.ravel(),
             "load_q95": high.ravel(),
-            "rru_capacity": capacity[cell],
+            "rru_capacity": np.tile(capacity, len(load.time)),
             "unit": load.unit,
         }
     )

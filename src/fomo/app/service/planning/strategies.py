@@ -11,7 +11,7 @@ import numpy as np
 import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import load_weights
-from fomo.app.service.planning.origins import Origin
+from fomo.app.service.planning.origins import Origin, asked_periods
 from fomo.app.service.scoreboard.fits import ready
 from fomo.city import steps_per_day
 from fomo.forecasters.protocol import Forecaster
@@ -74,7 +74,7 @@ def expected(
 
 def _members(forecaster: Forecaster, origin: Origin, samples: int, seed: int) -> np.ndarray:
     forecast = forecaster.forecast_tasks([origin.task], samples, seed)[0]
-    members = forecast.samples.values[:, origin.task.asked.any((1, 2))]
+    members = forecast.samples.values[:, asked_periods(origin.task)]
     covered = origin.task.asked.any(0)
     if not np.isfinite(members[:, :, covered]).all():
         raise PlanError(f"{forecaster.name} has no forecast at {origin.name}: choose another --rival")
@@ -87,7 +87,7 @@ def same_hour(origin: Origin) -> np.ndarray:
     Where neither was recorded, the cell's mean of what was. Raises `PlanError` where nothing was.
     """
     task = origin.task
-    asked = task.asked.any((1, 2))
+    asked = asked_periods(task)
     first = int(np.argmax(asked))
     before = task.window["traffic"].values[:first]
     known = before if task.earlier is None else np.concatenate([task.earlier, before])

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from fomo.app.errors import UsageError
+from fomo.app.service.outputs import write_frame
 from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.run import Compared, Request
 from fomo.evaluation.figures import save_figure
@@ -75,10 +76,10 @@ def write_plan(
 ) -> list[Path]:
     """Everything into a folder: plan.csv, plan.parquet, comparison.csv, comparison.json, pictures, plan.html."""
     out.mkdir(parents=True, exist_ok=True)
-    written = [write_json(strategy_rows(found), out / "comparison.json"), write_table(found.table, out / "plan.csv")]
+    written = [write_json(strategy_rows(found), out / "comparison.json"), write_frame(found.table, out / "plan.csv")]
     written += [
-        write_table(found.table, out / "plan.parquet"),
-        write_table(rows_frame(found.rows), out / "comparison.csv"),
+        write_frame(found.table, out / "plan.parquet"),
+        write_frame(rows_frame(found.rows), out / "comparison.csv"),
     ]
     pictures, sensitivity = _pictures(found, out)
     written += [Path(str(each[2])) for each in (*pictures, *sensitivity)]
@@ -232,14 +233,4 @@ def _names(found: Compared) -> dict[str, str]:
     return {str(name): by for name, by in named.items() if found.application == "deploy" or name == "rival"}
 
 
-def write_table(frame: pl.DataFrame, path: Path) -> Path:
-    """A plan as .csv or .parquet, whole or not at all."""
-    with whole_file(path) as fresh:
-        if path.suffix == ".csv":
-            frame.write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M", float_precision=6)
-        else:
-            frame.write_parquet(fresh)
-    return path
-
-
-__all__ = ["check_out", "preview", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan", "write_table"]
+__all__ = ["check_out", "preview", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan"]
