@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from fomo.ingest.formats.stepwise import Stepwise
 from fomo.ingest.ledger import IngestError
 
 #: Most bytes out for each byte in. Measurement files shrink to a 20th or 50th, endless zeros to a 1000th.
@@ -47,39 +48,17 @@ def open_binary(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-class _Unpacked(io.RawIOBase):
+class _Unpacked(Stepwise):
     """What the members of a compressed file unpack to, one after the other."""
 
-    mode = "rb"  # `BinaryIO` has one
-
     def __init__(self, path: Path, kind: str) -> None:
-        self.path, self.kind, self.name = path, kind, str(path)
-        self.file = path.open("rb")
+        super().__init__(path.open("rb"), path)
+        self.kind = kind
         self.member: Any = None  # the decompressor within a member, None between members
         self.packed = b""  # read, not yet unpacked
-        self.ready = memoryview(b"")  # unpacked, not yet asked for
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_out = 0
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill part of the buffer; 0 at the end. Raises `IngestError`."""
-        while not self.ready:
-            if not self._unpack():
-                return 0
-        count = min(len(buffer), len(self.ready))
-        buffer[:count] = self.ready[:count]
-        self.ready = self.ready[count:]
-        return count
-
-    def close(self) -> None:
-        """Close the file, too."""
-        self.file.close()
-        super().close()
-
-    def _unpack(self) -> bool:
+    def more(self) -> bool:
         """Unpack a little more; False at the end of the file."""
         if not self.packed:
             self.packed = self.file.read(CHUNK if self.kind == "gzip" else ZSTD_FEED)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import codecs
 import io
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from fomo.ingest.formats.stepwise import Stepwise
 from fomo.ingest.ledger import IngestError
 
 #: Byte order mark -> encoding.
@@ -33,45 +34,23 @@ def as_utf8(file: BinaryIO, encoding: str, path: Path) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_Decoded(file, encoding, path), CHUNK))
 
 
-class _Decoded(io.RawIOBase):
+class _Decoded(Stepwise):
     """UTF-8 of a stream of UTF-16."""
 
-    mode = "rb"  # `BinaryIO` has one
-
     def __init__(self, file: BinaryIO, encoding: str, path: Path) -> None:
-        self.file, self.encoding, self.path, self.name = file, encoding, path, str(path)
-        self.decoder = codecs.getincrementaldecoder(encoding)()
-        self.ready = memoryview(b"")  # decoded, not yet asked for
-        self.bytes_in, self.ended, self.fault = 0, False, ""
+        super().__init__(file, path)
+        self.encoding, self.decoder = encoding, codecs.getincrementaldecoder(encoding)()
+        self.fault = ""
         self.marked = True  # the mark is still to come
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill part of the buffer; 0 at the end. Raises `IngestError`."""
-        while not self.ready and not self.ended:
-            self._decode()
-        count = min(len(buffer), len(self.ready))
-        buffer[:count] = self.ready[:count]
-        self.ready = self.ready[count:]
-        return count
-
-    def close(self) -> None:
-        """Close the stream below, too."""
-        self.file.close()
-        super().close()
-
-    def _decode(self) -> None:
-        """A little more; `ended` at the end."""
+    def more(self) -> bool:
+        """Decode a little more; False at the end of the file."""
         if self.fault:
             raise IngestError(self.fault)
         piece = cast(io.BufferedReader, self.file).read1(CHUNK)  # `read` loses what it has before damage
         self.bytes_in += len(piece)
         try:
             text = self.decoder.decode(piece, final=not piece)
-            self.ended = not piece
         except UnicodeDecodeError as error:
             # Two names must not become one, as they would with a sign in place of what cannot be read.
             text = error.object[: error.start].decode(self.encoding)
@@ -81,6 +60,7 @@ class _Decoded(io.RawIOBase):
         if self.marked and text:
             text, self.marked = text[1:], False
         self.ready = memoryview(text.encode("utf-8"))
+        return bool(piece or self.fault)
 
 
 __all__ = ["as_utf8", "utf16_of"]
