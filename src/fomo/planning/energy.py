@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ class EnergyModel:
         active: Int[np.ndarray, "..."] | int,
         carried: Float[np.ndarray, "..."],
         capacity: Float[np.ndarray, "..."],
-        rrus: int,
+        rrus: Int[np.ndarray, "..."] | int,
         hours: float,
     ) -> Float[np.ndarray, "..."]:
         """E's term in (17), in `unit`: of cells with `active` of `rrus` units awake over a period of `hours`.
@@ -79,6 +80,21 @@ class EnergyModel:
         """
         awake = active * (self.idle - self.asleep) + rrus * self.asleep
         return hours * (awake + self.load * carried / capacity)
+
+    def of_cells(
+        self, hours: float
+    ) -> Callable[[Int[np.ndarray, "..."], Float[np.ndarray, "..."], Int[np.ndarray, "..."]], Float[np.ndarray, "..."]]:
+        """The energy of cells as the simulator asks for it, in `unit`, for periods of so many hours.
+
+        A function of units on, the mean share of its capacity that one of them carries, and units asleep.
+        """
+
+        def energy(
+            active: Int[np.ndarray, "..."], share: Float[np.ndarray, "..."], sleeping: Int[np.ndarray, "..."]
+        ) -> Float[np.ndarray, "..."]:
+            return self.consumed(active, active * share, np.ones(()), active + sleeping, hours)
+
+        return energy
 
     @classmethod
     def as_printed(cls, alpha: float, beta: float, capacity: float) -> EnergyModel:
