@@ -3,8 +3,8 @@
     python benchmarks/scaling.py train --data DIR     # the grid of runs; hours; a killed one goes on with the next run
     python benchmarks/scaling.py fit                  # the law, its intervals, what it recommends, figure
 
-`recipes/scaling.toml` is trained in every size on every share of the data, with the same number of tokens, and asked for
-the regions of fold 1, which no run saw. Runs lie in runs/scaling. Rows go to results/scaling.csv, the law to
+`recipes/scaling.toml` is trained in every size on every share of the data, with the same number of tokens, and asked
+for the regions of fold 1, which no run saw. Runs lie in runs/scaling. Rows go to results/scaling.csv, the law to
 results/scaling.md, the figure to docs/figures/scaling.png.
 """
 
@@ -226,13 +226,13 @@ def report(runs: Sequence[dict[str, Any]]) -> tuple[str, dict[tuple[str, str], L
     for task, metric in (("short", "rmse"), ("long", "rmse"), ("generate", "rmse"), ("generate", "jsd")):
         found = points(runs, task, metric)
         law = laws[task, metric] = fit_law(found)
-        intervals = bootstrap(found)
+        (low, high), (data_low, data_high) = bootstrap(found)
         law_error, flat_error = left_out_error(found)
         most = float(found.values.max())
         sizes = (float(found.parameters.min()), float(found.parameters.max()))
         lines.append(
-            f"| {task} | {metric.upper()} | {-law.of_size(found):.3f} ({-intervals[0][1]:.3f} to {-intervals[0][0]:.3f}) "
-            f"| {-law.of_data(found):.3f} ({-intervals[1][1]:.3f} to {-intervals[1][0]:.3f}) "
+            f"| {task} | {metric.upper()} | {-law.of_size(found):.3f} ({-high:.3f} to {-low:.3f}) "
+            f"| {-law.of_data(found):.3f} ({-data_high:.3f} to {-data_low:.3f}) "
             f"| {100 * law_error:.1f} | {100 * flat_error:.1f} "
             f"| {short_number(law.best_size(1e6, sizes))} | {short_number(law.best_size(most, sizes))} |"
         )
@@ -243,7 +243,8 @@ def report(runs: Sequence[dict[str, Any]]) -> tuple[str, dict[tuple[str, str], L
         lines.append("")
         lines.append(
             f"Short, without the runs of {short_number(size)} parameters: the size that the law then recommends has "
-            f"{', '.join(f'{value:.1f} %' for value in lost)} more error than the best measured, from the smallest share up."
+            f"{', '.join(f'{value:.1f} %' for value in lost)} more error than the best measured, from the smallest "
+            "share up."
         )
     return "\n".join(lines) + "\n", laws
 

@@ -3,7 +3,7 @@
     log L = a + b n + c n^2 + d m + e n m      n = log10(parameters / 1e6), m = log10(recorded values / 1e6)
 
 Its lowest point in n moves with m, so it says what size is best for how much data. The usual sum of powers
-(L = E + A N^-alpha + B D^-beta; Hoffmann et al., 2022, arXiv 2203.15556) cannot: there the largest network is always best.
+(L = E + A N^-alpha + B D^-beta; Hoffmann et al., 2022, arXiv 2203.15556) cannot: there the largest is always best.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def fit_law(points: Points) -> Law:
     """Least squares. Raises `ValueError` where there are fewer runs, sizes or amounts of data than the law needs."""
     if len(points.errors) < TERMS or len(set(points.parameters)) < 3 or len(set(points.values)) < 2:
         raise ValueError(
-            f"the law has {TERMS} terms and is quadratic in the size: it needs {TERMS} runs, of 3 sizes and 2 shares at "
-            f"least, and there are {len(points.errors)}, {len(set(points.parameters))} and {len(set(points.values))}"
+            f"the law has {TERMS} terms and is quadratic in the size: it needs {TERMS} runs, of 3 sizes and 2 shares "
+            f"at least, and there are {len(points.errors)}, {len(set(points.parameters))} and {len(set(points.values))}"
         )
     return Law(np.linalg.lstsq(_design(points.parameters, points.values), np.log(points.errors), rcond=None)[0])
 
@@ -95,8 +95,9 @@ def left_out_error(points: Points) -> tuple[float, float]:
 
 
 def recommended_without(points: Points, parameters: float) -> list[tuple[float, float, float]]:
-    """For each amount of data: it, the error of the size that a law without this size recommends among all measured, and
-    the smallest error measured. Nothing is lost where they are the same.
+    """For each amount of data: it, the error of the size that a law without one size recommends, the smallest error.
+
+    Recommended are sizes that were measured; nothing is lost where both errors are the same.
     """
     law, sizes = fit_law(points.without(parameters)), np.array(sorted(set(points.parameters)))
     found = []
