@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from typing import Any
 
@@ -31,9 +32,7 @@ def copied(objective: Objective, together: Together, unused: bool) -> nn.Module:
     from torch.nn.parallel import DistributedDataParallel
 
     devices = [together.place.local_rank] if together.device.startswith("cuda") else None
-    return DistributedDataParallel(
-        objective, device_ids=devices, broadcast_buffers=False, find_unused_parameters=unused
-    )
+    return DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=unused)
 
 
 def divided(network: MaskedDiffusionTransformer, root: nn.Module, together: Together) -> nn.Module:
@@ -41,6 +40,8 @@ def divided(network: MaskedDiffusionTransformer, root: nn.Module, together: Toge
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    # The condition of the denoiser is such a view; nothing is done to it in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(together.device.split(":")[0], (together.place.size,))
     for block in (*network.encoder, *network.denoiser):
         if isinstance(block, AdaptiveBlock):  # the encoder calls this part alone
