@@ -49,6 +49,15 @@ class Place:
         local_size = _number(given, "LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in given else size
         return cls(rank, size, local_rank, local_size)
 
+    def gpu(self, there: int) -> str:
+        """The CUDA device of this process on a machine with so many. Raises `ProcessError` where that is too few."""
+        if there < self.local_size:
+            raise ProcessError(
+                f"{self.local_size} processes on a machine with {there} GPU: one process takes one GPU, so start "
+                f"--nproc-per-node {there} there, or take --device cpu"
+            )
+        return f"cuda:{self.local_rank}"
+
     def __str__(self) -> str:
         """'process 1 of 2', counted as the launcher counts: from 0."""
         return f"process {self.rank} of {self.size}"

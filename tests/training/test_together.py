@@ -187,9 +187,7 @@ def test_processes_that_are_not_alike_are_told_what_differs(two: Path):
 def test_a_number_of_processes_that_does_not_divide_the_batches_is_refused():
     recipe = Recipe.model_validate(PLAIN)  # batches of 4 and of 6
     check_even(recipe, 2)
-    with pytest.raises(
-        ProcessError, match="4 processes cannot share batches of 6 windows 16x3x5 evenly: start 1 or 2"
-    ):
+    with pytest.raises(ProcessError, match="4 processes cannot share batches of 6 windows 16x3x5 evenly: start 1 or 2"):
         check_even(recipe, 4)
 
 

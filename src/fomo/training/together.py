@@ -198,14 +198,8 @@ def joined(device: str, shard: bool = False, patience: float = PATIENCE) -> Iter
             f"this is {place}, but MASTER_ADDR and MASTER_PORT, where they meet, are not set: start with torchrun"
         )
     if device == "cuda":
-        there = torch.cuda.device_count()
-        if there < place.local_size:
-            raise ProcessError(
-                f"{place.local_size} processes on {socket.gethostname()}, which has {there} GPU: one process takes one "
-                f"GPU, so --nproc-per-node {there}"
-            )
-        torch.cuda.set_device(place.local_rank)
-        device = f"cuda:{place.local_rank}"
+        device = place.gpu(torch.cuda.device_count())
+        torch.cuda.set_device(device)
     with in_clear_words(place, patience):
         dist.init_process_group(
             "nccl" if device.startswith("cuda") else "gloo",
