@@ -13,6 +13,7 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.sources.synthetic import synthetic_city
 from fomo.training.loop import Training
 from fomo.training.recipe import Recipe
+from fomo.training.together import Together
 from fomo.windows.sample import TrainingSet, family_references
 
 SMALL = {"width": 32, "encoder_layers": 1, "denoiser_layers": 1, "heads": 2, "dropout": 0.1}
@@ -39,12 +40,14 @@ def made_cities() -> list[City]:
     ]
 
 
-def made_training(recipe: Recipe, start: MaskedDiffusionTransformer | None = None) -> Training:
+def made_training(
+    recipe: Recipe, start: MaskedDiffusionTransformer | None = None, together: Together | None = None
+) -> Training:
     """A fresh run of a recipe on the made cities, with their users, POI and residents where the recipe reads them."""
     cities = made_cities()
     users = None if recipe.context is None else family_references(cities, "users")
     data = TrainingSet(cities, family_references(cities), recipe.augment, users_references=users)
-    return Training(recipe, data, start=start)
+    return Training(recipe, data, start=start, together=together)
 
 
 @pytest.fixture

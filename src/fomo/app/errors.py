@@ -19,6 +19,7 @@ FOR_THE_USER = frozenset(
         "fomo.ingest.ledger.IngestError",
         "fomo.model.checkpoint.CheckpointError",
         "fomo.planning.load.PlanError",
+        "fomo.processes.ProcessError",
         "builtins.FloatingPointError",
         "builtins.OSError",
     }

@@ -14,12 +14,26 @@ from fomo.diffusion.process import Process
 #: (noised, noise label) -> network output F
 Network = Callable[[Tensor, Tensor], Tensor]
 
+#: A sum over the windows at hand -> that over all windows of the batch.
+Total = Callable[[Tensor], Tensor]
+
 LARGEST_RESIDUAL = 6.0
 
 
-def masked_mean(values: Float[Tensor, "batch time y x"], weight: Float[Tensor, "batch time y x"]) -> Float[Tensor, ""]:
-    """Weighted mean; `weight` is 0 wherever nothing may be learned."""
-    return (values * weight).sum() / weight.sum().clamp(min=1e-12)
+def all_there_is(part: Tensor) -> Tensor:
+    """The total where the windows at hand are the whole batch."""
+    return part
+
+
+def masked_mean(
+    values: Float[Tensor, "batch time y x"], weight: Float[Tensor, "batch time y x"], total: Total = all_there_is
+) -> Float[Tensor, ""]:
+    """Weighted mean; `weight` is 0 wherever nothing may be learned.
+
+    Where other processes have other windows of the batch, `total` adds their weights, and this is a part of the mean:
+    the parts add up to it.
+    """
+    return (values * weight).sum() / total(weight.sum()).clamp(min=1e-12)
 
 
 def denoising_loss(
@@ -29,6 +43,7 @@ def denoising_loss(
     weight: Float[Tensor, "batch time y x"],
     noise: Float[Tensor, "batch time y x"],
     uniform: Float[Tensor, " batch"],
+    total: Total = all_there_is,
 ) -> Float[Tensor, ""]:
     """Equation (11): |D(x0 + sigma eps) - x0|^2 on hidden cells, weighted so that F's own error counts evenly.
 
@@ -39,7 +54,7 @@ def denoising_loss(
     noised = clean + sigma[:, None, None, None] * noise
     output = network(c_in * noised, c_noise.flatten())
     target = (clean - c_skip * noised) / c_out
-    return masked_mean((output - target).square(), weight)
+    return masked_mean((output - target).square(), weight, total)
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,7 @@ def head_losses(
     mean: Float[Tensor, "batch time y x"],
     log_scale: Float[Tensor, "batch time y x"],
     weight: Float[Tensor, "batch time y x"],
+    total: Total = all_there_is,
 ) -> HeadLosses:
     """Squared error of the mean, and the Gaussian likelihood of the scale around the mean held fixed.
 
@@ -63,7 +79,8 @@ def head_losses(
     error = truth - mean
     likelihood = log_scale + 0.5 * error.detach().square() * torch.exp(-2 * log_scale)
     return HeadLosses(
-        mean=masked_mean(error.square(), weight), scale=masked_mean(likelihood, (weight > 0).to(weight.dtype))
+        mean=masked_mean(error.square(), weight, total),
+        scale=masked_mean(likelihood, (weight > 0).to(weight.dtype), total),
     )
 
 

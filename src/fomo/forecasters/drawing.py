@@ -60,9 +60,13 @@ class Drawing:
     temperature: float  # widens the residuals of the default process
 
     def members(
-        self, batch: Batch, tiling: Tiling, samples: int, seeds: Sequence[int]
+        self, batch: Batch, tiling: Tiling, samples: int, seeds: Sequence[int], only: range | None = None
     ) -> Float[Tensor, "task sample time y x"]:
-        """Shares of the members on the whole grid, never negative."""
+        """Shares of the members on the whole grid, never negative.
+
+        `only`: these of the `samples` members, as they are among all of them; whole pairs, see `shared_members`.
+        """
+        only = range(samples) if only is None else only
         tasks, tiles = batch.share.shape[0], len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
         at_once = max(1, self.sampling.rows // samples)
@@ -88,8 +92,8 @@ class Drawing:
             return c_skip * noised + c_out * whole(outputs)
 
         shape = tuple(batch.share.shape[1:])
-        start = self._start(shape, samples, seeds).to(mean.device)
-        clean = self._draw(denoise, start, seeds)
+        start = self._start(shape, samples, seeds, only).to(mean.device)
+        clean = self._draw(denoise, start, samples, seeds, only)
         if not self.process.standardise:
             return ((clean + 1) / 2).clamp(min=0)
         if self.sampling.antithetic:
@@ -99,7 +103,14 @@ class Drawing:
         # Where there is no station, a trace of traffic is nothing.
         return torch.where(observation.silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
-    def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seeds: Sequence[int]) -> Tensor:
+    def _draw(
+        self,
+        denoise: Callable[[Tensor, float], Tensor],
+        start: Tensor,
+        samples: int,
+        seeds: Sequence[int],
+        only: range,
+    ) -> Tensor:
         steps = self.sampling.steps
         if self.sampling.sampler == "ddpm":
             assert isinstance(self.process, PaperProcess)
@@ -108,18 +119,32 @@ class Drawing:
             def noise() -> Tensor:
                 draw = next(draws)
                 fresh = [derived_seed(seed, draw) for seed in seeds]
-                return self._start(tuple(start.shape[2:]), start.shape[1], fresh).to(start.device)
+                return self._start(tuple(start.shape[2:]), samples, fresh, only).to(start.device)
 
             return ddpm(denoise, start, self.process, steps, noise)
         sampler = heun if self.sampling.sampler == "heun" else multistep
         return sampler(denoise, start, self.process.sigmas(steps))
 
     def _start(
-        self, shape: tuple[int, ...], samples: int, seeds: Sequence[int]
+        self, shape: tuple[int, ...], samples: int, seeds: Sequence[int], only: range
     ) -> Float[Tensor, "task sample time y x"]:
         """Noise of every task from its seed; drawn once for all that share one."""
-        drawn = {seed: member_noise(shape, samples, seed, self.sampling.antithetic) for seed in dict.fromkeys(seeds)}
+        chosen = slice(only.start, only.stop)
+        drawn = {
+            seed: member_noise(shape, samples, seed, self.sampling.antithetic)[chosen] for seed in dict.fromkeys(seeds)
+        }
         return torch.stack([drawn[seed] for seed in seeds])
+
+
+def shared_members(samples: int, parts: int, unit: int = 2) -> list[range]:
+    """The members of an ensemble in at most `parts` parts of about one size, each begun at a multiple of `unit`.
+
+    A unit of 2 keeps pairs of opposite noise together.
+    """
+    units = -(-samples // unit)
+    parts = min(parts, units)
+    ends = [min(samples, unit * (part * units // parts)) for part in range(1, parts + 1)]
+    return [range(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def member_noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bool) -> Float[Tensor, "sample time y x"]:

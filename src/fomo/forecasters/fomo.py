@@ -36,6 +36,9 @@ from fomo.windows.task_arrays import task_arrays
 WINDOW = 64
 #: More asked steps than this are produced in several blocks, each continuing its own member.
 LONGEST_BLOCK = 48
+#: Members that are continued at a time. How many pass the network at once changes the last digit of what is seen of
+#: them, so that number is the same whoever draws the others.
+CONTINUED = 4
 
 
 class FoMo:
@@ -72,6 +75,7 @@ class FoMo:
         past_week: bool = True,
         context: ContextMode = "past",
         users_ahead: np.ndarray | None = None,
+        only: range | None = None,
     ) -> Forecast:
         """The `horizon` steps after the end of the city, in its unit: (sample, time, y, x).
 
@@ -81,11 +85,15 @@ class FoMo:
 
         `history`: observed steps to look back on, default what a window of 64 leaves, at least 16. With `past_week`
         the network is also told the same hours one week before, where the city has them. Horizons above 48 steps are
-        produced in blocks, each member continuing itself. Raises `CityError`: not a city, no history, horizon < 1.
+        produced in blocks, each member continuing itself. `only`: these of the `samples` members, as they are among
+        all of them (`drawing.shared_members` with `members_unit`), where others are drawn elsewhere. Raises
+        `CityError`: not a city, no history, horizon < 1.
         """
         validate(city)
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
+        if only is not None and only.start % members_unit(horizon):
+            raise ValueError(f"parts of an ensemble begin at multiples of {members_unit(horizon)}, not at {only.start}")
         block = min(horizon, LONGEST_BLOCK)
         if history is not None and history < 1:
             raise CityError(f"the history is {history} steps; it must be at least 1")
@@ -93,11 +101,14 @@ class FoMo:
         reference = self.reference(city)
         ask = _Ahead(horizon, context, users_ahead, self.users_reference(city))
         task = forecast_task(city, block, history, reference=reference, past_week=past_week, **ask.known(0, block))
-        first = self._answer_all([task], samples, [seed])[0]
+        first = self._answer_all([task], samples, [seed], only)[0]
+        offset = 0 if only is None else only.start
         pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
         while sum(piece.sizes["time"] for piece in pieces) < horizon:
             pieces.append(
-                self._continue(city, pieces, ask, history, reference, derived_seed(seed, len(pieces)), past_week)
+                self._continue(
+                    city, pieces, ask, history, reference, derived_seed(seed, len(pieces)), past_week, offset
+                )
             )
         if len(pieces) == 1:
             return Forecast(pieces[0])
@@ -119,13 +130,14 @@ class FoMo:
         seed: int = 0,
         context: ContextMode = "full",
         layers: Sequence[str] = CONTEXT_LAYERS,
+        only: range | None = None,
     ) -> Forecast:
         """Traffic of the cells of `area` (bool (y, x)) at all times of the city, as if they had no history.
 
         `layers`: which of the city's users, POI and residents are used; `context` `past` leaves the users out, as
         nothing lies before what is asked. The area may be the whole city where there is context to go by.
         """
-        return self._windowed(validate(city), _generation(area), samples, seed, context, layers)
+        return self._windowed(validate(city), _generation(area), samples, seed, context, layers, only)
 
     def fill(
         self,
@@ -134,9 +146,10 @@ class FoMo:
         seed: int = 0,
         context: ContextMode = "full",
         layers: Sequence[str] = CONTEXT_LAYERS,
+        only: range | None = None,
     ) -> Forecast:
         """Values for what was not recorded in covered cells; recorded values come back untouched."""
-        return self._windowed(validate(city), fill_task, samples, seed, context, layers)
+        return self._windowed(validate(city), fill_task, samples, seed, context, layers, only)
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
@@ -163,7 +176,9 @@ class FoMo:
         """
         return self._answer_all(tasks, samples, [seed_of(seed, task.place) for task in tasks])
 
-    def _answer_all(self, tasks: Sequence[Task], samples: int, seeds: Sequence[int]) -> list[Forecast]:
+    def _answer_all(
+        self, tasks: Sequence[Task], samples: int, seeds: Sequence[int], only: range | None = None
+    ) -> list[Forecast]:
         """One forecast per task and its seed, in batches of tasks of one shape."""
         if samples < 1:
             raise CityError(f"{samples} samples are asked for; at least 1 is needed")
@@ -176,18 +191,20 @@ class FoMo:
             at_once = max(1, self.sampling.rows // (samples * len(tiling.corners)))
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                found = self._answer([tasks[i] for i in some], tiling, samples, [seeds[i] for i in some])
+                found = self._answer([tasks[i] for i in some], tiling, samples, [seeds[i] for i in some], only)
                 for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
-    def _answer(self, tasks: Sequence[Task], tiling: Tiling, samples: int, seeds: Sequence[int]) -> list[Forecast]:
+    def _answer(
+        self, tasks: Sequence[Task], tiling: Tiling, samples: int, seeds: Sequence[int], only: range | None
+    ) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         batch = collate([self.window(task, reference) for task, reference in zip(tasks, references, strict=True)])
-        shares = self.drawing.members(batch.to(self.device), tiling, samples, seeds).cpu().numpy()
+        shares = self.drawing.members(batch.to(self.device), tiling, samples, seeds, only).cpu().numpy()
         answers = []
         for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
             traffic = from_share(members, reference)
@@ -226,8 +243,9 @@ class FoMo:
         reference: float,
         seed: int,
         past_week: bool,
+        offset: int,
     ) -> xr.Dataset:
-        """The next block, every member from its own past."""
+        """The next block, every member from its own past; the first one is member `offset` of the ensemble."""
         done = sum(piece.sizes["time"] for piece in pieces)
         block = min(ask.horizon - done, LONGEST_BLOCK)
         paths = np.concatenate([piece["traffic"].values for piece in pieces], 1)
@@ -245,8 +263,11 @@ class FoMo:
                     member, block, history, reference=reference, past_week=past_week, **ask.known(done, block)
                 )
             )
-        seeds = [derived_seed(seed, index) for index in range(len(tasks))]
-        answers = [forecast.dataset.isel(time=slice(history, None)) for forecast in self._answer_all(tasks, 1, seeds)]
+        seeds = [derived_seed(seed, offset + index) for index in range(len(tasks))]
+        found: list[Forecast] = []
+        for some in (slice(at, at + CONTINUED) for at in range(0, len(tasks), CONTINUED)):
+            found += self._answer_all(tasks[some], 1, seeds[some])
+        answers = [forecast.dataset.isel(time=slice(history, None)) for forecast in found]
         joined = answers[0].copy()
         members = np.concatenate([answer["traffic"].values for answer in answers])
         return joined.drop_vars("traffic").assign(traffic=(("sample", "time", "y", "x"), members))
@@ -259,6 +280,7 @@ class FoMo:
         seed: int,
         context: ContextMode,
         layers: Sequence[str],
+        only: range | None,
     ) -> Forecast:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour."""
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
@@ -286,9 +308,10 @@ class FoMo:
                     f"nothing is recorded in {city.attrs['name']!r} from {first} to {last}, "
                     "so there is nothing to go by: cut the city there, or give users, POI or residents"
                 )
-        members = np.repeat(city["traffic"].values[None], samples, 0)
+        members = np.repeat(city["traffic"].values[None], samples if only is None else len(only), 0)
         asked = np.zeros(city["traffic"].shape, bool)
-        answers = self._answer_all(list(wanted.values()), samples, [derived_seed(seed, start) for start in wanted])
+        seeds = [derived_seed(seed, start) for start in wanted]
+        answers = self._answer_all(list(wanted.values()), samples, seeds, only)
         for (start, task), answer in zip(wanted.items(), answers, strict=True):
             members[:, start : start + WINDOW] = answer.samples.values
             asked[start : start + WINDOW] = task.asked
@@ -339,6 +362,11 @@ class _Ahead:
         users = longer["users"].values.copy()
         users[len(users) - done :] = self.users_ahead[:done]
         return longer.assign(users=longer["users"].copy(data=users))
+
+
+def members_unit(horizon: int) -> int:
+    """Members that must be drawn in one part, for `shared_members`: what is continued is continued together."""
+    return 2 if horizon <= LONGEST_BLOCK else CONTINUED
 
 
 def _generation(area: np.ndarray) -> Callable[..., Task]:

@@ -196,26 +196,38 @@ class MaskedDiffusionTransformer(nn.Module):
         return head(torch.cat([rearrange(layers, "b c t y x -> b t y x c"), context], -1))
 
     def aligned_tokens(
-        self, batch: Batch, observation: Observation, most: int = MOST_BLOCKS
+        self,
+        batch: Batch,
+        observation: Observation,
+        most: int = MOST_BLOCKS,
+        blocks: Int64[Tensor, " block"] | None = None,
     ) -> tuple[Float[Tensor, "block width"], Float[Tensor, "block width"]]:
         """Tokens e of the traffic and y of the context of the same blocks, for (14): observed ones with known context.
 
-        e is not trained by what is done with it; at most `most` blocks, evenly taken from all there are.
+        e is not trained by what is done with it; at most `most` blocks, evenly taken from all there are, or `blocks`,
+        their places among all (batch, token).
         """
-        if self.context is None or observation.context is None or batch.context is None:
+        if self.context is None or observation.context is None:
             raise ValueError("this network or this batch has no context to align")
         shape = self.config.token_shape
-        known = batch.context.users_known | batch.context.static_known.any(1)[:, None]
-        there = to_tokens(pad_to_tokens(known, shape, False), shape).any(-1)
-        state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
-        blocks = (there & (state == CellState.OBSERVED).all(-1)).flatten().nonzero()[:, 0]
-        blocks = blocks[:: max(1, -(-len(blocks) // most))]
+        if blocks is None:
+            blocks = evenly(self.alignable(batch), most)
         with torch.no_grad():
             traffic = self.embed_observation(layers_to_tokens(self._channels(batch, observation), shape)).flatten(0, 1)[
                 blocks
             ]
         context = self.context.tokens(self.context.layers(batch, observation.context)).flatten(0, 1)[blocks]
         return traffic, context
+
+    def alignable(self, batch: Batch) -> Bool[Tensor, "batch token"]:
+        """Blocks that are wholly observed and have some known context."""
+        if batch.context is None:
+            raise ValueError("this network or this batch has no context to align")
+        shape = self.config.token_shape
+        known = batch.context.users_known | batch.context.static_known.any(1)[:, None]
+        there = to_tokens(pad_to_tokens(known, shape, False), shape).any(-1)
+        state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
+        return there & (state == CellState.OBSERVED).all(-1)
 
     def adapt_observation(self) -> list[nn.Module]:
         """Per denoiser layer, the part of F in (10) that reads the observation."""
@@ -282,6 +294,12 @@ class MaskedDiffusionTransformer(nn.Module):
             ],
             1,
         )
+
+
+def evenly(suitable: Bool[Tensor, "batch token"], most: int) -> Int64[Tensor, " block"]:
+    """Places of at most `most` of the suitable blocks among all, evenly taken."""
+    blocks = suitable.flatten().nonzero()[:, 0]
+    return blocks[:: max(1, -(-len(blocks) // most))]
 
 
 def parameter_count(module: nn.Module, trainable_only: bool = False) -> int:

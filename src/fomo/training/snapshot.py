@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,32 @@ from fomo.model.checkpoint import CheckpointError, recover, swap_in
 FILE = "snapshot.safetensors"
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that is divided among processes, put together in each of them; any other as it is."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def own(tensor: Tensor) -> Tensor:
+    """The part of a divided tensor that this process has; any other as it is."""
+    local = getattr(tensor, "to_local", None)
+    return tensor if local is None else local()
+
+
+def _placed(tensors: dict[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, divided among processes where those of `like` are."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    placed = dict(tensors)
+    for name, of in like.items():
+        if name in placed and isinstance(of, DTensor):
+            # Every process has read all of it, so nothing is sent.
+            placed[name] = distribute_tensor(
+                placed[name].to(of.device), of.device_mesh, of.placements, src_data_rank=None
+            )
+    return placed
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Step number and tensors under the names `network.*`, `average.*`, `optimiser.<index>.<moment>`."""
@@ -25,19 +52,29 @@ class Snapshot:
     tensors: dict[str, Tensor]
 
     @classmethod
-    def take(cls, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> Snapshot:
-        """Copy everything that changes in training."""
+    def take(
+        cls, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, keep: bool = True
+    ) -> Snapshot:
+        """Copy everything that changes in training.
+
+        What is divided among processes is made whole, so all of them call this; without `keep` nothing is copied.
+        """
         tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
         tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
         for index, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(value) for key, value in moments.items()}
-        return cls(step, {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()})
+        copies: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            complete = whole(value.detach())
+            if keep:
+                copies[key] = complete.cpu().clone().contiguous()
+        return cls(step, copies)
 
     def put(self, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """The reverse of `take`. Raises `CheckpointError` where the snapshot is of another network."""
         try:
-            network.load_state_dict(self._part("network"))
-            average.load_state_dict(self._part("average"))
+            network.load_state_dict(_placed(self._part("network"), network.state_dict()))
+            average.load_state_dict(_placed(self._part("average"), average.state_dict()))
         except RuntimeError as error:
             raise CheckpointError(
                 "the snapshot is of another network than the recipe's: continue with the recipe that began the run, "
@@ -47,6 +84,9 @@ class Snapshot:
         for key, value in self._part("optimiser").items():
             index, moment = key.split(".", 1)
             moments.setdefault(int(index), {})[moment] = value
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        for number, of in moments.items():
+            of.update(_placed(of, dict.fromkeys(("exp_avg", "exp_avg_sq"), weights[number])))
         optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
 
     def _part(self, prefix: str) -> dict[str, Tensor]:

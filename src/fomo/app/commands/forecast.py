@@ -43,7 +43,10 @@ class _Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast(_Ask):
-    """The steps after the end of a city, with their uncertainty."""
+    """The steps after the end of a city, with their uncertainty.
+
+    Started by torchrun, several processes draw some of the members each; the first one joins and writes them.
+    """
 
     horizon: Annotated[int, arg(metavar="STEPS", help="Steps to forecast.")] = 16
     history: Annotated[
@@ -73,6 +76,7 @@ class Forecast(_Ask):
         city, outputs = self._open(self.out)
         with working("forecasting"):
             from fomo.app.service.forecasting import forecast
+            from fomo.processes import Place
 
             answer = forecast(
                 city,
@@ -86,6 +90,7 @@ class Forecast(_Ask):
                 context=self.context,
                 assume_users=self.assume_users,
                 device=self.device,
+                place=Place.of_environment(),
             )
         return _say(answer, self.context)
 
@@ -108,6 +113,7 @@ class Generate(_Ask):
         city, outputs = self._open(self.out)
         with working("generating"):
             from fomo.app.service.forecasting import generate, parse_area
+            from fomo.processes import Place
 
             answer = generate(
                 city,
@@ -119,6 +125,7 @@ class Generate(_Ask):
                 context=self.context,
                 layers=self.layers,
                 device=self.device,
+                place=Place.of_environment(),
             )
         return _say(answer, self.context)
 
@@ -136,6 +143,7 @@ class Fill(_Ask):
         city, outputs = self._open(self.out)
         with working("filling"):
             from fomo.app.service.forecasting import fill
+            from fomo.processes import Place
 
             answer = fill(
                 city,
@@ -145,11 +153,16 @@ class Fill(_Ask):
                 seed=self.seed,
                 context=self.context,
                 device=self.device,
+                place=Place.of_environment(),
             )
         return _say(answer, self.context)
 
 
 def _say(answer: Answer, asked_context: str) -> int:
+    if not answer.place.first:
+        members = answer.forecast.samples.sizes["sample"]
+        print(f"{answer.place}: {members} members in {answer.seconds:.1f} s; process 0 joins and writes them")
+        return 0
     members, asked = answer.forecast.samples.sizes["sample"], int(answer.forecast.asked.values.sum())
     attrs = answer.forecast.attrs
     print(f"{attrs['city']}: {members} members of {asked:,} values [{attrs['unit']}] in {answer.seconds:.1f} s")

@@ -30,7 +30,7 @@ class Train:
     """Train weights from a recipe, or continue a run.
 
     A run folder with a snapshot is continued. Ctrl-C finishes the step and saves it; after kill -9 the run continues
-    from its last snapshot, to the same weights.
+    from its last snapshot, to the same weights. Started by torchrun, several processes share every batch.
     """
 
     recipe: Annotated[Path, Positional, arg(metavar="RECIPE", help="What to train, on what, how long (.toml).")]
@@ -54,15 +54,28 @@ class Train:
     """Write TensorBoard's events beside metrics.jsonl."""
     export_half: bool = False
     """Write the weights as float16: half the size."""
+    shard: bool = False
+    """Under torchrun: divide weights and moments among the processes (FSDP2), for networks too large for one GPU."""
+    patience: Annotated[
+        float, arg(metavar="SECONDS", help="Under torchrun: how long a process waits for the others before it ends.")
+    ] = 600.0
 
     def run(self) -> int:
         """Train with a progress bar; say what was reached and how to go on."""
         with working("reading recipe and data"):
             from fomo.app.service.training import tensorboard_report, train
-            from fomo.training.recipe import load_recipe
+            from fomo.processes import Place
+            from fomo.training.recipe import ConfigError, load_recipe
 
-            steps = load_recipe(self.recipe).optimiser.steps
-        reports = [tensorboard_report(self.out / "tensorboard")] if self.tensorboard else []
+            place = Place.of_environment()
+            first = place.first  # the one that speaks
+            try:
+                steps = load_recipe(self.recipe).optimiser.steps
+            except (ConfigError, OSError):
+                if place.alone:
+                    raise
+                steps = 0  # 'train' says it again, once all processes have met
+        reports = [tensorboard_report(self.out / "tensorboard")] if self.tensorboard and first else []
         with _progress(steps) as shown, _stop_on_interrupt() as stopped:
 
             def report(step: int, numbers: dict[str, float]) -> None:
@@ -78,9 +91,13 @@ class Train:
                 minutes=self.minutes,
                 compile_network=self.compile,
                 half=self.export_half,
+                shard=self.shard,
+                patience=self.patience,
                 report=report,
                 stop=stopped,
             )
+        if not first:
+            return INTERRUPTED if result.stopped else 0
         done = f"step {result.step} of {result.steps}, {result.seconds:.0f} s, {result.parameters:,} parameters"
         if result.trained < result.parameters:
             done += f", {result.trained:,} of them trained ({result.trained / result.parameters:.0%})"

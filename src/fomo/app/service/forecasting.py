@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import Outputs
+from fomo.app.service.parts import PATIENCE, city_hash, parts_of
 from fomo.city import City, steps_per_day
 from fomo.forecast import Forecast
-from fomo.forecasters.fomo import FoMo, load
+from fomo.forecasters.fomo import FoMo, load, members_unit
+from fomo.processes import Place
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
 DEFAULT_WEIGHTS = "fomo-tiny"
@@ -22,11 +27,15 @@ DEFAULT_WEIGHTS = "fomo-tiny"
 
 @dataclass(frozen=True)
 class Answer:
-    """A forecast, the files it was written to and the seconds that the network took."""
+    """A forecast, the files it was written to and the seconds that the network took.
+
+    In a process that is not the first of several, its members, which that one joins and writes.
+    """
 
     forecast: Forecast
     written: list[Path]
     seconds: float
+    place: Place = Place()  # noqa: RUF009 (frozen)
 
 
 def load_weights(weights: str = DEFAULT_WEIGHTS, device: str = "auto") -> FoMo:
@@ -57,18 +66,24 @@ def forecast(
     context: ContextMode = "past",
     assume_users: float | None = None,
     device: str = "auto",
+    place: Place | None = None,
 ) -> Answer:
     """The steps after the end of a city.
 
-    `assume_users`: for context `full`, the users of the same hours of last week times this factor.
+    `assume_users`: for context `full`, the users of the same hours of last week times this factor. `place`: which of
+    several processes this one is, that draw some of the members each; the first one joins and writes them.
     """
     _check_samples(samples)
     ahead = _assumed(city, horizon, context, assume_users)
     if history is not None and history < 1:
         raise UsageError(f"--history {history}: look back on one step at least")
+    asked = {
+        "verb": "forecast", "horizon": horizon, "history": history, "samples": samples, "seed": seed,
+        "past week": past_week, "context": context, "assumed users": assume_users,
+    }  # fmt: skip
     return _answer(
-        city, outputs, weights, device,
-        lambda model: model.forecast(city, horizon, history, samples, seed, past_week, context, ahead),
+        city, outputs, weights, device, asked, place or Place(),
+        lambda model, only: model.forecast(city, horizon, history, samples, seed, past_week, context, ahead, only),
     )  # fmt: skip
 
 
@@ -108,12 +123,18 @@ def generate(
     context: ContextMode = "full",
     layers: Sequence[str] = CONTEXT_LAYERS,
     device: str = "auto",
+    place: Place | None = None,
 ) -> Answer:
     """All times of the cells of `area` (bool (y, x)), as if they had no history."""
     _check_samples(samples)
+    asked = {
+        "verb": "generate", "area": np.packbits(area).tobytes().hex(), "samples": samples, "seed": seed,
+        "context": context, "layers": list(layers),
+    }  # fmt: skip
     return _answer(
-        city, outputs, weights, device, lambda model: model.generate(city, area, samples, seed, context, layers)
-    )
+        city, outputs, weights, device, asked, place or Place(),
+        lambda model, only: model.generate(city, area, samples, seed, context, layers, only),
+    )  # fmt: skip
 
 
 def fill(
@@ -125,19 +146,69 @@ def fill(
     seed: int = 0,
     context: ContextMode = "full",
     device: str = "auto",
+    place: Place | None = None,
 ) -> Answer:
     """The values of covered cells that were not recorded; the others come back untouched."""
     _check_samples(samples)
-    return _answer(city, outputs, weights, device, lambda model: model.fill(city, samples, seed, context))
+    asked = {"verb": "fill", "samples": samples, "seed": seed, "context": context}
+    return _answer(
+        city, outputs, weights, device, asked, place or Place(),
+        lambda model, only: model.fill(city, samples, seed, context, only=only),
+    )  # fmt: skip
 
 
-def _answer(city: City, outputs: Outputs, weights: str, device: str, ask: Callable[[FoMo], Forecast]) -> Answer:
+def _answer(
+    city: City,
+    outputs: Outputs,
+    weights: str,
+    device: str,
+    asked: Mapping[str, Any],
+    place: Place,
+    ask: Callable[[FoMo, range | None], Forecast],
+) -> Answer:
     outputs.check()
+    if not place.alone:
+        return _answer_together(city, outputs, weights, device, asked, place, ask)
     model = load_weights(weights, device)
     began = time.perf_counter()
-    found = ask(model)
+    found = ask(model, None)
     seconds = time.perf_counter() - began
     return Answer(found, outputs.write(found, city), seconds)
+
+
+def _answer_together(
+    city: City,
+    outputs: Outputs,
+    weights: str,
+    device: str,
+    asked: Mapping[str, Any],
+    place: Place,
+    ask: Callable[[FoMo, range | None], Forecast],
+) -> Answer:
+    """The own members of several processes; in the first one, all of them, joined and written."""
+    import torch
+
+    chosen = choose_device(device)
+    model = load(weights, device=place.gpu(torch.cuda.device_count()) if chosen == "cuda" else chosen)
+    facts = {
+        **asked,
+        "city": city_hash(city),
+        "weights": model.weights,
+        "fomo": fomo.__version__,
+        "torch": str(torch.__version__),
+    }
+    unit = members_unit(int(asked.get("horizon", 1)))
+    parts = parts_of(outputs.forecast, place, int(asked["samples"]), unit, facts)
+    began = time.perf_counter()
+    mine = parts.draw(partial(ask, model))
+    seconds = time.perf_counter() - began
+    if not place.first:
+        return Answer(mine, [], seconds, place)
+    parts.wait(max(PATIENCE, seconds))
+    found = parts.join()
+    written = outputs.write(found, city)
+    parts.remove()
+    return Answer(found, written, seconds, place)
 
 
 def _check_samples(samples: int) -> None:

@@ -1,5 +1,7 @@
 """Train a recipe into a run folder, resume it by itself, and export the averaged weights.
 
+Several processes, started by `torchrun`, share every batch; the first of them reads and writes the run folder.
+
 A run folder holds `recipe.json` and `data.json` (what the run is: another recipe or other data are refused),
 `metrics.jsonl`, `snapshot/` (everything that changes; `kill -9` loses at most the steps since the last one) and, in
 the end, `weights/`.
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import fomo
@@ -22,14 +25,16 @@ from fomo.app.service.validation import make_validation
 from fomo.city import CityError, open_city
 from fomo.config import ConfigError
 from fomo.files import whole_file
+from fomo.forecasters.fomo import FoMo
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
 from fomo.model.transformer import parameter_count
 from fomo.sources import data_folder, list_families
 from fomo.sources.archive import file_hash
 from fomo.training.data import References, training_set
 from fomo.training.finetune import merged
-from fomo.training.loop import Report, Training, run
+from fomo.training.loop import Report, Training, check_even, run
 from fomo.training.recipe import DataConfig, Recipe, load_recipe
+from fomo.training.together import PATIENCE, Together, joined
 from fomo.windows.sample import TrainingSet
 
 RECIPE, DATA, METRICS, SNAPSHOT, WEIGHTS = "recipe.json", "data.json", "metrics.jsonl", "snapshot", "weights"
@@ -68,42 +73,87 @@ def train(
     minutes: float | None = None,
     compile_network: bool = False,
     half: bool = False,
+    shard: bool = False,
+    patience: float = PATIENCE,
     report: Report | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainingResult:
     """Train, or continue what is in `out`, and write `out/weights`.
 
     `report` hears of every step; once `stop` says True the step is finished, a snapshot saved and the run left.
-    Raises `ConfigError`, `CityError`, `CheckpointError`, `UsageError`, `FloatingPointError`.
+    Where the launcher started several processes, all call this: `shard` divides the weights among them, and none waits
+    for another longer than `patience` seconds.
+    Raises `ConfigError`, `CityError`, `CheckpointError`, `UsageError`, `FloatingPointError`, `ProcessError`.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    where = data_folder(folder)
-    _check_options(threads, minutes)
-    chosen = choose_device(device)
-    hashes = data_hashes(recipe.data, where)
-    _same_run(out, recipe, hashes)
+    _check_options(threads, minutes, patience)
+    if shard and compile_network:
+        raise UsageError("--shard and --compile do not go together: leave one of them out")
     if threads is not None:
         torch.set_num_threads(threads)
+    with joined(choose_device(device), shard, patience) as together:
+        asked = {"minutes": minutes, "--compile": compile_network, "--export-half": half, "--shard": shard}
+
+        def read() -> _Given:
+            found = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+            check_even(found, together.place.size)
+            where = data_folder(folder)
+            hashes = data_hashes(found.data, where)
+            if together.first:
+                _same_run(out, found, hashes)
+            begun = None if found.finetune is None else load_weights(found.finetune.start, "cpu")
+            return _Given(found, where, hashes, begun)
+
+        given = together.agree(read, lambda given: given.facts | asked)
+        return _train(given, out, together, minutes, compile_network, half, report, stop)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What every process reads for itself."""
+
+    recipe: Recipe
+    where: Path
+    hashes: dict[str, str]
+    begun: FoMo | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same in all processes."""
+        start = None if self.begun is None else self.begun.weights
+        return {"recipe": self.recipe.model_dump(mode="json"), "data": self.hashes, "weights to begin from": start}
+
+
+def _train(
+    given: _Given,
+    out: Path,
+    together: Together,
+    minutes: float | None,
+    compile_network: bool,
+    half: bool,
+    report: Report | None,
+    stop: Callable[[], bool] | None,
+) -> TrainingResult:
+    """What all processes do once they agree."""
+    recipe, where, hashes, begun = given.recipe, given.where, given.hashes, given.begun
     data, references, trained_on = training_set(recipe, where)
-    _write_json(out / RECIPE, recipe.model_dump(mode="json"))
-    _write_json(out / DATA, hashes)
-    begun = None if recipe.finetune is None else load_weights(recipe.finetune.start, "cpu")
+    together.from_first(lambda: _begin(out, recipe, hashes))
     if begun is not None:
         trained_on = tuple(sorted({*trained_on, *begun.trained_on}))
-    training = Training(recipe, data, chosen, compile_network, None if begun is None else begun.network)
+    start = None if begun is None else begun.network
+    training = Training(recipe, data, together.device, compile_network, start, together)
     validate = make_validation(recipe.data, where, describe(recipe, references, data, trained_on, {}))
 
     def heard(step: int, numbers: dict[str, float]) -> None:
-        if report is not None:
+        if report is not None and together.first:
             report(step, numbers)
-        if stop is not None and stop():
+        if stop is not None and together.any(stop()):
             raise _Stopped
 
     stopped, weights = False, None
     try:
         run(training, out, minutes=minutes, validate=validate, report=heard)
     except _Stopped:
-        training.snapshot().save(out / SNAPSHOT)
+        training.save(out / SNAPSHOT)
         stopped = True
     seconds = trained_seconds(out / METRICS)
     if not stopped:
@@ -112,14 +162,17 @@ def train(
             "data": hashes,
             "steps": training.step,
             "seconds": round(seconds, 1),
-            "device": torch.cuda.get_device_name() if chosen == "cuda" else "cpu",
+            "device": torch.cuda.get_device_name() if together.device.startswith("cuda") else "cpu",
             "fomo": fomo.__version__,
             "torch": torch.__version__,
         }
+        if not together.place.alone:
+            provenance["processes"] = together.place.size
         checkpoint = describe(recipe, references, data, trained_on, provenance)
         if begun is not None:
             checkpoint = kept_from(begun.checkpoint, checkpoint)
-        weights = save_checkpoint(out / WEIGHTS, merged(training.average), checkpoint, half)
+        average = training.whole_average()
+        weights = together.from_first(lambda: save_checkpoint(out / WEIGHTS, merged(average), checkpoint, half))
     parameters = parameter_count(training.network)
     trained = parameter_count(training.network, trainable_only=True)
     return TrainingResult(out, training.step, recipe.optimiser.steps, parameters, trained, seconds, weights, stopped)
@@ -177,11 +230,19 @@ def _hash(path: Path) -> str:
     return file_hash(path) if path.is_file() else str(open_city(path).attrs["sha256"])
 
 
-def _check_options(threads: int | None, minutes: float | None) -> None:
+def _check_options(threads: int | None, minutes: float | None, patience: float) -> None:
     if threads is not None and threads < 1:
         raise UsageError(f"--threads {threads}: one thread at least")
     if minutes is not None and not minutes > 0:
         raise UsageError(f"--minutes {minutes}: more than none")
+    if not 0 < patience < np.inf:
+        raise UsageError(f"--patience {patience:g}: some seconds, more than none")
+
+
+def _begin(out: Path, recipe: Recipe, hashes: dict[str, str]) -> None:
+    """Write what the run is."""
+    _write_json(out / RECIPE, recipe.model_dump(mode="json"))
+    _write_json(out / DATA, hashes)
 
 
 def _same_run(out: Path, recipe: Recipe, hashes: dict[str, str]) -> None:
