@@ -14,7 +14,7 @@ from fomo.diffusion.process import PROCESSES
 from fomo.model.context import AT_BIRTH, LOG_OF_MANY, READ, DynamicPOI
 from fomo.model.embeddings import calendar_features
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
-from fomo.training.loop import losses
+from fomo.training.losses import losses
 from fomo.training.recipe import LossConfig
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.context import STATIC_LAYERS

@@ -12,8 +12,8 @@ from torch import Tensor
 from fomo.diffusion.contrast import alignment_loss
 from fomo.diffusion.process import PROCESSES
 from fomo.model.transformer import MaskedDiffusionTransformer
-from fomo.training import loop
-from fomo.training.loop import bounded_error, level_weight, losses, window_balance, wrong_context_error
+from fomo.training import losses as module
+from fomo.training.losses import bounded_error, level_weight, losses, window_balance, wrong_context_error
 from fomo.training.recipe import LossConfig
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import GUESSES, observe
@@ -60,7 +60,7 @@ def test_the_gradient_of_never_measured_cells_is_zero_and_that_of_hidden_ones_is
     batch, small_network, process, monkeypatch
 ):
     """As targets; that they do not enter as conditions either is the test above."""
-    monkeypatch.setattr(loop, "observe", lambda b: observe(replace(b, share=b.share.detach())))
+    monkeypatch.setattr(module, "observe", lambda b: observe(replace(b, share=b.share.detach())))
     share = batch.share.clone().requires_grad_()
     noise, uniform = torch.randn(batch.share.shape), torch.rand(3)
     batch_here = replace(batch, share=share)
