@@ -14,8 +14,9 @@ import fomo
 from fomo.city import CityError, make_city, mock_city
 from fomo.forecast import Forecast
 from fomo.forecasters import fomo as room
-from fomo.forecasters.drawing import SamplingConfig, member_noise
+from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.noise import member_noise
 from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer

@@ -2,13 +2,16 @@
 
 The encoder reads every window once; members share it, and are denoised together. A grid larger than a training window
 is covered by overlapping tiles whose denoised data are blended at every sampling step, from one common noise, so that
-there are no seams.
+there are no seams. A grid larger than a district is drawn district by district, from the same noise where they
+overlap, so that the memory beside the result does not grow with the city.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import torch
@@ -20,10 +23,10 @@ from torch import Tensor
 from fomo.config import Config
 from fomo.diffusion.members import members_of, mirrored_pairs
 from fomo.diffusion.process import PaperProcess, Process
-from fomo.diffusion.sampler import SamplerName, ddpm, heun, multistep
-from fomo.forecasters.tiles import Tiling
+from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
+from fomo.forecasters.noise import Noise
+from fomo.forecasters.tiles import Tiling, make_tiling
 from fomo.model.transformer import MaskedDiffusionTransformer
-from fomo.seeds import derived_seed
 from fomo.windows.batch import Batch
 from fomo.windows.observation import observe
 from fomo.windows.records import Record, each_tensor, some_rows
@@ -39,6 +42,12 @@ WITHOUT_GRID = frozenset(
 )
 
 
+#: Values (members x tiles x steps x cells) that pass the network at once: on a CPU few, so that its caches hold them.
+AT_ONCE, AT_ONCE_ELSEWHERE = 2**17, 2**23
+#: Cells that neighbouring districts share: a tile's width, beyond which little is seen.
+DISTRICT_OVERLAP = 8
+
+
 class SamplingConfig(Config):
     """How members are drawn."""
 
@@ -47,7 +56,8 @@ class SamplingConfig(Config):
     tile: tuple[int, int] = (8, 8)
     overlap: int = Field(2, ge=0)  # cells that neighbouring tiles share: 4 cost 1.6 times as much for the same errors
     antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
-    rows: int = Field(256, ge=1)  # members x tiles that pass the network at once: bounds the memory
+    rows: int = Field(256, ge=1)  # members x tiles that are answered together at most: bounds the memory
+    district: tuple[int, int] = (64, 64)  # a larger grid is drawn in parts of this size: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,33 @@ class Drawing:
     sampling: SamplingConfig
     temperature: float  # widens the residuals of the default process
 
-    def members(
-        self, batch: Batch, tiling: Tiling, samples: int, seeds: Sequence[int]
+    def members(self, batch: Batch, samples: int, seeds: Sequence[int]) -> Float[Tensor, "task sample time y x"]:
+        """Shares of the members on the whole grid, never negative; a large grid district by district."""
+        grid = (batch.share.shape[2], batch.share.shape[3])
+        district = self.sampling.district
+        noise = Noise(tuple(seeds), samples, self.sampling.antithetic, (batch.share.shape[1], *grid), district)
+        districts = make_tiling(grid, district, DISTRICT_OVERLAP)
+        tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
+        if len(districts.corners) == 1:
+            return self._district(batch, tiling, samples, partial(noise.part, (0, 0), grid))
+        members = batch.share.new_zeros(len(seeds), samples, *batch.share.shape[1:])
+        height, width = districts.tile
+        for weight, (y, x) in zip(districts.weights, districts.corners, strict=True):
+            only = Tiling(grid, districts.tile, ((y, x),), weight[None])
+            drawn = self._district(_cut(batch, only), tiling, samples, partial(noise.part, (y, x), districts.tile))
+            members[..., y : y + height, x : x + width] += drawn.mul_(weight.to(drawn.device))
+        return members
+
+    def _district(
+        self, batch: Batch, tiling: Tiling, samples: int, noise: Callable[..., Tensor]
     ) -> Float[Tensor, "task sample time y x"]:
-        """Shares of the members on the whole grid, never negative."""
-        tasks, tiles = batch.share.shape[0], len(tiling.corners)
+        """The members of a grid that is denoised as one; `noise(draw=...)` gives numbers of its shape."""
+        tasks, time = batch.share.shape[:2]
+        tiles = len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
-        at_once = max(1, self.sampling.rows // samples)
+        most = AT_ONCE if batch.share.device.type == "cpu" else AT_ONCE_ELSEWHERE
+        rows = max(1, min(self.sampling.rows, most // (time * math.prod(tiling.tile))))
+        at_once = max(1, rows // samples)
         parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
         cut_batch, cut_observation = _cut(batch, tiling), _cut(observation, tiling)
         conditions = [self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part)) for part in parts]
@@ -82,14 +112,12 @@ class Drawing:
             c_skip, c_out, c_in, c_noise = self.process.coefficients(level)
             cut = rearrange(tiling.cut((c_in * noised).float()), "i b ... -> (i b) ...")
             outputs = [
-                self.network.denoise(cut[part], c_noise, condition)
+                torch.cat([self.network.denoise(some, c_noise, condition) for some in cut[part].split(rows, 1)], 1)
                 for part, condition in zip(parts, conditions, strict=True)
             ]
             return c_skip * noised + c_out * whole(outputs)
 
-        shape = tuple(batch.share.shape[1:])
-        start = self._start(shape, samples, seeds).to(mean.device)
-        clean = self._draw(denoise, start, seeds)
+        clean = self._draw(denoise, lambda draw=None: noise(draw=draw).to(mean.device))
         if not self.process.standardise:
             return ((clean + 1) / 2).clamp(min=0)
         if self.sampling.antithetic:
@@ -99,36 +127,16 @@ class Drawing:
         # Where there is no station, a trace of traffic is nothing.
         return torch.where(observation.silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
-    def _draw(self, denoise: Callable[[Tensor, float], Tensor], start: Tensor, seeds: Sequence[int]) -> Tensor:
-        steps = self.sampling.steps
+    def _draw(self, denoise: Callable[[Tensor, float], Tensor], noise: Callable[..., Tensor]) -> Tensor:
+        steps, start = self.sampling.steps, noise()
         if self.sampling.sampler == "ddpm":
             assert isinstance(self.process, PaperProcess)
             draws = count()
-
-            def noise() -> Tensor:
-                draw = next(draws)
-                fresh = [derived_seed(seed, draw) for seed in seeds]
-                return self._start(tuple(start.shape[2:]), start.shape[1], fresh).to(start.device)
-
-            return ddpm(denoise, start, self.process, steps, noise)
+            return ddpm(denoise, start, self.process, steps, lambda: noise(draw=next(draws)))
+        if self.sampling.sampler == "angle":
+            return angle(denoise, start, angle_levels(float(self.process.sigmas(1)[0]), steps))
         sampler = heun if self.sampling.sampler == "heun" else multistep
         return sampler(denoise, start, self.process.sigmas(steps))
-
-    def _start(
-        self, shape: tuple[int, ...], samples: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "task sample time y x"]:
-        """Noise of every task from its seed; drawn once for all that share one."""
-        drawn = {seed: member_noise(shape, samples, seed, self.sampling.antithetic) for seed in dict.fromkeys(seeds)}
-        return torch.stack([drawn[seed] for seed in seeds])
-
-
-def member_noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bool) -> Float[Tensor, "sample time y x"]:
-    """Standard normal numbers per member; with `antithetic`, member 2i + 1 has the negative of member 2i's."""
-    generator = torch.Generator().manual_seed(seed)
-    if not antithetic:
-        return torch.randn((samples, *shape), generator=generator)
-    half = torch.randn(((samples + 1) // 2, *shape), generator=generator)
-    return torch.stack([half, -half], 1).flatten(0, 1)[:samples]
 
 
 def _cut(record: Record, tiling: Tiling) -> Record:

@@ -22,7 +22,7 @@ from fomo.city import City, CityError, validate
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.drawing import Drawing, SamplingConfig
-from fomo.forecasters.tiles import Tiling, make_tiling
+from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
@@ -172,22 +172,22 @@ class FoMo:
         for index, task in enumerate(tasks):
             groups.setdefault(task.asked.shape, []).append(index)
         for shape, members in groups.items():
-            tiling = make_tiling((shape[1], shape[2]), self.sampling.tile, self.sampling.overlap)
-            at_once = max(1, self.sampling.rows // (samples * len(tiling.corners)))
+            tiles = count_tiles((shape[1], shape[2]), self.sampling.tile, self.sampling.overlap)
+            at_once = max(1, self.sampling.rows // (samples * tiles))
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                found = self._answer([tasks[i] for i in some], tiling, samples, [seeds[i] for i in some])
+                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some])
                 for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
-    def _answer(self, tasks: Sequence[Task], tiling: Tiling, samples: int, seeds: Sequence[int]) -> list[Forecast]:
+    def _answer(self, tasks: Sequence[Task], samples: int, seeds: Sequence[int]) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         batch = collate([self.window(task, reference) for task, reference in zip(tasks, references, strict=True)])
-        shares = self.drawing.members(batch.to(self.device), tiling, samples, seeds).cpu().numpy()
+        shares = self.drawing.members(batch.to(self.device), samples, seeds).cpu().numpy()
         answers = []
         for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
             traffic = from_share(members, reference)
