@@ -86,7 +86,7 @@ def angle(denoise: Denoiser, start: Tensor, sigmas: Float[Tensor, " level"]) -> 
     for here, there in pairwise(angles):
         clean = denoise(y / math.cos(here), math.tan(here))
         y = y + (here - there) * (clean - y * math.cos(here)) / math.sin(here)
-    return y
+    return y / math.cos(angles[-1])
 
 
 def angle_levels(first: float, steps: int) -> Float[Tensor, " level"]:

@@ -42,6 +42,8 @@ WITHOUT_GRID = frozenset(
 )
 
 
+#: Steps that keep the spread of many (journal, 2026-11-26); of the K of `ddpm` as many as can be afforded.
+STEPS: dict[SamplerName, int] = {"angle": 3, "multistep": 8, "heun": 8, "ddpm": 25}
 #: Values (members x tiles x steps x cells) that pass the network at once: on a CPU few, so that its caches hold them.
 AT_ONCE, AT_ONCE_ELSEWHERE = 2**17, 2**23
 #: Cells that neighbouring districts share: a tile's width, beyond which little is seen.
@@ -51,8 +53,9 @@ DISTRICT_OVERLAP = 8
 class SamplingConfig(Config):
     """How members are drawn."""
 
-    sampler: SamplerName = "multistep"
-    steps: int = Field(8, ge=1)  # network evaluations of `multistep` and `ddpm`; `heun` needs twice as many
+    sampler: SamplerName = "angle"
+    #: Network evaluations a member; `heun` needs twice as many. By default as many as the sampler needs, see STEPS.
+    steps: int = Field(default_factory=lambda known: STEPS[known["sampler"]], ge=1)
     tile: tuple[int, int] = (8, 8)
     overlap: int = Field(2, ge=0)  # cells that neighbouring tiles share: 4 cost 1.6 times as much for the same errors
     antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster

@@ -58,7 +58,7 @@ class FoMo:
         self.sampling = sampling or default_sampling(checkpoint)
         process = PROCESSES[checkpoint.process]()
         if self.sampling.sampler == "ddpm" and not isinstance(process, PaperProcess):
-            raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use heun or multistep")
+            raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use angle, heun or multistep")
         self.drawing = Drawing(self.network, process, self.sampling, checkpoint.temperature)
         self.trained_on = checkpoint.trained_on
 
@@ -347,8 +347,8 @@ def _generation(area: np.ndarray) -> Callable[..., Task]:
 
 
 def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:
-    """Few second-order steps; for the `paper` process ancestral sampling on 25 of its K steps, to bound the cost."""
-    return SamplingConfig(sampler="ddpm", steps=25) if checkpoint.process == "paper" else SamplingConfig()
+    """Three steps of `angle`; for the `paper` process ancestral sampling on 25 of its K steps, to bound the cost."""
+    return SamplingConfig(sampler="ddpm") if checkpoint.process == "paper" else SamplingConfig()
 
 
 def load(
