@@ -11,7 +11,7 @@ from fomo.forecasters import drawing
 from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo, load
 from fomo.forecasters.noise import Noise, member_noise
-from fomo.forecasters.tiles import count_tiles, make_tiling
+from fomo.forecasters.tiles import count_tiles, even_edge, make_tiling
 from fomo.sources.synthetic import synthetic_city
 
 SHAPE = (3, 21, 13)
@@ -93,3 +93,11 @@ def test_no_more_than_a_district_is_observed_at_once(monkeypatch):
     monkeypatch.setattr(drawing, "observe", watched)
     drawn(load(), (16, 10)).forecast(mock_city(steps=60, height=30, width=10), 4, samples=2)
     assert seen == [(16, 10)] * 3  # 30 rows, of which neighbours share 8
+
+
+@pytest.mark.parametrize("size", [64, 65, 100, 178, 316])
+def test_districts_are_no_larger_than_their_number_needs(size):
+    edge = even_edge(size, 64, 8)
+    (count,) = {count_tiles((1, size), (1, each), 8) for each in (edge, 64)}
+    assert count_tiles((1, size), (1, edge - 1), 8) > count
+    assert edge <= 64

@@ -25,7 +25,7 @@ from fomo.diffusion.members import members_of, mirrored_pairs
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
 from fomo.forecasters.noise import Noise
-from fomo.forecasters.tiles import Tiling, make_tiling
+from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.windows.batch import Batch
 from fomo.windows.observation import observe
@@ -77,7 +77,8 @@ class Drawing:
         grid = (batch.share.shape[2], batch.share.shape[3])
         district = self.sampling.district
         noise = Noise(tuple(seeds), samples, self.sampling.antithetic, (batch.share.shape[1], *grid), district)
-        districts = make_tiling(grid, district, DISTRICT_OVERLAP)
+        edges = even_edge(grid[0], district[0], DISTRICT_OVERLAP), even_edge(grid[1], district[1], DISTRICT_OVERLAP)
+        districts = make_tiling(grid, edges, DISTRICT_OVERLAP)
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:
             return self._district(batch, tiling, samples, partial(noise.part, (0, 0), grid))

@@ -63,6 +63,15 @@ def count_tiles(grid: tuple[int, int], largest: tuple[int, int], overlap: int) -
     return rows * columns
 
 
+def even_edge(size: int, largest: int, overlap: int) -> int:
+    """The least edge with which as many tiles cover `size` as with `largest`: no cell is done twice without need."""
+    if size <= largest:
+        return size
+    overlap = min(overlap, largest - 1)
+    count = -(-(size - overlap) // (largest - overlap))
+    return -(-(size + (count - 1) * overlap) // count)
+
+
 def _starts(size: int, tile: int, overlap: int) -> list[int]:
     """First cells of evenly spread tiles that cover `size`."""
     if size <= tile:
