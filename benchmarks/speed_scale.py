@@ -49,7 +49,11 @@ def point(weights: str, height: int, width: int, samples: int, horizon: int) -> 
     before = peak(reset=True)
     began = time.perf_counter()
     found = model.forecast(city, horizon, samples=samples, past_week=False, context="none")
-    seconds = time.perf_counter() - began
+    seconds, memory = time.perf_counter() - began, peak() - before
+    for _ in range(4 if seconds < 4 else 0):
+        began = time.perf_counter()
+        model.forecast(city, horizon, samples=samples, past_week=False, context="none")
+        seconds = min(seconds, time.perf_counter() - began)
     return {
         "cells": height * width,
         "samples": samples,
@@ -57,7 +61,7 @@ def point(weights: str, height: int, width: int, samples: int, horizon: int) -> 
         "seconds": seconds,
         "result_mb": found.samples.values.nbytes / 2**20,
         "window_mb": samples * height * width * max(64, horizon) * 4 / 2**20,
-        "memory_mb": peak() - before,
+        "memory_mb": memory,
     }
 
 
