@@ -3,7 +3,7 @@
 The encoder reads every window once; members share it, and are denoised together. A grid larger than a training window
 is covered by overlapping tiles whose denoised data are blended at every sampling step, from one common noise, so that
 there are no seams. A grid larger than a district is drawn district by district, from the same noise where they
-overlap, so that the memory beside the result does not grow with the city.
+overlap, so that beside the members and the window no memory grows with the city.
 """
 
 from __future__ import annotations
