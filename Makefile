@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 # One thread a process: the tests run in two processes, and are small.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-.PHONY: help demo figures test check docs results results-check bench-ingest bench-plan setup clean
+.PHONY: help demo figures test check docs results results-check bench-ingest bench-plan bench-speed setup clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -53,6 +53,9 @@ results-check: $(READY)  ## score one row in fifty of the scoreboard again; fail
 ROWS ?= 28800000
 bench-ingest: $(READY)  ## an operator of ROWS rows to a city, beside the bare group-by; the last line is JSON
 	@$(BIN)/python benchmarks/ingest.py --rows $(ROWS)
+
+bench-speed: $(READY)  ## how long forecasts take beside the floor, and what few steps cost; the last line is JSON
+	@$(BIN)/python benchmarks/speed.py
 
 bench-plan: $(READY)  ## how long plans take on 10,000 made-up cells; the last line is JSON
 	@$(BIN)/python benchmarks/plan.py speed

@@ -318,7 +318,8 @@ def open_city(path: str | Path) -> City:
         raise CityError(f"{path} is not a city on disk (no zarr.json): write one with fomo.save_city or 'fomo data'")
     # The root of a city that grows says what is there; arrays may be ahead of it.
     grows = "consolidated_metadata" in json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-    return validate(xr.open_zarr(path, consolidated=grows).load())
+    # Without chunks: all of it is read at once, and dask would take half a second to import.
+    return validate(xr.open_zarr(path, chunks=None, consolidated=grows).load())
 
 
 def steps_per_day(city: City) -> int:

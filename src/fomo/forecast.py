@@ -95,7 +95,7 @@ class Forecast:
         """Read a forecast written by `save`."""
         if not (Path(path) / "zarr.json").exists():
             raise ForecastError(f"{path} is not a forecast on disk (no zarr.json)")
-        return cls(xr.open_zarr(path, consolidated=False).load())
+        return cls(xr.open_zarr(path, chunks=None, consolidated=False).load())
 
 
 #: What a forecast keeps of its city, for maps and clocks.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fomo.diffusion.process import PaperProcess, ResidualProcess
-from fomo.diffusion.sampler import Denoiser, ddpm, heun, multistep
+from fomo.diffusion.sampler import Denoiser, angle, angle_levels, ddpm, heun, multistep
 
 MEAN, STD = 0.7, 0.5
 Sampler = Callable[[Denoiser, Tensor, Tensor], Tensor]
@@ -206,3 +206,52 @@ def test_ddpm_draws_no_noise_in_its_last_step():
 
     ddpm(gaussian, normal(5), PaperProcess(), 7, noise)
     assert count == 6
+
+
+def spreads(steps: int, variance: Tensor) -> Tensor:
+    """Spread of what `angle` makes of normal data of these variances, over what it should be."""
+    found = angle(
+        lambda x, sigma: x * variance / (variance + sigma**2), torch.ones_like(variance), angle_levels(10, steps)
+    )
+    return found / variance.sqrt()
+
+
+def test_even_one_step_of_the_angle_keeps_the_spread_of_unit_residuals():
+    for steps in (1, 2, 3, 8):
+        found = angle(lambda x, sigma: x / (1 + sigma**2), normal(50), angle_levels(10, steps))
+        torch.testing.assert_close(found, normal(50), rtol=1e-6, atol=1e-6)
+
+
+def test_three_steps_of_the_angle_keep_what_varies_together():
+    """Eigenvalues of a covariance: 0.25 for what hardly varies, 9 for a mean of many correlated values."""
+    variance = torch.tensor([0.25, 0.5, 1.0, 2.0, 4.0, 9.0], dtype=torch.float64)
+    assert float((spreads(3, variance) - 1).abs().max()) < 0.1
+    assert float((spreads(1, variance) - 1).abs().max()) > 0.3
+    levels = ResidualProcess().sigmas(3)
+    second_order = multistep(lambda x, sigma: x * variance / (variance + sigma**2), torch.ones_like(variance), levels)
+    assert float((second_order / variance.sqrt() - 1).abs().max()) > 0.2
+
+
+def test_the_angle_is_of_first_order_and_nears_the_exact_flow():
+    start, errors = normal(50), []
+    for steps in (64, 128, 256):
+        levels = torch.linspace(math.atan(20), math.atan(0.05), steps + 1, dtype=torch.float64).tan()
+        first, last = float(levels[0]), float(levels[-1])
+        exact = gaussian_answer(start / math.cos(math.atan(first)) / first, first, last)
+        errors.append(float((angle(gaussian, start, levels) - exact).abs().max()))
+    slopes = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
+    assert slopes == pytest.approx([1, 1], abs=0.1)
+
+
+def test_the_angle_asks_once_a_step_from_the_first_level_on():
+    asked: list[float] = []
+
+    def counting(noised: Tensor, sigma: float) -> Tensor:
+        asked.append(sigma)
+        return gaussian(noised, sigma)
+
+    angle(counting, normal(3), angle_levels(10, 3))
+    assert len(asked) == 3
+    assert asked[0] == pytest.approx(10, rel=1e-5)
+    assert asked == sorted(asked, reverse=True)
+    assert asked[-1] > 0

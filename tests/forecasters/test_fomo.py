@@ -14,8 +14,9 @@ import fomo
 from fomo.city import CityError, make_city, mock_city
 from fomo.forecast import Forecast
 from fomo.forecasters import fomo as room
-from fomo.forecasters.drawing import SamplingConfig, member_noise
+from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.noise import member_noise
 from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
@@ -91,7 +92,7 @@ def test_a_forecast_continues_the_city_in_its_unit_and_at_its_step(model):
     assert forecast.asked.values.all()
     attributes = forecast.attrs
     assert (attributes["city"], attributes["forecaster"], attributes["context"]) == ("mock", "FoMo", "none")
-    assert (attributes["weights"], attributes["sampler"], attributes["sampling_steps"]) == ("small", "multistep", 3)
+    assert (attributes["weights"], attributes["sampler"], attributes["sampling_steps"]) == ("small", "angle", 3)
 
 
 def test_a_fomo_is_a_forecaster(model):
@@ -117,7 +118,9 @@ def test_another_unit_gives_the_same_forecast_in_that_unit(model, factor):
 # ---------------------------------------------------------------- seeds, batches, members
 
 
-@pytest.mark.parametrize(("sampler", "process"), [("multistep", "residual"), ("heun", "residual"), ("ddpm", "paper")])
+@pytest.mark.parametrize(
+    ("sampler", "process"), [("angle", "residual"), ("multistep", "residual"), ("heun", "residual"), ("ddpm", "paper")]
+)
 def test_the_same_seed_gives_the_same_members_and_another_seed_others(model, sampler, process):
     forecaster = model({"process": process}, sampler=sampler)
     city = mock_city()
@@ -509,7 +512,7 @@ def test_weights_whose_writer_died_between_the_renames_are_recovered(tmp_path, m
 
 
 def test_the_ddpm_sampler_is_refused_for_weights_of_the_residual_process(model):
-    with pytest.raises(CheckpointError, match="heun or multistep"):
+    with pytest.raises(CheckpointError, match="angle, heun or multistep"):
         model(sampler="ddpm")
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_training import made_training
 
 import fomo
-from conftest import made_training
 from fomo.processes import ProcessError
 from fomo.training.loop import run
 from fomo.training.recipe import Recipe

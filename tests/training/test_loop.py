@@ -109,10 +109,10 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-import conftest
+import small_training
 from fomo.training.loop import run
 from fomo.training.recipe import Recipe
-run(conftest.made_training(Recipe.model_validate_json(sys.argv[3])), Path(sys.argv[1]))
+run(small_training.made_training(Recipe.model_validate_json(sys.argv[3])), Path(sys.argv[1]))
 """
 
 

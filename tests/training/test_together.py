@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from small_training import SMALL, made_training
 
-from conftest import SMALL, made_training
 from fomo.processes import Place, ProcessError
 from fomo.training.loop import Training, check_even, run
 from fomo.training.recipe import Recipe

@@ -2,13 +2,16 @@
 
 The encoder reads every window once; members share it, and are denoised together. A grid larger than a training window
 is covered by overlapping tiles whose denoised data are blended at every sampling step, from one common noise, so that
-there are no seams.
+there are no seams. A grid larger than a district is drawn district by district, from the same noise where they
+overlap, so that beside the members and the window no memory grows with the city.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import torch
@@ -20,10 +23,10 @@ from torch import Tensor
 from fomo.config import Config
 from fomo.diffusion.members import members_of, mirrored_pairs
 from fomo.diffusion.process import PaperProcess, Process
-from fomo.diffusion.sampler import SamplerName, ddpm, heun, multistep
-from fomo.forecasters.tiles import Tiling
+from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
+from fomo.forecasters.noise import Noise
+from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import MaskedDiffusionTransformer
-from fomo.seeds import derived_seed
 from fomo.windows.batch import Batch
 from fomo.windows.observation import observe
 from fomo.windows.records import Record, each_tensor, some_rows
@@ -39,15 +42,25 @@ WITHOUT_GRID = frozenset(
 )
 
 
+#: Steps that keep the spread of many (journal, 2026-11-26); of the K of `ddpm` as many as can be afforded.
+STEPS: dict[SamplerName, int] = {"angle": 3, "multistep": 8, "heun": 8, "ddpm": 25}
+#: Values (members x tiles x steps x cells) that pass the network at once: on a CPU few, so that its caches hold them.
+AT_ONCE, AT_ONCE_ELSEWHERE = 2**17, 2**23
+#: Cells that neighbouring districts share: a tile's width, beyond which little is seen.
+DISTRICT_OVERLAP = 8
+
+
 class SamplingConfig(Config):
     """How members are drawn."""
 
-    sampler: SamplerName = "multistep"
-    steps: int = Field(8, ge=1)  # network evaluations of `multistep` and `ddpm`; `heun` needs twice as many
+    sampler: SamplerName = "angle"
+    #: Network evaluations a member; `heun` needs twice as many. By default as many as the sampler needs, see STEPS.
+    steps: int = Field(default_factory=lambda known: STEPS[known["sampler"]], ge=1)
     tile: tuple[int, int] = (8, 8)
     overlap: int = Field(2, ge=0)  # cells that neighbouring tiles share: 4 cost 1.6 times as much for the same errors
     antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
-    rows: int = Field(256, ge=1)  # members x tiles that pass the network at once: bounds the memory
+    rows: int = Field(256, ge=1)  # members x tiles that are answered together at most: bounds the memory
+    district: tuple[int, int] = (64, 64)  # a larger grid is drawn in parts of this size: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -60,16 +73,39 @@ class Drawing:
     temperature: float  # widens the residuals of the default process
 
     def members(
-        self, batch: Batch, tiling: Tiling, samples: int, seeds: Sequence[int], only: range | None = None
+        self, batch: Batch, samples: int, seeds: Sequence[int], only: range | None = None
     ) -> Float[Tensor, "task sample time y x"]:
-        """Shares of the members on the whole grid, never negative.
+        """Shares of the members on the whole grid, never negative; a large grid district by district.
 
         `only`: these of the `samples` members, as they are among all of them; whole pairs, see `shared_members`.
         """
         only = range(samples) if only is None else only
-        tasks, tiles = batch.share.shape[0], len(tiling.corners)
+        grid = (batch.share.shape[2], batch.share.shape[3])
+        district = self.sampling.district
+        noise = Noise(tuple(seeds), samples, self.sampling.antithetic, (batch.share.shape[1], *grid), district, only)
+        edges = even_edge(grid[0], district[0], DISTRICT_OVERLAP), even_edge(grid[1], district[1], DISTRICT_OVERLAP)
+        districts = make_tiling(grid, edges, DISTRICT_OVERLAP)
+        tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
+        if len(districts.corners) == 1:
+            return self._district(batch, tiling, samples, partial(noise.part, (0, 0), grid))
+        members = batch.share.new_zeros(len(seeds), len(only), *batch.share.shape[1:])
+        height, width = districts.tile
+        for weight, (y, x) in zip(districts.weights, districts.corners, strict=True):
+            here = Tiling(grid, districts.tile, ((y, x),), weight[None])
+            drawn = self._district(_cut(batch, here), tiling, samples, partial(noise.part, (y, x), districts.tile))
+            members[..., y : y + height, x : x + width] += drawn.mul_(weight.to(drawn.device))
+        return members
+
+    def _district(
+        self, batch: Batch, tiling: Tiling, samples: int, noise: Callable[..., Tensor]
+    ) -> Float[Tensor, "task sample time y x"]:
+        """The members of a grid that is denoised as one; `noise(draw=...)` gives numbers of its shape."""
+        tasks, time = batch.share.shape[:2]
+        tiles = len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
-        at_once = max(1, self.sampling.rows // samples)
+        most = AT_ONCE if batch.share.device.type == "cpu" else AT_ONCE_ELSEWHERE
+        rows = max(1, min(self.sampling.rows, most // (time * math.prod(tiling.tile))))
+        at_once = max(1, rows // samples)
         parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
         cut_batch, cut_observation = _cut(batch, tiling), _cut(observation, tiling)
         conditions = [self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part)) for part in parts]
@@ -86,14 +122,12 @@ class Drawing:
             c_skip, c_out, c_in, c_noise = self.process.coefficients(level)
             cut = rearrange(tiling.cut((c_in * noised).float()), "i b ... -> (i b) ...")
             outputs = [
-                self.network.denoise(cut[part], c_noise, condition)
+                torch.cat([self.network.denoise(some, c_noise, condition) for some in cut[part].split(rows, 1)], 1)
                 for part, condition in zip(parts, conditions, strict=True)
             ]
             return c_skip * noised + c_out * whole(outputs)
 
-        shape = tuple(batch.share.shape[1:])
-        start = self._start(shape, samples, seeds, only).to(mean.device)
-        clean = self._draw(denoise, start, samples, seeds, only)
+        clean = self._draw(denoise, lambda draw=None: noise(draw=draw).to(mean.device))
         if not self.process.standardise:
             return ((clean + 1) / 2).clamp(min=0)
         if self.sampling.antithetic:
@@ -103,37 +137,16 @@ class Drawing:
         # Where there is no station, a trace of traffic is nothing.
         return torch.where(observation.silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
-    def _draw(
-        self,
-        denoise: Callable[[Tensor, float], Tensor],
-        start: Tensor,
-        samples: int,
-        seeds: Sequence[int],
-        only: range,
-    ) -> Tensor:
-        steps = self.sampling.steps
+    def _draw(self, denoise: Callable[[Tensor, float], Tensor], noise: Callable[..., Tensor]) -> Tensor:
+        steps, start = self.sampling.steps, noise()
         if self.sampling.sampler == "ddpm":
             assert isinstance(self.process, PaperProcess)
             draws = count()
-
-            def noise() -> Tensor:
-                draw = next(draws)
-                fresh = [derived_seed(seed, draw) for seed in seeds]
-                return self._start(tuple(start.shape[2:]), samples, fresh, only).to(start.device)
-
-            return ddpm(denoise, start, self.process, steps, noise)
+            return ddpm(denoise, start, self.process, steps, lambda: noise(draw=next(draws)))
+        if self.sampling.sampler == "angle":
+            return angle(denoise, start, angle_levels(float(self.process.sigmas(1)[0]), steps))
         sampler = heun if self.sampling.sampler == "heun" else multistep
         return sampler(denoise, start, self.process.sigmas(steps))
-
-    def _start(
-        self, shape: tuple[int, ...], samples: int, seeds: Sequence[int], only: range
-    ) -> Float[Tensor, "task sample time y x"]:
-        """Noise of every task from its seed; drawn once for all that share one."""
-        chosen = slice(only.start, only.stop)
-        drawn = {
-            seed: member_noise(shape, samples, seed, self.sampling.antithetic)[chosen] for seed in dict.fromkeys(seeds)
-        }
-        return torch.stack([drawn[seed] for seed in seeds])
 
 
 def shared_members(samples: int, parts: int, unit: int = 2) -> list[range]:
@@ -145,15 +158,6 @@ def shared_members(samples: int, parts: int, unit: int = 2) -> list[range]:
     parts = min(parts, units)
     ends = [min(samples, unit * (part * units // parts)) for part in range(1, parts + 1)]
     return [range(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-def member_noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bool) -> Float[Tensor, "sample time y x"]:
-    """Standard normal numbers per member; with `antithetic`, member 2i + 1 has the negative of member 2i's."""
-    generator = torch.Generator().manual_seed(seed)
-    if not antithetic:
-        return torch.randn((samples, *shape), generator=generator)
-    half = torch.randn(((samples + 1) // 2, *shape), generator=generator)
-    return torch.stack([half, -half], 1).flatten(0, 1)[:samples]
 
 
 def _cut(record: Record, tiling: Tiling) -> Record:

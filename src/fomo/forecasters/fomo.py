@@ -22,13 +22,13 @@ from fomo.city import City, CityError, validate
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.drawing import Drawing, SamplingConfig
-from fomo.forecasters.tiles import Tiling, make_tiling
+from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.scale import from_share, reference_of
+from fomo.windows.scale import reference_of
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, forecast_task, generate_task
 from fomo.windows.task_arrays import task_arrays
 
@@ -61,7 +61,7 @@ class FoMo:
         self.sampling = sampling or default_sampling(checkpoint)
         process = PROCESSES[checkpoint.process]()
         if self.sampling.sampler == "ddpm" and not isinstance(process, PaperProcess):
-            raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use heun or multistep")
+            raise CheckpointError("the ddpm sampler needs weights of the 'paper' process: use angle, heun or multistep")
         self.drawing = Drawing(self.network, process, self.sampling, checkpoint.temperature)
         self.trained_on = checkpoint.trained_on
 
@@ -187,31 +187,30 @@ class FoMo:
         for index, task in enumerate(tasks):
             groups.setdefault(task.asked.shape, []).append(index)
         for shape, members in groups.items():
-            tiling = make_tiling((shape[1], shape[2]), self.sampling.tile, self.sampling.overlap)
-            at_once = max(1, self.sampling.rows // (samples * len(tiling.corners)))
+            tiles = count_tiles((shape[1], shape[2]), self.sampling.tile, self.sampling.overlap)
+            at_once = max(1, self.sampling.rows // (samples * tiles))
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                found = self._answer([tasks[i] for i in some], tiling, samples, [seeds[i] for i in some], only)
+                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some], only)
                 for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
-    def _answer(
-        self, tasks: Sequence[Task], tiling: Tiling, samples: int, seeds: Sequence[int], only: range | None
-    ) -> list[Forecast]:
+    def _answer(self, tasks: Sequence[Task], samples: int, seeds: Sequence[int], only: range | None) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         batch = collate([self.window(task, reference) for task, reference in zip(tasks, references, strict=True)])
-        shares = self.drawing.members(batch.to(self.device), tiling, samples, seeds, only).cpu().numpy()
+        shares = self.drawing.members(batch.to(self.device), samples, seeds, only).cpu().numpy()
         answers = []
         for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
-            traffic = from_share(members, reference)
-            observed = task.window["traffic"].values
+            # In place: the members of a large city are the largest of all arrays.
+            np.multiply(members, reference, out=members)
+            np.copyto(members, task.window["traffic"].values, where=~task.asked)
             answers.append(
                 make_forecast(
-                    np.where(task.asked, traffic, observed),
+                    members,
                     task.asked,
                     task.window,
                     forecaster=self.name,
@@ -375,8 +374,8 @@ def _generation(area: np.ndarray) -> Callable[..., Task]:
 
 
 def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:
-    """Few second-order steps; for the `paper` process ancestral sampling on 25 of its K steps, to bound the cost."""
-    return SamplingConfig(sampler="ddpm", steps=25) if checkpoint.process == "paper" else SamplingConfig()
+    """Three steps of `angle`; for the `paper` process ancestral sampling on 25 of its K steps, to bound the cost."""
+    return SamplingConfig(sampler="ddpm") if checkpoint.process == "paper" else SamplingConfig()
 
 
 def load(

@@ -57,6 +57,21 @@ def make_tiling(grid: tuple[int, int], largest: tuple[int, int], overlap: int) -
     return Tiling(grid, (height, width), corners, weights)
 
 
+def count_tiles(grid: tuple[int, int], largest: tuple[int, int], overlap: int) -> int:
+    """How many tiles `make_tiling` takes."""
+    rows, columns = (len(_starts(size, min(size, limit), overlap)) for size, limit in zip(grid, largest, strict=True))
+    return rows * columns
+
+
+def even_edge(size: int, largest: int, overlap: int) -> int:
+    """The least edge with which as many tiles cover `size` as with `largest`: no cell is done twice without need."""
+    if size <= largest:
+        return size
+    overlap = min(overlap, largest - 1)
+    count = -(-(size - overlap) // (largest - overlap))
+    return -(-(size + (count - 1) * overlap) // count)
+
+
 def _starts(size: int, tile: int, overlap: int) -> list[int]:
     """First cells of evenly spread tiles that cover `size`."""
     if size <= tile:

@@ -11,8 +11,6 @@ import numpy as np
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import check_file, check_folder
 from fomo.city import City, CityError, save_city
-from fomo.evaluation.city_figure import city_figure
-from fomo.evaluation.figures import save_figure
 from fomo.sources import data_folder, list_families, read_cities, read_family, read_table
 
 
@@ -124,6 +122,9 @@ def inspect_city(city: City, figure: Path | None = None) -> CitySummary:
     """The facts of a city; with `figure`, also a .png of its map, coverage and daily profile."""
     if figure is not None:
         check_file(figure, (".png",))
+        from fomo.evaluation.city_figure import city_figure
+        from fomo.evaluation.figure_style import save_figure
+
         save_figure(city_figure(city), figure)
     return CitySummary(_facts(city))
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from fomo.app.errors import UsageError
 from fomo.city import City
-from fomo.evaluation.figures import forecast_figure, save_figure
 from fomo.files import whole_file
 from fomo.forecast import Forecast, make_forecast
+
+if TYPE_CHECKING:
+    import polars as pl
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TABLES = (".csv", ".parquet")
@@ -47,6 +49,8 @@ class Outputs:
         if self.table is not None:
             written.append(write_table(forecast, self.table))
         if self.figure is not None:
+            from fomo.evaluation.figures import forecast_figure, save_figure
+
             written.append(save_figure(forecast_figure(city, with_history(city, forecast)), self.figure))
         return written
 
@@ -102,6 +106,8 @@ def with_history(city: City, forecast: Forecast, steps: int = SHOWN_HISTORY) -> 
 
 def forecast_frame(forecast: Forecast) -> pl.DataFrame:
     """One row per asked value: time, row, col, y, x, lon and lat if known, mean, quantiles and unit."""
+    import polars as pl
+
     step, row, column = np.nonzero(forecast.asked.values)
     data = forecast.dataset
     columns: dict[str, np.ndarray | pl.Series] = {
