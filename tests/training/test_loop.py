@@ -178,7 +178,7 @@ def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tiny_training,
     with pytest.raises(Killed):
         run(tiny_training(), tmp_path / "broken", report=die)
     run(tiny_training(), tmp_path / "broken")
-    measured = ("seconds", "processor_seconds", "steps_per_second")
+    measured = ("seconds", "processor_seconds", "steps_per_second", "tokens_per_second", "peak_share")
     one, other = (
         [{name: value for name, value in row.items() if name not in measured} for row in metrics(tmp_path / name)]
         for name in ("whole", "broken")

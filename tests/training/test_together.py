@@ -22,7 +22,7 @@ from fomo.training.snapshot import Snapshot
 from fomo.training.together import in_clear_words, joined
 
 STEPS = 6
-MEASURED = ("seconds", "processor_seconds", "steps_per_second")
+MEASURED = ("seconds", "processor_seconds", "steps_per_second", "tokens_per_second", "peak_share")
 
 
 def recipe_of(**parts: Any) -> dict[str, Any]:

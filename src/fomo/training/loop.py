@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fomo.diffusion.process import PROCESSES, Process
 from fomo.model.checkpoint import CheckpointError
@@ -31,6 +32,7 @@ from fomo.seeds import derived_seed
 from fomo.tokens.masks import draw_masks
 from fomo.training.finetune import begin_from, freeze
 from fomo.training.losses import Losses, losses, windows_denoised
+from fomo.training.pace import Pace, matrix_rate
 from fomo.training.recipe import OptimiserConfig, Recipe, window_shape
 from fomo.training.shards import Objective, copied, divided
 from fomo.training.share import set_windows, share_dropout
@@ -137,16 +139,8 @@ class Training:
     def advance(self) -> dict[str, float]:
         """One optimiser step; returns the numbers for the log."""
         config = self.recipe.optimiser
-        random = np.random.default_rng([self.recipe.seed, self.step])
-        torch.manual_seed(derived_seed(self.recipe.seed, self.step))
-        shape = self.shapes[random.choice(len(self.shapes), p=self.shape_frequency)]
-        size = windows_of(self.recipe, shape)
-        batch = self.data.draw(shape, size, random)
-        masks = draw_masks(self.recipe.masks, size, *shape, self.recipe.model.token_shape, random)
-        batch = batch.hide(masks)
-        if batch.context is not None and self.recipe.context is not None:
-            known = np.random.default_rng([self.recipe.seed, self.step, 1])
-            batch = replace(batch, context=draw_context(batch.context, batch.hidden, self.recipe.context, known))
+        batch = self._draw()
+        size, shape = len(batch.share), tuple(batch.share.shape[1:])
         batch, others = self._own(batch)
         noise = self.share.take(torch.randn((size, *shape), device=self.device))
         uniform = self.share.take(torch.rand(size, device=self.device))
@@ -184,6 +178,38 @@ class Training:
             "rate": rate,
             "cells": float(size * math.prod(shape)),
         }
+
+    def _draw(self) -> Batch:
+        """The batch of the step to come, the same in all processes; seeds what is drawn after it."""
+        random = np.random.default_rng([self.recipe.seed, self.step])
+        torch.manual_seed(derived_seed(self.recipe.seed, self.step))
+        shape = self.shapes[random.choice(len(self.shapes), p=self.shape_frequency)]
+        size = windows_of(self.recipe, shape)
+        batch = self.data.draw(shape, size, random)
+        batch = batch.hide(draw_masks(self.recipe.masks, size, *shape, self.recipe.model.token_shape, random))
+        if batch.context is not None and self.recipe.context is not None:
+            known = np.random.default_rng([self.recipe.seed, self.step, 1])
+            batch = replace(batch, context=draw_context(batch.context, batch.hidden, self.recipe.context, known))
+        return batch
+
+    def operations(self) -> int | None:
+        """Floating-point operations of the products of a step, forward and backward, of all processes together.
+
+        Those of a copy on the batch to come: counting changes how products are done, so it stays outside the run. None
+        where no process holds the whole network.
+        """
+        if self.together.shard:
+            return None
+        batch = self._draw().to(self.device)
+        network = MaskedDiffusionTransformer(self.recipe.model).to(self.device)
+        if self.recipe.finetune is not None:
+            freeze(network, self.recipe.finetune)
+        noise = torch.zeros_like(batch.share)
+        uniform = torch.full((len(noise),), 0.5, device=self.device)
+        given = (self.process, self.recipe.loss, batch, noise, uniform, torch.ones_like(uniform))
+        with FlopCounterMode(display=False) as counter:
+            losses(network, *given).total.backward()
+        return int(counter.get_total_flops())
 
     def _own(self, batch: Batch) -> tuple[Batch, Context | None]:
         """One's own windows of a batch, and the contexts of the windows before them where others have those."""
@@ -257,6 +283,8 @@ def run(
     found = together.snapshot(lambda: Snapshot.load(folder / "snapshot"))
     if found is not None:
         training.restore(found)
+    pace = Pace(matrix_rate(training.device), training.operations(), training.share.size)
+    token_cells = training.recipe.model.token_shape.cells
     began, began_step, began_work = time.monotonic(), training.step, time.process_time()
     with _metrics(folder / "metrics.jsonl", training.step) if together.first else nullcontext(_ignore) as write:
         while training.step < config.steps:
@@ -267,7 +295,11 @@ def run(
             if step % config.log_every == 0 or step == config.steps or "validation" in numbers:
                 elapsed = time.monotonic() - began
                 numbers |= {"seconds": elapsed, "processor_seconds": time.process_time() - began_work}
-                numbers |= {"steps_per_second": (step - began_step) / elapsed}
+                steps_per_second = (step - began_step) / elapsed
+                numbers |= {
+                    "steps_per_second": steps_per_second,
+                    **pace.numbers(numbers["cells"] / token_cells, steps_per_second),
+                }
                 write({"step": step, **numbers})
             if report is not None:
                 report(step, numbers)
