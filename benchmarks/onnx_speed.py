@@ -105,12 +105,14 @@ def measure(folder: Path, horizon: int, weights: str, repeats: int) -> dict[str,
     seconds = least_times(networks, noise, torch.zeros(1), repeats)
     residuals = {name: drawn(network) for name, network in networks.items()}
     found: dict[str, object] = {"asked_steps": horizon, "kept_tokens": len(kept), "tokens": math.prod((16, 4, 4))}
+    for name, right in (("relative_mean", condition.mean), ("log_scale", condition.log_scale)):
+        found[f"encoder_error_of_{name}"] = float(f"{error(torch.from_numpy(encoded[name]), right):.2g}")
     found |= {f"{name}_milliseconds": round(1e3 * least, 2) for name, least in seconds.items()}
     for name in ("onnxruntime", "onnxruntime_int8"):
         found[f"{name}_speed_over_pytorch"] = round(seconds["pytorch"] / seconds[name], 3)
         for sigma in levels[:-1]:
             label = process.coefficients(sigma[None])[3]
-            # Signal and noise have unit variance together, whatever the level.
+            # c_in x has unit variance at every level, so the noise itself stands for it.
             wrong = error(networks[name](noise, label)[where], networks["pytorch"](noise, label)[where])
             found[f"{name}_error_of_F_at_{float(sigma):.2g}"] = float(f"{wrong:.2g}")
         found[f"{name}_error_of_residuals"] = float(f"{error(residuals[name], residuals['pytorch']):.2g}")
