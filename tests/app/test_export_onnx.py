@@ -267,6 +267,12 @@ class Test_what_cannot_be_exported_is_said_in_one_line:
         monkeypatch.setattr(onnx_export, "NEEDED", ())
         self.check(run, "--window", 1, 8, 8, "--out", tmp_path / "o", says="from 2 1 1 to 256 64 64")
 
+    def test_a_window_of_one_token(
+        self, run: Run, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(onnx_export, "NEEDED", ())
+        self.check(run, weights, "--window", 4, 2, 2, "--out", tmp_path / "o", says="is a single token")
+
     def test_a_file_in_place_of_the_folder(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(onnx_export, "NEEDED", ())
         (tmp_path / "o").write_text("a thesis", encoding="utf-8")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,10 +67,12 @@ def export_onnx(weights: str | Path, out: str | Path, window: tuple[int, int, in
     """Write the graphs of these weights for windows of `window` (steps, rows, columns) and their description.
 
     Every file is written whole; the description, with the graphs' hashes, comes last. Raises `UsageError`: packages are
-    missing, `window` has no steps to forecast from, or `out` is a file; `CheckpointError`: no such weights.
+    missing, `window` is too small or too large, or `out` is a file; `CheckpointError`: no such weights.
     """
     _check(Path(out), window)
     model = load(weights)
+    if math.prod(model.network.config.token_shape.grid(*window)) < 2:
+        raise UsageError(f"--window {_words(window)} is a single token: take a larger one, as 64 8 8")
     batch, observation = _example(model, window)
     folder = Path(out)
     graphs = {
@@ -90,12 +93,13 @@ def _check(out: Path, window: tuple[int, int, int]) -> None:
         or min(window[1:]) < 1
         or any(size > most for size, most in zip(window, LARGEST_WINDOW, strict=True))
     ):
-        raise UsageError(
-            f"--window {' '.join(map(str, window))}: steps, rows and columns, from 2 1 1 to "
-            f"{' '.join(map(str, LARGEST_WINDOW))}"
-        )
+        raise UsageError(f"--window {_words(window)}: steps, rows and columns, from 2 1 1 to {_words(LARGEST_WINDOW)}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: name a folder")
+
+
+def _words(window: tuple[int, int, int]) -> str:
+    return " ".join(map(str, window))
 
 
 def _example(model: FoMo, window: tuple[int, int, int]) -> tuple[Batch, Observation]:
@@ -120,7 +124,7 @@ def _write_denoiser(path: Path, model: FoMo, batch: Batch, observation: Observat
     with torch.no_grad():
         encoded = EncoderGraph(model.network, batch, observation)(*tensors_of(batch, observation).values())
     _, _, projected, adapt, turn, attend = encoded
-    kept = attend.any(0).nonzero()[:, 0]
+    kept = torch.arange(attend.shape[1])
     noised = torch.zeros(ROWS, MEMBERS, *batch.share.shape[1:])
     given = (
         *(noised, torch.zeros(1), batch.hidden),
