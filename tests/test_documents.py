@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import fomo
-from fomo.app.cli import VERBS, main
+from fomo.app.cli import VERBS, main, verb_name
 from fomo.app.service.outputs import forecast_frame
 from fomo.app.service.scoreboard.plan import load_scoreboard
 from fomo.city import SCHEMA_ATTRIBUTES
@@ -107,7 +107,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 def test_the_readme_lists_every_verb() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for verb in VERBS:
-        assert f"`fomo {verb.__name__.lower()}" in readme
+        assert f"`fomo {verb_name(verb)}" in readme
 
 
 def test_the_data_page_names_every_attribute_and_every_form() -> None:

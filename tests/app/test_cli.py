@@ -18,7 +18,10 @@ from fomo.app.errors import FOR_THE_USER, is_for_the_user, one_line
 from fomo.model.checkpoint import DESCRIPTION, FORMAT_VERSION, WEIGHTS, CheckpointError
 from small import Run, save_random_weights
 
-VERBS = ("demo", "data", "city", "train", "finetune", "forecast", "generate", "fill", "plan", "evaluate", "scoreboard")
+VERBS = (
+    *("demo", "data", "city", "train", "finetune", "forecast", "generate", "fill", "plan", "evaluate", "scoreboard"),
+    "export-onnx",
+)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

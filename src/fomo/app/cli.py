@@ -6,6 +6,7 @@ A verb is a frozen dataclass under `commands/`; its fields are its options. tyro
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from fomo.app.commands.city import City
 from fomo.app.commands.data import Data
 from fomo.app.commands.demo import Demo
 from fomo.app.commands.evaluate import Evaluate
+from fomo.app.commands.export_onnx import ExportOnnx
 from fomo.app.commands.finetune import Finetune
 from fomo.app.commands.forecast import Fill, Forecast, Generate
 from fomo.app.commands.plan import Plan
@@ -49,6 +51,7 @@ VERBS: tuple[type[Verb], ...] = (
     Plan,
     Evaluate,
     Scoreboard,
+    ExportOnnx,
 )
 
 DESCRIPTION = """FoMo: forecast the mobile traffic of any city, with its uncertainty.
@@ -95,15 +98,18 @@ def parse(arguments: Sequence[str]) -> Verb:
     choices: tuple[Any, ...] = tuple(
         Annotated[
             kind,
-            tyro.conf.subcommand(
-                kind.__name__.lower(), description=(kind.__doc__ or "").split("\n")[0] if brief else None
-            ),
+            tyro.conf.subcommand(verb_name(kind), description=(kind.__doc__ or "").split("\n")[0] if brief else None),
         ]
         for kind in VERBS
     )
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     verbs = cast("type[Verb]", reduce(or_, choices))
     return tyro.cli(verbs, prog="fomo", description=DESCRIPTION, args=arguments, config=config)
+
+
+def verb_name(kind: type[Verb]) -> str:
+    """A verb as it is typed: `ExportOnnx` is `export-onnx`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def _warn(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
