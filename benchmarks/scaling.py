@@ -26,7 +26,7 @@ from scaling_law import Law, Points, bootstrap, fit_law, left_out_error, recomme
 
 from fomo.app.service.training import describe
 from fomo.city import City
-from fomo.evaluation.figure_style import PALETTE, TEXT, WIDE, save_figure, short_number, tidy
+from fomo.evaluation.figure_style import PALETTE, SMALL, TEXT, WIDE, save_figure, short_number, tidy
 from fomo.evaluation.protocol import evaluate
 from fomo.evaluation.questions import TaskName, family_questions
 from fomo.evaluation.rows import row
@@ -220,26 +220,24 @@ def report(runs: Sequence[dict[str, Any]]) -> tuple[str, dict[tuple[str, str], L
     laws: dict[tuple[str, str], Law] = {}
     lines = [
         "| task | score | exponent of the size, 95 % | exponent of the data, 95 % | size left out: error of the law, % "
-        "| of a constant, % | best size at 1 million values | at all |",
-        "|---|---|---|---|---|---|---|---|",
+        "| of a constant, % | best size, smallest share | sizes within 1 % of it | best size, all data | within 1 % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for task, metric in (("short", "rmse"), ("long", "rmse"), ("generate", "rmse"), ("generate", "jsd")):
         found = points(runs, task, metric)
         law = laws[task, metric] = fit_law(found)
         (low, high), (data_low, data_high) = bootstrap(found)
         law_error, flat_error = left_out_error(found)
-        most = float(found.values.max())
         sizes = (float(found.parameters.min()), float(found.parameters.max()))
+        best = [recommended(law, amount, sizes) for amount in (found.values.min(), found.values.max())]
         lines.append(
             f"| {task} | {metric.upper()} | {-law.of_size(found):.3f} ({-high:.3f} to {-low:.3f}) "
             f"| {-law.of_data(found):.3f} ({-data_high:.3f} to {-data_low:.3f}) "
-            f"| {100 * law_error:.1f} | {100 * flat_error:.1f} "
-            f"| {short_number(law.best_size(1e6, sizes))} | {short_number(law.best_size(most, sizes))} |"
+            f"| {100 * law_error:.1f} | {100 * flat_error:.1f} | {best[0]} | {best[1]} |"
         )
+    short = points(runs, "short", "rmse")
     for size in sorted({one["parameters"] for one in runs})[1:-1]:
-        lost = [
-            100 * (chosen / best - 1) for _, chosen, best in recommended_without(points(runs, "short", "rmse"), size)
-        ]
+        lost = [100 * (chosen / best - 1) for _, chosen, best in recommended_without(short, size)]
         lines.append("")
         lines.append(
             f"Short, without the runs of {short_number(size)} parameters: the size that the law then recommends has "
@@ -249,19 +247,40 @@ def report(runs: Sequence[dict[str, Any]]) -> tuple[str, dict[tuple[str, str], L
     return "\n".join(lines) + "\n", laws
 
 
+def recommended(law: Law, values: float, sizes: tuple[float, float]) -> str:
+    """The best size, and the range of sizes that the law says are within 1 % of it, as two cells of a table."""
+    tried = np.geomspace(*sizes, 400)
+    errors = law.error(tried, np.full(400, values))
+    near = tried[errors < 1.01 * errors.min()]
+    return f"{short_number(law.best_size(values, sizes))} | {short_number(near.min())} to {short_number(near.max())}"
+
+
+def say_for(runs: Sequence[dict[str, Any]], cells: int, weeks: float, step_hours: float) -> str:
+    """What size the laws recommend for so many cells and weeks; within what was measured."""
+    values = cells * weeks * 168 / step_hours
+    found = points(runs, "short", "rmse")
+    low, high = found.values.min(), found.values.max()
+    sizes = (float(found.parameters.min()), float(found.parameters.max()))
+    lines = [f"{short_number(values)} values; measured were {short_number(low)} to {short_number(high)}"]
+    if not low <= values <= high:
+        values = float(np.clip(values, low, high))
+        lines.append(f"the law is not trusted beyond that: it is asked for {short_number(values)}")
+    for task, metric in (("short", "rmse"), ("long", "rmse")):
+        best, near = recommended(fit_law(points(runs, task, metric)), values, sizes).split(" | ")
+        lines.append(f"{task}: {best} parameters; {near} are within 1 % of it")
+    return "\n".join(lines)
+
+
 def figure_of(runs: Sequence[dict[str, Any]], laws: dict[tuple[str, str], Law]) -> Figure:
     """Errors against the size, one line a share, the law beside them."""
-    figure = Figure(figsize=(WIDE, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDE, 3.9), layout="constrained")
     panels = figure.subplots(1, len(laws))
     shares = sorted({one["share"] for one in runs})
     for axes, ((task, metric), law) in zip(panels, laws.items(), strict=True):
         for share, colour in zip(shares, PALETTE, strict=False):
             some = sorted((one for one in runs if one["share"] == share), key=lambda one: one["parameters"])
             found = points(some, task, metric)
-            scores = [over_families(one, task, metric) for one in some]
             axes.plot(found.parameters, found.errors, "o", color=colour, markersize=5, label=f"{share:.3g} of the data")
-            for size, score in zip(found.parameters, scores, strict=True):
-                axes.plot([size, size], [score["low"], score["high"]], color=colour, linewidth=0.6, alpha=0.5)
             sizes = np.geomspace(found.parameters.min(), found.parameters.max(), 60)
             axes.plot(sizes, law.error(sizes, np.full(60, found.values.mean())), color=colour, linewidth=1.2)
         axes.set_xscale("log")
@@ -270,7 +289,8 @@ def figure_of(runs: Sequence[dict[str, Any]], laws: dict[tuple[str, str], Law]) 
         axes.xaxis.set_major_formatter(short_number)
         tidy(axes)
     panels[0].set_ylabel("on [0, 1], fold 1", fontsize=TEXT)
-    panels[0].legend(fontsize=8, frameon=False)
+    names = panels[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False)
     return figure
 
 
@@ -296,6 +316,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "runs/scaling", help="where the runs lie")
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES)
+    parser.add_argument("--cells", type=int, help="with `fit`: say what size to train for so many cells")
+    parser.add_argument("--weeks", type=float, default=2.0, help="... and so many weeks of them")
+    parser.add_argument("--step-hours", type=float, default=1.0, help="... at this granularity period")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -304,6 +327,8 @@ def main() -> None:
         train_grid(data_folder(options.data), options.out, options.sizes, options.shares)
     else:
         fit_all(options.out)
+        if options.cells:
+            print(say_for(load_runs(options.out), options.cells, options.weeks, options.step_hours))
 
 
 if __name__ == "__main__":

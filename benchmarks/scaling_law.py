@@ -99,12 +99,12 @@ def recommended_without(points: Points, parameters: float) -> list[tuple[float, 
 
     Recommended are sizes that were measured; nothing is lost where both errors are the same.
     """
-    law, sizes = fit_law(points.without(parameters)), np.array(sorted(set(points.parameters)))
-    found = []
+    law, found = fit_law(points.without(parameters)), []
     for values in sorted(set(points.values)):
-        chosen = sizes[law.error(sizes, np.full(len(sizes), values)).argmin()]
         here = points.values == values
-        found.append((values, float(points.errors[here & (points.parameters == chosen)][0]), points.errors[here].min()))
+        sizes, errors = points.parameters[here], points.errors[here]
+        chosen = law.error(sizes, points.values[here]).argmin()
+        found.append((float(values), float(errors[chosen]), float(errors.min())))
     return found
 
 
