@@ -2,27 +2,25 @@
 
     python benchmarks/cost.py --weights fomo-tiny
 
-Writes results/cost.csv and results/cost.md. Times are medians; ratios are of one run, so they carry over to other
-machines better than the seconds do.
+Writes results/cost.csv and results/cost.md. Times are medians, the rate of the product is the best; ratios are of one
+run, so they carry over to other machines better than the seconds do.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from clock import EDGE, operations, seconds_of
 
 from fomo.city import City
-from fomo.forecasters.fomo import FoMo, load
+from fomo.forecasters.fomo import load
 from fomo.sources.synthetic import synthetic_city
+from fomo.training.pace import matrix_rate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,35 +45,10 @@ CASES = (
 )
 
 
-def median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median wall-clock time after one warm-up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
-def matrix_rate(size: int = 2048) -> float:
-    """Operations per second of a float32 matrix product on random data."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
-    return 2 * size**3 / median_seconds(lambda: left @ right, 9)
-
-
-def operations(model: FoMo, city: City, case: Case) -> int:
-    """Floating-point operations of the matrix products in one forecast."""
-    counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):  # the counter does not know the fused attention of CPUs
-        model.forecast(city, case.horizon, samples=case.samples, past_week=False)
-    return int(counter.get_total_flops())
-
-
 def measure(weights: str) -> pl.DataFrame:
     """One row per case."""
     model = load(weights)
-    rate = matrix_rate()
+    rate = matrix_rate("cpu", EDGE)
     rows = []
     for case in CASES:
         city = synthetic_city(height=case.height, width=case.width, days=7)
@@ -83,8 +56,8 @@ def measure(weights: str) -> pl.DataFrame:
         def forecast(city: City = city, case: Case = case) -> object:
             return model.forecast(city, case.horizon, samples=case.samples, past_week=False)
 
-        seconds = median_seconds(forecast, case.repeats)
-        count = operations(model, city, case)
+        seconds = statistics.median(seconds_of(forecast, case.repeats))
+        count = operations(forecast)
         rows.append(
             {
                 "case": case.name,

@@ -22,21 +22,19 @@ from torch.profiler import ProfilerActivity, profile
 
 import fomo
 from fomo.app.service.forecasting import choose_device
-from fomo.app.service.training import METRICS, describe, train
+from fomo.app.service.training import METRICS, train
 from fomo.evaluation.protocol import evaluate
 from fomo.evaluation.questions import TaskName, family_questions
 from fomo.evaluation.rows import row
 from fomo.files import whole_file
-from fomo.forecasters.fomo import FoMo
-from fomo.model.checkpoint import save_checkpoint
-from fomo.model.transformer import PRESETS, ModelConfig, parameter_count
+from fomo.forecasters.fomo import FoMo, load
+from fomo.model.transformer import PRESETS, ModelConfig
 from fomo.sources import data_folder, read_family
 from fomo.sources.synthetic import synthetic_city
 from fomo.training.data import training_set
 from fomo.training.loop import Training
 from fomo.training.pace import matrix_rate
 from fomo.training.recipe import Recipe, load_recipe
-from fomo.training.snapshot import Snapshot
 from fomo.windows.task import forecast_task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,23 +103,26 @@ def visit(recipe: Recipe, minutes: float, data: Path, out: Path, device: str, co
             )
 
     result = train(
-        recipe, run, data, device=device, minutes=minutes, compile_network=compile_network, half=True, report=told
+        recipe,
+        run,
+        data,
+        device=device,
+        minutes=minutes,
+        compile_network=compile_network,
+        half=device.startswith("cuda"),
+        report=told,
     )
-    windows, references, trained_on = training_set(recipe, data)
-    training = Training(recipe, windows, device, compile_network)
-    stored = Snapshot.load(run / "snapshot")
-    assert stored is not None
-    training.restore(stored)
-    checkpoint = describe(recipe, references, windows, trained_on, {"steps": training.step, "device": device})
-    save_checkpoint(out / "weights", training.average, checkpoint, device.startswith("cuda"))
+    assert result.weights is not None
+    shutil.copytree(result.weights, out / "weights", dirs_exist_ok=True)
     shutil.copy(run / METRICS, out / METRICS)
     last = json.loads((out / METRICS).read_text(encoding="utf-8").splitlines()[-1])
     with whole_file(out / "profile.txt") as fresh:
-        fresh.write_text(profiled(training) + "\n", encoding="utf-8")
-    model = FoMo(training.average, checkpoint, device=device)
+        windows, _, _ = training_set(recipe, data)
+        fresh.write_text(profiled(Training(recipe, windows, device, compile_network)) + "\n", encoding="utf-8")
+    model = load(out / "weights", device=device)
     found = {
         "preset": recipe.name,
-        "parameters": parameter_count(training.network),
+        "parameters": result.parameters,
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
         "matrix_rate": matrix_rate(device),
         "steps": result.step,

@@ -25,7 +25,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from fomo.app.service.onnx_export import DENOISER, ENCODER, export_onnx
 from fomo.app.service.onnx_graphs import ENCODED, SAID, tensors_of
-from fomo.diffusion.sampler import angle, angle_levels
+from fomo.diffusion.sampler import angle
 from fomo.forecasters.fomo import load
 from fomo.sources.synthetic import synthetic_city
 from fomo.windows.batch import collate
@@ -91,7 +91,7 @@ def measure(folder: Path, horizon: int, weights: str, repeats: int) -> dict[str,
         "onnxruntime_int8": by_graph("int8.onnx"),
     }
     process = model.drawing.process
-    levels = angle_levels(float(process.sigmas(1)[0]), model.sampling.steps)
+    levels = model.drawing.levels()
     noise = torch.randn(1, MEMBERS, *WINDOW, generator=torch.Generator().manual_seed(0))
     where = batch.hidden[:, None].expand(noise.shape)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from clock import UOMO
 from matplotlib.figure import Figure
 from scaling_law import Law, Points, bootstrap, fit_law, left_out_error, recommended_without
 
@@ -51,7 +52,6 @@ SIZES = {
     "3.4M": (160, 4, 3, 4),
 }
 SHARES = (0.125, 0.25, 0.5, 1.0)
-FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 TASKS: tuple[TaskName, ...] = ("short", "long", "generate")
 WINDOWS, MEMBERS = 24, 8
 #: Rows of a grid that are kept at least: those of a training window.
@@ -126,7 +126,7 @@ def one_run(size: str, share: float, base: Recipe, whole: Sequence[City], data: 
             "high": float(late.mean() + 1.96 * late.std() / math.sqrt(len(late))),
         }
     ]  # fmt: skip
-    for family in FAMILIES:
+    for family in UOMO:
         regions = read_family(data, family)
         for task in TASKS:
             asked = family_questions(regions, task, fold=base.data.validation_fold or 0)

@@ -14,15 +14,14 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from clock import EDGE, UOMO, operations, seconds_of, some
 from torch.nn.functional import linear
-from torch.utils.flop_counter import FlopCounterMode
 
 from fomo.evaluation.protocol import evaluate
 from fomo.evaluation.questions import Question, family_questions
@@ -32,6 +31,7 @@ from fomo.forecasters.fomo import FoMo, load
 from fomo.model.transformer import parameter_count
 from fomo.sources import read_family
 from fomo.sources.synthetic import synthetic_city
+from fomo.training.pace import matrix_rate
 from fomo.windows.task import Task, forecast_task
 
 SAMPLES = 20
@@ -43,24 +43,12 @@ WINDOWS = 16
 
 def shortest(work: Callable[[], object], repeats: int) -> float:
     """The least wall-clock time in seconds, after one warm-up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return min(seconds_of(work, repeats))
 
 
 def task_of(height: int, width: int, horizon: int = 16, days: int = 7) -> Task:
     """The steps after the end of a made city, in a window of 64 steps, without its past week and its context."""
     return forecast_task(synthetic_city(height=height, width=width, days=days), horizon, 64 - horizon, past_week=False)
-
-
-def square_rate(size: int = 2048) -> float:
-    """Operations per second of one large float32 matrix product."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
-    return 2 * size**3 / shortest(lambda: left @ right, 7)
 
 
 def shapes_rate(width: int, tokens: int) -> float:
@@ -108,14 +96,6 @@ def network_seconds(model: FoMo, task: Task, repeats: int) -> float:
     return min(found)
 
 
-def operations(model: FoMo, task: Task) -> int:
-    """Floating-point operations of the matrix products in one forecast: two a multiply-add."""
-    counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):  # the counter does not know the fused attention of CPUs
-        model.forecast_tasks([task], SAMPLES, 0)
-    return int(counter.get_total_flops())
-
-
 def questions(data: Path | None, fold: int, windows: int) -> list[list[Question]]:
     """Windows to compare samplers on: of regions of one fold of the data, else the last days of a made city."""
     if data is None:
@@ -124,14 +104,6 @@ def questions(data: Path | None, fold: int, windows: int) -> list[list[Question]
     else:
         families = [family_questions(read_family(data, name), "short", fold=fold) for name in UOMO]
     return [some(asked, windows) for asked in families]
-
-
-UOMO = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
-
-
-def some(asked: Sequence[Question], windows: int) -> list[Question]:
-    """So many of the questions, evenly taken."""
-    return list(asked[:: max(1, len(asked) // windows)][:windows])
 
 
 def crps_ratio(few: FoMo, many: FoMo, families: list[list[Question]]) -> float:
@@ -159,9 +131,10 @@ def measure(weights: str, data: Path | None, threads: tuple[int, ...], repeats: 
     best = min(found, key=lambda number: found[number][0])
     city_seconds, window_seconds = found[best]
     torch.set_num_threads(best)
-    network, count = network_seconds(model, city, repeats), operations(model, city)
+    network = network_seconds(model, city, repeats)
+    count = operations(lambda: model.forecast_tasks([city], SAMPLES, 0))
     tokens = AT_ONCE // model.network.config.token_shape.cells // 4  # of a pass: a quarter of a window is asked
-    square, shapes = square_rate(), shapes_rate(model.network.config.width, tokens)
+    square, shapes = matrix_rate("cpu", EDGE), shapes_rate(model.network.config.width, tokens)
     return {
         "window_seconds": round(window_seconds, 4),
         "city_seconds": round(city_seconds, 3),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from clock import UOMO, some
 
 from fomo.evaluation.metrics import coverage
 from fomo.evaluation.protocol import score_window
@@ -21,7 +22,6 @@ from fomo.forecasters.fomo import FoMo, load
 from fomo.sources import data_folder, read_family
 
 ROOT = Path(__file__).resolve().parent.parent
-FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 TASKS: tuple[TaskName, ...] = ("short", "long")
 STEPS = {"angle": (1, 2, 3, 4, 6, 8), "multistep": (1, 2, 3, 4, 6, 8), "heun": (2, 4, 8)}
 SAMPLES = 24
@@ -67,13 +67,11 @@ def scores(model: FoMo, asked: list[Question]) -> dict[str, float]:
 
 def few_steps(weights: str, data: Path | None, folds: list[int], windows: int) -> pl.DataFrame:
     """One row per fold, family, task, sampler and steps; `*_ratio` is over many steps."""
-    from speed import some
-
     folder = data_folder(data)
     models = [load(weights, sampling=sampling) for sampling in samplers()]
     rows = []
     for fold in folds:
-        for family in FAMILIES:
+        for family in UOMO:
             cities = read_family(folder, family)
             for task in TASKS:
                 asked = some(family_questions(cities, task, fold=fold), windows)

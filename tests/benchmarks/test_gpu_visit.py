@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
+from types import ModuleType
 
-import numpy as np
 import pytest
 
 import fomo
 from fomo.model.transformer import ModelConfig
 from fomo.training.recipe import Recipe
+from small import write_regions
 
 
 @pytest.fixture(scope="module")
-def gpu_visit():
-    path = Path(__file__).parents[2] / "benchmarks/gpu_visit.py"
-    spec = importlib.util.spec_from_file_location("gpu_visit", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gpu_visit"] = module
-    spec.loader.exec_module(module)
-    return module
+def gpu_visit(benchmark_module) -> ModuleType:
+    return benchmark_module("gpu_visit")
 
 
-@pytest.fixture
-def regions(tmp_path) -> Path:
-    """Two regions in folds 0 and 1, four weeks at a step of four hours."""
-    random = np.random.default_rng(2)
-    day = 1 + 0.5 * np.sin(np.arange(168) / 6 * 2 * np.pi)
-    np.savez(
-        tmp_path / "regions.npz",
-        traffic=(day[:, None, None] * random.lognormal(1, 0.1, (2, 168, 3, 3))).astype(np.float32),
-        users=random.lognormal(1, 0.5, (2, 168, 3, 3)).astype(np.float32),
-        poi=random.integers(0, 9, (2, 6, 3, 3)).astype(np.int32),
-        fold=np.arange(2).astype(np.int8),
-        weeks=np.full(2, 4, np.int8),
-        step_minutes=np.int64(240),
-        start_weekday_slot=np.array([0, 0], np.int16),
-    )
-    return tmp_path
-
-
-def test_a_visit_leaves_weights_log_profile_and_scores_and_can_be_continued(gpu_visit, regions, tmp_path, capsys):
+def test_a_visit_leaves_weights_log_profile_and_scores_and_can_be_continued(gpu_visit, tmp_path, capsys):
+    regions = write_regions(tmp_path / "regions.npz", [0, 1]).parent
     recipe = Recipe.model_validate(
         {
             "name": "small", "seed": 1, "data": {"families": {"regions": 1.0}},

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -15,14 +12,8 @@ TERMS = np.array([-3.0, -0.1, 0.08, -0.25, -0.06])
 
 
 @pytest.fixture(scope="module")
-def scaling_law() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks/scaling_law.py"
-    spec = importlib.util.spec_from_file_location("scaling_law", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scaling_law"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+def scaling_law(benchmark_module) -> ModuleType:
+    return benchmark_module("scaling_law")
 
 
 def runs(module: ModuleType, noise: float = 0.0, terms: np.ndarray = TERMS):

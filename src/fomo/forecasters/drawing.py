@@ -137,16 +137,21 @@ class Drawing:
         # Where there is no station, a trace of traffic is nothing.
         return torch.where(observation.silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
 
+    def levels(self) -> Float[Tensor, " level"]:
+        """Noise levels of the sampler, the largest first."""
+        steps = self.sampling.steps
+        if self.sampling.sampler == "angle":
+            return angle_levels(float(self.process.sigmas(1)[0]), steps)
+        return self.process.sigmas(steps)
+
     def _draw(self, denoise: Callable[[Tensor, float], Tensor], noise: Callable[..., Tensor]) -> Tensor:
         steps, start = self.sampling.steps, noise()
         if self.sampling.sampler == "ddpm":
             assert isinstance(self.process, PaperProcess)
             draws = count()
             return ddpm(denoise, start, self.process, steps, lambda: noise(draw=next(draws)))
-        if self.sampling.sampler == "angle":
-            return angle(denoise, start, angle_levels(float(self.process.sigmas(1)[0]), steps))
-        sampler = heun if self.sampling.sampler == "heun" else multistep
-        return sampler(denoise, start, self.process.sigmas(steps))
+        samplers = {"angle": angle, "heun": heun, "multistep": multistep}
+        return samplers[self.sampling.sampler](denoise, start, self.levels())
 
 
 def shared_members(samples: int, parts: int, unit: int = 2) -> list[range]:

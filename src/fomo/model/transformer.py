@@ -192,7 +192,9 @@ class MaskedDiffusionTransformer(nn.Module):
         """What a head says of every value from its channels and its token."""
         shape = self.config.token_shape
         context = rearrange(head.context(tokens), "b n (c k) -> (b c) n k", k=shape.cells)
-        context = rearrange(from_tokens(context, shape, *layers.shape[2:]), "(b c) t y x -> b t y x c", b=len(tokens))
+        context = rearrange(
+            from_tokens(context, shape, *layers.shape[2:]), "(b c) t y x -> b t y x c", b=tokens.shape[0]
+        )
         return head(torch.cat([rearrange(layers, "b c t y x -> b t y x c"), context], -1))
 
     def aligned_tokens(

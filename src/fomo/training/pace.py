@@ -12,10 +12,10 @@ import torch
 EDGE, EDGE_ON_CUDA, REPEATS = 1024, 8192, 5
 
 
-def matrix_rate(device: str) -> float:
+def matrix_rate(device: str, edge: int | None = None) -> float:
     """Floating-point operations a second of a large square product: bfloat16 on CUDA, float32 elsewhere."""
     on_cuda = device.startswith("cuda")
-    edge = EDGE_ON_CUDA if on_cuda else EDGE
+    edge = edge or (EDGE_ON_CUDA if on_cuda else EDGE)
     square = torch.ones(edge, edge, device=device, dtype=torch.bfloat16 if on_cuda else torch.float32)
     out = torch.empty_like(square)
     best = math.inf

@@ -15,7 +15,7 @@ import numpy as np
 import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import Outputs
-from fomo.app.service.parts import PATIENCE, city_hash, parts_of
+from fomo.app.service.parts import PATIENCE, Parts, city_hash, parts_of
 from fomo.city import City, steps_per_day
 from fomo.forecast import Forecast
 from fomo.forecasters.fomo import FoMo, load, members_unit
@@ -166,30 +166,38 @@ def _answer(
     place: Place,
     ask: Callable[[FoMo, range | None], Forecast],
 ) -> Answer:
+    """What is asked of the model; of several processes, each draws its own members and the first one joins them."""
     outputs.check()
-    if not place.alone:
-        return _answer_together(city, outputs, weights, device, asked, place, ask)
-    model = load_weights(weights, device)
+    model = _loaded(weights, device, place)
+    parts = None if place.alone else _parts(city, outputs, model, asked, place)
     began = time.perf_counter()
-    found = ask(model, None)
+    found = ask(model, None) if parts is None else parts.draw(partial(ask, model))
     seconds = time.perf_counter() - began
-    return Answer(found, outputs.write(found, city), seconds)
+    if not place.first:
+        return Answer(found, [], seconds, place)
+    if parts is not None:
+        parts.wait(max(PATIENCE, seconds))
+        found = parts.join()
+    written = outputs.write(found, city)
+    if parts is not None:
+        parts.remove()
+    return Answer(found, written, seconds, place)
 
 
-def _answer_together(
-    city: City,
-    outputs: Outputs,
-    weights: str,
-    device: str,
-    asked: Mapping[str, Any],
-    place: Place,
-    ask: Callable[[FoMo, range | None], Forecast],
-) -> Answer:
-    """The own members of several processes; in the first one, all of them, joined and written."""
+def _loaded(weights: str, device: str, place: Place) -> FoMo:
+    """The model, on the GPU of this process where there are several."""
+    if place.alone:
+        return load_weights(weights, device)
     import torch
 
     chosen = choose_device(device)
-    model = load(weights, device=place.gpu(torch.cuda.device_count()) if chosen == "cuda" else chosen)
+    return load(weights, device=place.gpu(torch.cuda.device_count()) if chosen == "cuda" else chosen)
+
+
+def _parts(city: City, outputs: Outputs, model: FoMo, asked: Mapping[str, Any], place: Place) -> Parts:
+    """Where the members of every process go, by all that they depend on."""
+    import torch
+
     facts = {
         **asked,
         "city": city_hash(city),
@@ -198,17 +206,7 @@ def _answer_together(
         "torch": str(torch.__version__),
     }
     unit = members_unit(int(asked.get("horizon", 1)))
-    parts = parts_of(outputs.forecast, place, int(asked["samples"]), unit, facts)
-    began = time.perf_counter()
-    mine = parts.draw(partial(ask, model))
-    seconds = time.perf_counter() - began
-    if not place.first:
-        return Answer(mine, [], seconds, place)
-    parts.wait(max(PATIENCE, seconds))
-    found = parts.join()
-    written = outputs.write(found, city)
-    parts.remove()
-    return Answer(found, written, seconds, place)
+    return parts_of(outputs.forecast, place, int(asked["samples"]), unit, facts)
 
 
 def _check_samples(samples: int) -> None:

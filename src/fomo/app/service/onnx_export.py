@@ -37,7 +37,6 @@ from fomo.app.service.onnx_graphs import (
     encoder_ports,
     tensors_of,
 )
-from fomo.diffusion.sampler import angle_levels
 from fomo.files import whole_file
 from fomo.forecasters.fomo import FoMo, load
 from fomo.sources.synthetic import synthetic_city
@@ -202,10 +201,7 @@ def _said_of(port: Port, value: Any) -> dict[str, Any]:
 def _description(model: FoMo, window: tuple[int, int, int]) -> dict[str, Any]:
     """What a driver needs beside the graphs."""
     sampling, process, config = model.sampling, model.drawing.process, model.network.config
-    if sampling.sampler == "angle":
-        sigmas = angle_levels(float(process.sigmas(1)[0]), sampling.steps)
-    else:
-        sigmas = process.sigmas(sampling.steps)
+    sigmas = model.drawing.levels()
     rows = zip(sigmas[:-1].tolist(), *(part.tolist() for part in process.coefficients(sigmas[:-1])), strict=True)
     return {
         "format_version": FORMAT_VERSION,

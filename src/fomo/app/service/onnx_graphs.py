@@ -6,18 +6,16 @@ input per field: `batch_state` is `Batch.state`, `observation_context_known` is 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from fomo.model.layers import CellHead
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
-from fomo.tokens.patch import from_tokens
 from fomo.windows.batch import Batch
 from fomo.windows.observation import Observation
 
@@ -111,31 +109,11 @@ def _filled(record: Any, prefix: str, tensors: Mapping[str, Tensor]) -> Any:
     return replace(record, **found)
 
 
-class _AnyBatch(MaskedDiffusionTransformer):
-    """The network for tracing: no branch depends on the data, and no length of a batch is written into the graph."""
-
-    def _said(
-        self,
-        head: CellHead,
-        tokens: Float[Tensor, "batch token width"],
-        layers: Float[Tensor, "batch channel time y x"],
-    ) -> Float[Tensor, "batch time y x said"]:
-        """As in the network, which asks `len(tokens)`: a number, where a graph needs the axis."""
-        shape = self.config.token_shape
-        context = rearrange(head.context(tokens), "b n (c k) -> (b c) n k", k=shape.cells)
-        context = rearrange(
-            from_tokens(context, shape, *layers.shape[2:]), "(b c) t y x -> b t y x c", b=tokens.shape[0]
-        )
-        return head(torch.cat([rearrange(layers, "b c t y x -> b t y x c"), context], -1))
-
-
-def _traceable(network: MaskedDiffusionTransformer) -> _AnyBatch:
+def _traceable(network: MaskedDiffusionTransformer) -> MaskedDiffusionTransformer:
     """A copy without dropout; `encode` keeps all tokens and their masks where it takes itself to be in training."""
-    copy = _AnyBatch(network.config)
-    copy.load_state_dict(network.state_dict())
-    copy.eval()
-    copy.training = True  # of this module alone: its layers stay in evaluation mode
-    return copy
+    traced = copy.deepcopy(network).eval()
+    traced.training = True  # of this module alone: its layers stay in evaluation mode
+    return traced
 
 
 class EncoderGraph(nn.Module):

@@ -1,0 +1,40 @@
+"""What the benchmarks of speed measure with: seconds, operations, and windows to ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from fomo.evaluation.questions import Question
+
+#: Families with regions that training never saw.
+UOMO = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
+#: Edge of the square product that forecasts are held against.
+EDGE = 2048
+
+
+def seconds_of(work: Callable[[], object], repeats: int) -> list[float]:
+    """Wall-clock times after one warm-up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def operations(forecast: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products in one forecast: two a multiply-add."""
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH):  # the counter does not know the fused attention of CPUs
+        forecast()
+    return int(counter.get_total_flops())
+
+
+def some(asked: Sequence[Question], windows: int) -> list[Question]:
+    """So many of the questions, evenly taken."""
+    return list(asked[:: max(1, len(asked) // windows)][:windows])
