@@ -4,8 +4,8 @@
     python benchmarks/scaling.py fit                  # the law, its intervals, what it recommends, figure
 
 `recipes/scaling.toml` is trained in every size on every share of the data, with the same number of tokens, and asked
-for the regions of fold 1, which no run saw. Runs lie in runs/scaling. Rows go to results/scaling.csv, the law to
-results/scaling.md, the figure to docs/figures/scaling.png.
+for the regions of fold 1, which no run saw. Runs lie in runs/scaling. Rows go to results/scaling.csv, logs to
+results/training/scaling, the law to results/scaling.md, the figure to docs/figures/scaling.png.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -302,6 +303,11 @@ def fit_all(out: Path) -> None:
     except ValueError as error:
         raise SystemExit(f"{out}: {error}. Run: python benchmarks/scaling.py train --data DIR") from None
     write_table(runs, ROOT / "results/scaling.csv")
+    logs = ROOT / "results/training/scaling"
+    logs.mkdir(parents=True, exist_ok=True)
+    for one in runs:
+        name = f"{one['size']}-{one['share']:g}"
+        shutil.copy(out / name / "metrics.jsonl", logs / f"{name}.jsonl")
     with whole_file(ROOT / "results/scaling.md") as fresh:
         fresh.write_text(text, encoding="utf-8")
     save_figure(figure_of(runs, laws), ROOT / "docs/figures/scaling.png")
