@@ -9,8 +9,8 @@ from fomo.model.embeddings import (
     NOMINAL_CELL_KM,
     NoiseEmbedding,
     calendar_features,
+    normalise_and_rotate,
     rotary_turn,
-    rotate,
     token_positions,
 )
 
@@ -21,9 +21,10 @@ def logits(positions: torch.Tensor, seed: int = 0) -> torch.Tensor:
     """Products of queries and keys, (token, token), turned at positions (token, 3)."""
     random = torch.Generator().manual_seed(seed)
     count = len(positions)
-    query, key = (torch.randn(1, 1, 1, count, WIDTH, generator=random, dtype=torch.float64) for _ in range(2))
-    turn = rotary_turn(positions[None], WIDTH)
-    return (rotate(query, turn) @ rotate(key, turn).transpose(-1, -2))[0, 0, 0]
+    both = torch.randn(1, 1, count, 2, 1, WIDTH, generator=random, dtype=torch.float64)
+    turned = normalise_and_rotate(both, torch.ones(2, WIDTH), rotary_turn(positions[None], WIDTH))
+    query, key = turned[0, 0, :, :, 0].unbind(1)
+    return query @ key.T
 
 
 def random_positions(count: int = 20) -> torch.Tensor:
@@ -49,10 +50,28 @@ def test_attention_does_depend_on_each_axis(axis):
     assert float(change[others].max()) == 0
 
 
-def test_turning_keeps_lengths():
-    features = torch.randn(2, 1, 3, 20, WIDTH, dtype=torch.float64)
-    turned = rotate(features, rotary_turn(random_positions().expand(2, 20, 3), WIDTH))
-    torch.testing.assert_close(turned.norm(dim=-1), features.norm(dim=-1))
+def test_turning_is_a_complex_product_after_the_norm_and_its_gain():
+    """By another road: nn.RMSNorm, and the pair (i, i + half) as one complex number times exp(i angle)."""
+    torch.manual_seed(0)
+    batch, tokens, heads = 2, 20, 3
+    features = torch.randn(batch, 4, tokens, 2, heads, WIDTH, dtype=torch.float64)
+    gain = torch.rand(2, WIDTH, dtype=torch.float64) + 0.5
+    turn = rotary_turn(random_positions(batch * tokens).view(batch, tokens, 3), WIDTH)
+    found = normalise_and_rotate(features, gain, turn)
+
+    unit = torch.nn.functional.rms_norm(features, (WIDTH,)) * gain[:, None]
+    first, second = unit.chunk(2, -1)
+    turned = torch.complex(first, second) * torch.complex(*turn.to(torch.float64))[:, None, :, None, None]
+    torch.testing.assert_close(found, torch.cat([turned.real, turned.imag], -1))
+    assert torch.isfinite(normalise_and_rotate(torch.zeros_like(features), gain, turn)).all()
+
+
+def test_gradients_of_turning_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    features = torch.randn(1, 1, 2, 2, 1, 8, dtype=torch.float64, requires_grad=True)
+    gain = torch.rand(2, 8, dtype=torch.float64, requires_grad=True)
+    turn = rotary_turn(random_positions(2)[None], 8).double()
+    assert torch.autograd.gradcheck(lambda *given: normalise_and_rotate(*given, turn), (features, gain))
 
 
 def test_one_hour_turns_alike_at_every_granularity():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fomo.model.embeddings import rotary_turn, rotate
+from fomo.model.embeddings import rotary_turn
 from fomo.model.layers import AdaptiveBlock, Attention, CellHead, EncoderBlock
 
 BATCH, MEMBERS, TOKENS, WIDTH, HEADS = 2, 3, 7, 32, 2
@@ -37,6 +37,13 @@ def adaptive(gate: float, told: float = 0.1) -> AdaptiveBlock:
     return block
 
 
+def turned(features: Tensor, turn: Tensor) -> Tensor:
+    """Pairs (i, i + half) of the features (token, width) as complex numbers, times those of the turn."""
+    first, second = features.chunk(2, -1)
+    pairs = torch.complex(first, second) * torch.complex(*turn)
+    return torch.cat([pairs.real, pairs.imag], -1)
+
+
 def test_attention_is_the_softmax_formula_by_a_loop(tokens, turn, attend):
     torch.manual_seed(0)
     layer = Attention(WIDTH, HEADS)
@@ -50,9 +57,7 @@ def test_attention_is_the_softmax_formula_by_a_loop(tokens, turn, attend):
                 query, key, value = (
                     projected[:, part * WIDTH + head * size : part * WIDTH + (head + 1) * size] for part in range(3)
                 )
-                here = turn[:, b : b + 1]
-                query = rotate(layer.norm_query(query)[None, None, None], here)[0, 0, 0]
-                key = rotate(layer.norm_key(key)[None, None, None], here)[0, 0, 0]
+                query, key = turned(layer.norm_query(query), turn[:, b]), turned(layer.norm_key(key), turn[:, b])
                 logits = query @ key.T / size**0.5
                 logits[:, ~attend[b]] = -torch.inf
                 mixed.append(logits.softmax(-1) @ value)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from fomo.tokens.patch import TokenShape, from_tokens, pad_to_tokens, to_tokens
+from fomo.tokens.patch import TokenShape, from_tokens, layers_to_tokens, pad_to_tokens, to_tokens, token_places
 
 SIZES = st.tuples(st.integers(1, 3), st.integers(1, 13), st.integers(1, 7), st.integers(1, 7))
 TOKENS: SearchStrategy[TokenShape] = st.builds(TokenShape, st.integers(1, 5), st.integers(1, 3), st.integers(1, 4))
@@ -78,3 +78,18 @@ def test_a_gradient_passes_through_tokens_unchanged():
     there_and_back = from_tokens(to_tokens(pad_to_tokens(window, shape, 0.0), shape), shape, 5, 3, 3)
     (there_and_back * weight).sum().backward()
     assert torch.equal(window.grad, weight)
+
+
+@given(SIZES, TOKENS)
+def test_places_of_tokens_take_from_a_flat_window_what_cutting_gives(size, shape):
+    window = numbered(*size)
+    places = token_places(shape, size[1:])
+    flat = torch.nn.functional.pad(window.flatten(1), (0, 1), value=-7.0)  # the end: padding
+    assert torch.equal(flat[:, places], to_tokens(pad_to_tokens(window, shape, -7.0), shape))
+
+
+@given(SIZES, TOKENS)
+def test_layers_of_a_token_are_the_tokens_of_the_layers_one_after_another(size, shape):
+    layers = numbered(2, 3, *size[1:])
+    each = [to_tokens(pad_to_tokens(layers[:, layer], shape, -7.0), shape) for layer in range(3)]
+    assert torch.equal(layers_to_tokens(layers, shape, -7.0), torch.cat(each, -1))

@@ -25,6 +25,7 @@ from fomo.diffusion.members import members_of, mirrored_pairs
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
 from fomo.forecasters.noise import Noise
+from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.windows.batch import Batch
@@ -103,12 +104,17 @@ class Drawing:
         tasks, time = batch.share.shape[:2]
         tiles = len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
-        most = AT_ONCE if batch.share.device.type == "cpu" else AT_ONCE_ELSEWHERE
+        device = batch.share.device
+        most = AT_ONCE if device.type == "cpu" else AT_ONCE_ELSEWHERE
         rows = max(1, min(self.sampling.rows, most // (time * math.prod(tiling.tile))))
         at_once = max(1, rows // samples)
         parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
         cut_batch, cut_observation = _cut(batch, tiling), _cut(observation, tiling)
-        conditions = [self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part)) for part in parts]
+        conditions = on_threads(
+            lambda part: self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part)),
+            parts,
+            device,
+        )
 
         def whole(pieces: list[Tensor]) -> Tensor:
             """(tile x task, ..., y, x) pieces blended to (task, ..., y, x)."""
@@ -121,10 +127,13 @@ class Drawing:
             level = torch.tensor([sigma], device=noised.device, dtype=torch.float32)
             c_skip, c_out, c_in, c_noise = self.process.coefficients(level)
             cut = rearrange(tiling.cut((c_in * noised).float()), "i b ... -> (i b) ...")
-            outputs = [
-                torch.cat([self.network.denoise(some, c_noise, condition) for some in cut[part].split(rows, 1)], 1)
+            passes = [
+                (some, condition)
                 for part, condition in zip(parts, conditions, strict=True)
+                for some in cut[part].split(rows, 1)
             ]
+            found = iter(on_threads(lambda one: self.network.denoise(one[0], c_noise, one[1]), passes, device))
+            outputs = [torch.cat([next(found) for _ in range(0, cut.shape[1], rows)], 1) for _ in parts]
             return c_skip * noised + c_out * whole(outputs)
 
         clean = self._draw(denoise, lambda draw=None: noise(draw=draw).to(mean.device))

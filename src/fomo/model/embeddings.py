@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -79,13 +79,25 @@ def rotary_turn(position: Float[Tensor, "batch token 3"], head_width: int) -> Fl
     return torch.stack([angle.cos(), angle.sin()])
 
 
-def rotate(
-    features: Float[Tensor, "batch member head token width"], turn: Float[Tensor, "2 batch token half"]
-) -> Float[Tensor, "batch member head token width"]:
-    """Turn the pairs (i, i + half) of queries or keys."""
-    first, second = features.chunk(2, -1)
-    cosine, sine = turn[:, :, None, None].to(features.dtype)
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], -1)
+def normalise_and_rotate(
+    features: Float[Tensor, "batch member token two head width"],
+    gain: Float[Tensor, "two width"],
+    turn: Float[Tensor, "2 batch token half"],
+) -> Float[Tensor, "batch member token two head width"]:
+    """Queries and keys at a root mean square of 1, times `gain`, with the pairs (i, i + half) turned.
+
+    What this costs are its passes over all values, and short rows in them. So gain and turn are one table for all
+    members, with a row for every value of a token.
+    """
+    half, heads = features.shape[-1] // 2, features.shape[-2]
+    features = features.contiguous()
+    size = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+    unit = features * (size.square() / features.shape[-1] + torch.finfo(features.dtype).eps).rsqrt()
+    cosine, sine = rearrange(turn.to(features.dtype), "part b n c -> part b 1 n 1 1 c")
+    spread = repeat(gain.to(features.dtype), "two c -> two h c", h=heads)  # contiguous, so that rows are long
+    along = spread * torch.cat([cosine, cosine], -1)
+    across = spread.roll(half, -1) * torch.cat([-sine, sine], -1)
+    return torch.addcmul(unit * along, unit.roll(half, -1), across)
 
 
 def token_positions(

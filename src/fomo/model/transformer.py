@@ -17,12 +17,13 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int64
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from fomo.config import Config
 from fomo.model.context import ContextModule
 from fomo.model.embeddings import CalendarEmbedding, NoiseEmbedding, rotary_turn, token_positions
 from fomo.model.layers import AdaptiveBlock, CellHead, EncoderBlock
-from fomo.tokens.patch import TokenShape, from_tokens, layers_to_tokens, pad_to_tokens, to_tokens
+from fomo.tokens.patch import TokenShape, from_tokens, layers_to_tokens, pad_to_tokens, to_tokens, token_places
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import GUESSES, Observation
 from fomo.windows.scale import compress
@@ -246,26 +247,25 @@ class MaskedDiffusionTransformer(nn.Module):
         `noise_label` has one number for all, or one per window.
         """
         shape = self.config.token_shape
-        size = noised.shape[2:]
-        hidden = condition.hidden.to(noised.dtype)[:, None]
-        pair = torch.cat([self._cut(noised * hidden), self._cut(hidden).expand(-1, noised.shape[1], -1, -1)], -1)
+        flat = rearrange(noised, "b s t y x -> b s (t y x)")
+        time, y, x = noised.shape[2:]
+        nowhere = flat.shape[2]  # one place beyond the last, where padding goes
+        places = token_places(shape, (time, y, x), noised.device)[condition.kept]  # kept cell
+        inside = places.clamp(max=nowhere - 1)
+        seen = condition.hidden.flatten(1)[:, inside] & (places < nowhere)  # batch kept cell
+        seen = seen.to(noised.dtype)[:, None]
+        values = flat.index_select(2, inside.flatten()).unflatten(2, places.shape) * seen
 
         noise = torch.nn.functional.silu(self.noise(noise_label))[:, None, None]  # level 1 1 width
-        tokens = self.embed_noised(pair[:, :, condition.kept])  # batch member token width
-        tokens = tokens + condition.projected
+        of_values, of_seen = self.embed_noised.weight[:, : shape.cells], self.embed_noised.weight[:, shape.cells :]
+        known = condition.projected + linear(seen, of_seen, self.embed_noised.bias)  # the same for all members
+        tokens = linear(values, of_values) + known  # batch member token width
         for block, adapt in zip(self.denoiser, condition.adapt[:-1], strict=True):
             tokens = block(tokens, adapt, noise, condition.turn, condition.attend)  # batch member token width
         scale, shift = condition.adapt[-1].chunk(2, -1)
-        cells = self.decoder(self.norm_decoder(tokens) * (1 + scale) + shift)  # batch member token cell
-        if not isinstance(condition.kept, slice):
-            cells = cells.new_zeros(*pair.shape[:3], shape.cells).index_copy(2, condition.kept, cells)
-        window = from_tokens(rearrange(cells, "b s n k -> (b s) n k"), shape, *size)
-        return rearrange(window, "(b s) t y x -> b s t y x", s=noised.shape[1])
-
-    def _cut(self, window: Float[Tensor, "batch member time y x"]) -> Float[Tensor, "batch member token cell"]:
-        """Windows of members as tokens."""
-        flat = pad_to_tokens(rearrange(window, "b s t y x -> (b s) t y x"), self.config.token_shape, 0.0)
-        return rearrange(to_tokens(flat, self.config.token_shape), "(b s) n k -> b s n k", s=window.shape[1])
+        cells = self.decoder(torch.addcmul(shift, self.norm_decoder(tokens), 1 + scale))  # batch member token cell
+        window = cells.new_zeros(*flat.shape[:2], nowhere + 1).index_copy(2, places.flatten(), cells.flatten(2))
+        return window[..., :nowhere].unflatten(2, (time, y, x))
 
     def _channels(self, batch: Batch, observation: Observation) -> Float[Tensor, "batch channel time y x"]:
         """What the encoder reads of every cell."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
+import torch
 from einops import rearrange
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -46,7 +51,11 @@ def layers_to_tokens(
 ) -> Shaped[Tensor, "batch token _"]:
     """Several layers of a window as one row a token, all cells of a layer together; padded with `fill`."""
     flat = pad_to_tokens(rearrange(layers, "b c t y x -> (b c) t y x"), shape, fill)
-    return rearrange(to_tokens(flat, shape), "(b c) n k -> b n (c k)", c=layers.shape[1])
+    return rearrange(
+        flat,
+        "(b c) (t t0) (h h0) (v v0) -> b (t h v) (c t0 h0 v0)",
+        c=layers.shape[1], t0=shape.time, h0=shape.y, v0=shape.x,
+    )  # fmt: skip
 
 
 def from_tokens(
@@ -60,3 +69,23 @@ def from_tokens(
         t=t, h=h, v=v, t0=shape.time, h0=shape.y, v0=shape.x,
     )  # fmt: skip
     return window[:, :time, :y, :x]
+
+
+def token_places(
+    shape: TokenShape, size: tuple[int, int, int], device: torch.device | None = None
+) -> Int64[Tensor, "token cell"]:
+    """Where the values of every token lie in a flat window of `size` (time, y, x); at its end: in the padding.
+
+    Taking few tokens by their places is faster than cutting a whole window.
+    """
+    return torch.from_numpy(_places(shape, size)).to(device)
+
+
+@lru_cache(maxsize=64)
+def _places(shape: TokenShape, size: tuple[int, int, int]) -> NDArray[np.int64]:
+    """The same, kept: not as a tensor, which would remember whether gradients were wanted or a graph was traced."""
+    window = np.arange(math.prod(size)).reshape(size)
+    more = [(0, -axis % edge) for axis, edge in zip(size, (shape.time, shape.y, shape.x), strict=True)]
+    padded = np.pad(window, more, constant_values=window.size)
+    tokens = rearrange(padded, "(t t0) (h h0) (v v0) -> (t h v) (t0 h0 v0)", t0=shape.time, h0=shape.y, v0=shape.x)
+    return np.ascontiguousarray(tokens)
