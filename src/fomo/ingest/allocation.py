@@ -71,16 +71,16 @@ class Allocation:
         missing = np.isnan(values)
         some = np.flatnonzero(missing.any(0))
         bare = np.flatnonzero(~self.covered.reshape(-1))
-        weights = self.matrix[:, some] if len(some) else None
-        strong = None if weights is None else (weights > smallest_share).astype(np.float64)
+        weights = self.matrix[:, some]
+        strong = (weights > smallest_share).astype(np.float64)
         most = smallest_share * np.asarray(self.matrix.sum(1)).reshape(-1, 1)
         found = np.empty((len(values), self.matrix.shape[0]), np.float32)
         for first in range(0, len(values), TOGETHER):
             part = slice(first, first + TOGETHER)
-            amounts = values[part] if weights is None else np.where(missing[part], 0.0, values[part])
+            amounts = np.where(missing[part], 0.0, values[part]) if len(some) else values[part]
             grid = self.matrix @ np.ascontiguousarray(amounts.T, np.float64)
             grid[bare] = np.nan
-            if weights is not None:
+            if len(some):
                 absent = np.ascontiguousarray(missing[part][:, some].T, np.float64)
                 grid[(strong @ absent > 0) | (weights @ absent > most)] = np.nan
             found[part] = grid.T

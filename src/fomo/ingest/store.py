@@ -17,10 +17,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from jaxtyping import Float
 from zarr.codecs import BloscCodec
@@ -31,6 +30,9 @@ from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, State
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Times of one chunk: few files, and an appended day writes little again.
 TIMES = 1 << 14
@@ -204,6 +206,8 @@ class CityStore:
 
     def cells(self) -> xr.Dataset:
         """The operator's cells as far as they are visible: traffic, users, state (time, cell)."""
+        import xarray as xr
+
         return xr.open_zarr(self.path, group="cells", consolidated=True)
 
     def cell_names(self) -> tuple[str, ...]:

@@ -10,24 +10,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fomo.app.errors import UsageError
-from fomo.city import City
 from fomo.config import parse
-from fomo.forecast import Forecast
 from fomo.ingest.build import BuildConfig, Layers, Progress, build_city, names_of_counters
 from fomo.ingest.files import input_files
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping, guess_mapping, load_mapping, mapping_text
-from fomo.ingest.openstreetmap import poi_of_extract
 from fomo.ingest.parallel import Submit
-from fomo.ingest.poi_table import poi_of_table
-from fomo.ingest.residents import residents_of
 from fomo.ingest.store import CityStore
+
+if TYPE_CHECKING:
+    from fomo.city import City
 
 Kind = Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
 Statistic = Literal["mean", "busy_hour", "peak", "steps"]
@@ -141,6 +139,9 @@ def context_layers(around: Surroundings, ground: Ground, told: list[str] | None 
     layers: Layers = {}
     sources: list[str] = []
     if around.poi is not None:
+        from fomo.ingest.openstreetmap import poi_of_extract
+        from fomo.ingest.poi_table import poi_of_table
+
         of_map = around.poi.name.endswith((".pbf", ".osm"))
         poi = poi_of_extract(around.poi, ground) if of_map else poi_of_table(around.poi, ground)
         layers["poi"] = (("category", "y", "x"), poi.count.astype(np.float32))
@@ -152,6 +153,8 @@ def context_layers(around: Surroundings, ground: Ground, told: list[str] | None 
             f"{around.poi.name}: {_counted(some)}" for some in (poi.rejected, _without_category(poi.unknown)) if some
         ]
     if around.residents is not None:
+        from fomo.ingest.residents import residents_of
+
         residents = residents_of(around.residents, ground)
         layers["residents"] = (("y", "x"), residents.count.astype(np.float32))
         sources.append(residents.source)
@@ -225,6 +228,7 @@ def export(
     from fomo.exports.layers import dataset_of
     from fomo.exports.rasters import export_raster
     from fomo.exports.vectors import export_vector
+    from fomo.forecast import Forecast
 
     if kind == "cells" and statistic not in (None, "steps"):
         raise UsageError(f"--statistic {statistic} is of maps: --kind cells holds every period")
