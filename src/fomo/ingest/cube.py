@@ -87,6 +87,11 @@ class Cube:
             np.datetime64, np.ndarray
         ] = {}  # (traffic and users, place): how often repeated periods were said
 
+    @property
+    def remembers(self) -> bool:
+        """Whether more is known of hours that come twice than days hold: how often each was said."""
+        return bool(self._said)
+
     def day(self, date: np.datetime64) -> Day:
         """The day's arrays, loaded or new."""
         if date not in self.days:

@@ -17,9 +17,10 @@ from fomo.ingest.mapping import Mapping
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a file."""
+    """Rows of a file; `key`: its hash."""
 
     file: Path
+    key: str
     counts: polars.DataFrame
 
 
@@ -47,7 +48,7 @@ def read_files(
             with ledger:
                 try:
                     for counts in read_counts(file, mapping, ledger):
-                        yield Batch(file, counts)
+                        yield Batch(file, key, counts)
                     seen.add(key)
                 except IngestError as error:
                     fault = str(error)

@@ -30,6 +30,7 @@ from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, State
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
+from fomo.ingest.undo import forget, keep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +74,7 @@ class CityStore:
         if "ingest" not in self.attributes or not (path / "cells" / ROOT).exists():
             raise IngestError(f"{path} is a city that was not made by 'fomo city build': it cannot be appended to")
         self.report: dict[str, Any] = json.loads(self.attributes["ingest"])
+        self.commits = int(self.report.get("commits", 0))
         self.first_day = np.datetime64(self.report["first_day"], "D")
         self.cell_minutes, self.step_minutes = int(self.report["cell_minutes"]), int(self.attributes["step_minutes"])
         metadata = root["consolidated_metadata"]["metadata"]
@@ -181,6 +183,10 @@ class CityStore:
         """A day of the cells and of the grid; not visible before `commit`. `counter`: of counters that only grow."""
         index = self._index(date)
         periods, steps = MINUTES_PER_DAY // self.cell_minutes, MINUTES_PER_DAY // self.step_minutes
+        if index < self.visible_days:
+            names = [*self._names("")[:-1], *(f"cells/{name}" for name in self._names("cells/")[:-1])]
+            chunk = {name: f"{index}/0" if name.startswith("cells/") else f"{index}/0/0" for name in names}
+            keep(self.path, self.commits, [f"{name}/c/{part}" for name, part in chunk.items()])
         if index >= self.days:
             self._grow(index + 1)
         part, of_grid = slice(index * periods, (index + 1) * periods), slice(index * steps, (index + 1) * steps)
@@ -200,8 +206,10 @@ class CityStore:
         for group in ("", "cells/"):  # also those that were not written: a run that was killed may have grown them
             for name in self._names(group):
                 self._array(f"{group}{name}")
-        self.report = {**self.report, **report}
+        self.report = {**self.report, **report, "commits": self.commits + 1}
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
+        self.commits += 1
+        forget(self.path)
         self.visible_days = self.days
 
     def cells(self) -> xr.Dataset:

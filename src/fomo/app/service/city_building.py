@@ -178,7 +178,10 @@ def _counted(reasons: dict[str, int]) -> str:
 
 def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What became of the rows that were read, for a terminal."""
-    lines = [("files read", str(len(report.get("files", {})))), ("rows taken", f"{report.get('taken', 0):,}")]
+    in_part = list(report.get("files_in_part", {}).values())
+    taken = report.get("taken", 0) + sum(part["rows"] for part in in_part)  # those of a file count when it ends
+    lines = [("files read", str(len(report.get("files", {})))), ("rows taken", f"{taken:,}")]
+    lines += [("file read in part", f"{part['file']}: {part['rows']:,} rows so far") for part in in_part]
     first = report.get("first", {})
     for kind, title in (("rejected", "rows not taken"), ("noted", "rows taken and marked")):
         for reason, count in sorted(report.get(kind, {}).items(), key=lambda item: -item[1]):
