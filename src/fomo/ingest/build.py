@@ -35,6 +35,15 @@ Layers = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
 @dataclass(frozen=True)
+class Context:
+    """What is around the cells: layers of the grid, whom to name for them, and what became of their files."""
+
+    layers: Layers = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    said: dict[str, Any] = field(default_factory=dict)  # to the city's report, under `around`
+
+
+@dataclass(frozen=True)
 class BuildConfig:
     """What a city is built from. `minutes`: granularity period of the city, a multiple of the counters'."""
 
@@ -50,7 +59,7 @@ class BuildConfig:
     name: str = ""
     licence: str = ""
     trust_suspect: bool = False
-    context: Callable[[Ground], tuple[Layers, list[str]]] | None = None  # its layers, and whom to name for them
+    context: Callable[[Ground], Context] | None = None
 
 
 def build_city(
@@ -103,9 +112,10 @@ def build_city(
             f"periods of {step} minutes cannot be made of the counters' {cell_minutes}: name a multiple of them that "
             "divides a day, such as 15, 30 or 60"
         )
-    layers, named = config.context(ground) if config.context is not None else ({}, [])
+    around = config.context(ground) if config.context is not None else Context()
     lon, lat = _positions(sites, allocation)
-    layers = {**layers, "stations": (("y", "x"), stations_on(ground, listed.column("lon"), listed.column("lat")))}
+    stations = stations_on(ground, listed.column("lon"), listed.column("lat"))
+    layers: Layers = {**around.layers, "stations": (("y", "x"), stations)}
     layout = Layout(
         ground=ground, cells=allocation.cells, cell_lon=lon, cell_lat=lat, cell_minutes=cell_minutes,
         step_minutes=step, first_day=first, users=bool(mapping.users.counters),
@@ -114,7 +124,7 @@ def build_city(
             "name": config.name or config.out.stem, "family": config.name or config.out.stem,
             "time_zone": mapping.time.zone, "unit": f"{mapping.traffic.unit} per {step} min",
             "licence": config.licence or "none stated", "source": ", ".join(sorted({file.name for file in files})[:3]),
-            "context_source": "; ".join(filter(None, named)), "sha256": "", "synthetic": 0,
+            "context_source": "; ".join(filter(None, around.named)), "sha256": "", "synthetic": 0,
         },
         allocation=allocation,
     )  # fmt: skip
@@ -128,7 +138,7 @@ def build_city(
         },
         "cells_off_the_grid": list(allocation.outside),
         "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
-        "asked": asked,
+        "asked": asked, "around": around.said,
     }  # fmt: skip
     CityStore.create(config.out, layout, layers, said)
     return _ingest(config.out, files, rejects, progress, submit)
@@ -211,4 +221,4 @@ def report_of(out: Path) -> dict[str, Any]:
     return dict(json.loads(CityStore(out).attributes["ingest"]))
 
 
-__all__ = ["BuildConfig", "Layers", "Progress", "append_city", "build_city", "names_of_counters", "report_of"]
+__all__ = ["BuildConfig", "Context", "Layers", "append_city", "build_city", "names_of_counters", "report_of"]
