@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -254,3 +255,9 @@ def test_a_city_of_another_making_cannot_be_appended_to(operator: Path, run: Run
     fomo.save_city(fomo.synthetic_city(days=2), operator / "other.zarr")
     said = run("city", "append", operator / "other.zarr", "--counters", operator / "counters")
     assert said.code == 2 and "was not made by 'fomo city build'" in said.err
+
+
+def test_reading_counters_waits_for_no_library_that_it_does_not_need() -> None:
+    code = "import sys, fomo.app.service.city_building; print([n for n in ('xarray', 'pandas', 'dask') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -25,7 +25,7 @@ from fomo.ingest.store import CityStore
 #: What was read is made visible after so many seconds, and at the end.
 COMMIT_SECONDS = 10.0
 #: Within a file a commit may take this part of the time: where rows go by cells, each has all days to write.
-COMMIT_SHARE = 0.05
+COMMIT_SHARE = 0.1
 #: Hears how many bytes of how many are read, and of which file.
 Progress = Callable[[int, int, str], None]
 

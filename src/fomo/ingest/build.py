@@ -6,8 +6,11 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -83,6 +86,7 @@ def build_city(
     if config.out.exists():
         _check_asked(config.out, asked)
         return append_city(config.out, config.counters, rejects=rejects, progress=progress, submit=submit)
+    Thread(target=_import_libraries).start()
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
     guess = guess_mapping(names_of_counters(files), config.mapping)
@@ -142,6 +146,16 @@ def build_city(
     }  # fmt: skip
     CityStore.create(config.out, layout, layers, said)
     return _ingest(config.out, files, rejects, progress, submit)
+
+
+def _import_libraries() -> None:
+    """What the ground and the store need, in half a second in which polars looks at the files.
+
+    What is not installed is said where it is needed.
+    """
+    for name in ("pyproj", "shapely", "scipy.sparse", "scipy.spatial", "zarr"):
+        with suppress(ImportError):
+            import_module(name)
 
 
 def _asked(config: BuildConfig) -> dict[str, Any]:

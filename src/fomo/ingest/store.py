@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from jaxtyping import Float
-from zarr.codecs import BloscCodec
 
 from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
 from fomo.files import whole_file
@@ -92,6 +90,8 @@ class CityStore:
         Everything is made beside `path` and renamed, so that there is a whole store, with its report, or none. Raises
         `IngestError`.
         """
+        import zarr
+
         if path.exists():
             raise IngestError(f"{path} exists: append to it, remove it or name another")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,16 +220,21 @@ class CityStore:
 
     def cell_names(self) -> tuple[str, ...]:
         """The operator's own names, in the order of the arrays."""
+        import zarr
+
         return tuple(np.asarray(zarr.open_array(str(self.path / "cells" / "cell"), mode="r")[...]).tolist())
 
     def ground(self) -> Ground:
         """Where the grid lies."""
+        import zarr
+
         height, width = zarr.open_array(str(self.path / "covered"), mode="r").shape
         west, south, cell_m = (float(self.attributes[name]) for name in ("west_m", "south_m", "cell_m"))
         return Ground(str(self.attributes["crs"]), west, south, cell_m, height, width)
 
     def allocation(self) -> Allocation:
         """How the cells are spread over the grid."""
+        import zarr
         from scipy.sparse import csr_array
 
         names = ("data", "indices", "indptr", "lost")
@@ -271,6 +276,8 @@ class CityStore:
 
     def _array(self, name: str) -> Any:
         if name not in self._arrays:
+            import zarr
+
             array = zarr.open_array(str(self.path / name), mode="r+")
             steps = (
                 self.days * MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
@@ -286,6 +293,8 @@ def _series(
     coordinates: str = "", units: str = "",
 ) -> None:  # fmt: skip
     """An array that grows along time, a day to a chunk."""
+    from zarr.codecs import BloscCodec
+
     array = group.create_array(
         name, shape=(0, *places), chunks=(steps, *places), dtype=kind, fill_value=fill, dimension_names=axes,
         # Fast; float32 shuffled by bytes compresses well enough.
