@@ -21,12 +21,24 @@ import uuid
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 
-City: TypeAlias = xr.Dataset
+if TYPE_CHECKING:  # xarray is there with the first city: reading an operator's files needs half a second less
+    import xarray as xr
+
+    City: TypeAlias = xr.Dataset
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`City`, with the library that it is of."""
+        if name != "City":
+            raise AttributeError(f"module 'fomo.city' has no attribute {name!r}")
+        from xarray import Dataset
+
+        return Dataset
+
 
 SCHEMA_VERSION = 1
 MINUTES_PER_DAY = 24 * 60
@@ -127,6 +139,8 @@ def make_city(
     if lon is not None and lat is not None:
         coordinates["lon"] = (("y", "x"), np.asarray(lon, np.float64), {"units": "degrees_east"})
         coordinates["lat"] = (("y", "x"), np.asarray(lat, np.float64), {"units": "degrees_north"})
+    import xarray as xr
+
     city = xr.Dataset(variables, coordinates)
     city.attrs = {
         "schema_version": SCHEMA_VERSION,
@@ -149,6 +163,8 @@ def make_city(
 
 def validate(city: City) -> City:
     """The city itself if it keeps the schema; otherwise `CityError` naming variable, place and remedy."""
+    import xarray as xr
+
     if not isinstance(city, xr.Dataset):
         raise CityError(f"a city is an xarray.Dataset, not {type(city).__name__}: build one with fomo.make_city")
     missing = [name for name in SCHEMA_ATTRIBUTES if name not in city.attrs]
@@ -313,6 +329,8 @@ def save_city(city: City, path: str | Path) -> Path:
 
 def open_city(path: str | Path) -> City:
     """Read a city written by `save_city` and validate it. Raises `CityError` where there is none."""
+    import xarray as xr
+
     path = Path(path)
     if not (path / "zarr.json").exists():
         raise CityError(f"{path} is not a city on disk (no zarr.json): write one with fomo.save_city or 'fomo data'")

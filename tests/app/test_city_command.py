@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -15,7 +17,10 @@ import rasterio
 
 import fomo
 from fomo.app.service.city_building import report_lines
+from fomo.app.service.city_surroundings import counts_of
 from fomo.ingest.build import report_of
+from fomo.ingest.poi import PoiLayers
+from fomo.sources.categories import CATEGORIES
 from small import Run
 
 sys.path.append(str(Path(__file__).parents[1] / "ingest"))
@@ -121,6 +126,30 @@ def test_points_that_are_not_counted_are_told(operator: Path, run: Run) -> None:
     assert said.code == 0, said.err
     assert "poi.csv: 2 of 4 points counted, 1 off the grid" in said.out
     assert "1 x in no category: castle in the air" in said.out
+    kept = report_of(operator / "city.zarr")["around"]["poi"]
+    assert kept["sha256"] == hashlib.sha256((operator / "poi.csv").read_bytes()).hexdigest()
+    assert {name: count for name, count in kept["categories"].items() if count is not None} == {
+        "restaurant": 1, "education": 1,
+    }  # fmt: skip
+    assert len(kept["categories"]) == 15 and kept["in_no_category"] == {"castle in the air": 1}
+    assert sum(filter(None, kept["categories"].values())) + 1 + kept["off_the_grid"] == kept["points"] == 4
+    said = run("city", "inspect", operator / "city.zarr")
+    shown = " ".join(said.out.split())
+    assert "education 1" in shown and "restaurant 1" in shown and "not recorded by poi.csv: " in shown
+    assert "in no category: 1 of 1 names" in shown and "2 of 4 points counted" in shown
+    append = run("city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out",
+                 operator / "city.zarr", "--poi", operator / "poi.csv")  # fmt: skip
+    assert append.code == 0 and report_of(operator / "city.zarr")["around"]["poi"] == kept
+
+
+def test_of_many_names_without_a_category_the_most_frequent_are_kept_and_the_rest_counted() -> None:
+    unknown = {f"name {number}": number for number in range(1, 151)}
+    count = np.full((15, 1, 3), np.nan)
+    count[0] = [[1, 2, np.nan]]
+    kept = counts_of(PoiLayers(CATEGORIES, count, unknown, 7, 3 + sum(unknown.values()) + 7, "nobody"))
+    assert kept["categories"] == {**dict.fromkeys(CATEGORIES), CATEGORIES[0]: 3} and kept["off_the_grid"] == 7
+    assert next(iter(kept["in_no_category"].items())) == ("name 150", 150) and len(kept["in_no_category"]) == 100
+    assert kept["other_names"] == 50 and kept["of_other_names"] == sum(range(1, 51))
 
 
 def test_squares_of_the_busy_hour(operator: Path, run: Run) -> None:
@@ -226,3 +255,9 @@ def test_a_city_of_another_making_cannot_be_appended_to(operator: Path, run: Run
     fomo.save_city(fomo.synthetic_city(days=2), operator / "other.zarr")
     said = run("city", "append", operator / "other.zarr", "--counters", operator / "counters")
     assert said.code == 2 and "was not made by 'fomo city build'" in said.err
+
+
+def test_reading_counters_waits_for_no_library_that_it_does_not_need() -> None:
+    code = "import sys, fomo.app.service.city_building; print({'xarray', 'pandas', 'dask'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

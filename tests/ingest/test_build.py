@@ -98,7 +98,7 @@ class Killed(BaseException):
 def test_killed_at_any_moment_the_city_is_valid_and_the_next_run_completes_it(tmp_path, sites, monkeypatch, method, at):
     traffic = traffic_of(4)
     write_days(tmp_path / "counters", traffic)
-    monkeypatch.setattr("fomo.ingest.build.COMMIT_SECONDS", -1.0)  # after every file
+    monkeypatch.setattr("fomo.ingest.alone.COMMIT_SECONDS", -1.0)  # after every file
     calls, real = [0], getattr(CityStore, method)
 
     def dies(self, *args, **more):

@@ -154,3 +154,24 @@ def test_as_a_loop_over_rows_would_have_it(rows, batches):
     assert noted["repeated rows"] + noted["corrected rows (the later counts)"] == repeated + corrected
     assert noted["rows without a value"] == empty and sum(cube.unknown.values()) == unknown
     assert cube.ledger.taken == len(rows) - unknown
+
+
+def test_names_of_a_batch_are_looked_up_unless_they_are_those_of_the_batch_before():
+    one, other = ["A", "B", "A", "C"], ["A", "C", "B", "C"]  # as long, with the same ends
+    cube = Cube(("A", "B", "C"), 15, "", Ledger())
+    for hour, names in enumerate((one, other, one, one)):
+        minutes = (0, 0, 15, 15)
+        begin = [datetime(2024, 3, 1, hour, minute) for minute in minutes]
+        table = {
+            "cell": names,
+            "begin": begin,
+            "minutes": 15,
+            "traffic": [1.0, 2.0, 3.0, 4.0],
+            "users": 0.0,
+            "suspect": False,
+        }
+        cube.add(polars.DataFrame(table, schema=COUNTS), "made")
+        for name, minute, value in zip(names, minutes, (1.0, 2.0, 3.0, 4.0), strict=True):
+            day = cube.day(np.datetime64("2024-03-01"))
+            assert day.traffic[4 * hour + minute // 15, "ABC".index(name)] == value
+    assert np.isfinite(cube.day(np.datetime64("2024-03-01")).traffic).sum() == 16

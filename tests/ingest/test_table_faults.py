@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from datetime import date, datetime, timedelta
 
+import numpy as np
 import polars
 import pytest
 
@@ -293,3 +294,22 @@ def test_a_mapping_is_written_so_that_it_can_be_read(tmp_path):
     odd = mapping(users={"counters": {'two\nlines\t"\\\x7f': 1.0}})
     (tmp_path / "mapping.toml").write_text(mapping_text(odd), encoding="utf-8")
     assert load_mapping(tmp_path / "mapping.toml") == odd
+
+
+@pytest.mark.parametrize("order", [("time", "cell"), ("cell", "time"), ()])
+def test_an_overview_of_parquet_misses_no_cell_and_no_time(tmp_path, order):
+    random = np.random.default_rng(len(order))
+    row = np.arange(4000)
+    hour = np.array(["2024-03-01"], "datetime64[us]") + (row // 40) * np.timedelta64(15, "m")
+    frame = polars.DataFrame({"cell": [f"c{number % 40}" for number in row], "time": hour, "bytes": 1})
+    frame = frame.sort(order) if order else frame.sample(fraction=1.0, shuffle=True, seed=1)
+    frame = frame.filter(polars.Series(random.random(4000) > 0.1))  # gaps move what comes after
+    odd = polars.int_range(frame.height)
+    frame = frame.with_columns(  # one cell and one time in a single row each; nulls
+        cell=polars.when(odd == 2717).then(polars.lit("once")).when(odd % 501 == 7).then(None).otherwise("cell"),
+        time=polars.when(odd == 1900).then(polars.lit(np.datetime64("2024-02-28", "us"))).otherwise("time"),
+    )
+    frame.write_parquet(tmp_path / "made.parquet", row_group_size=333)
+    found = overview(tmp_path / "made.parquet", mapping(), Ledger())
+    assert found.cells == set(frame["cell"].drop_nulls()) and "once" in found.cells
+    assert found.times == {frame["time"].min(), frame["time"].max()} and found.minutes == 15

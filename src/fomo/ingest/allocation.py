@@ -25,6 +25,8 @@ Method = Literal["point", "voronoi"]
 
 LONGEST_KM = 10.0  # that a cell reaches where its range is not known
 ROUNDING = 1e-9  # of a share
+#: Times that are spread at once: their grids stay near the processor, where those of a whole day do not.
+TOGETHER = 16
 NORTHWARD = 1e-4  # degrees: the step that shows where north is on the grid
 
 
@@ -67,16 +69,22 @@ class Allocation:
                 f"values of {values.shape[1]} cells for an allocation of {len(self.cells)}: bring them to its order"
             )
         missing = np.isnan(values)
-        grid = self.matrix @ np.where(missing, 0.0, values).astype(np.float64).T
-        grid[~self.covered.reshape(-1)] = np.nan
-        some = missing.any(0)
-        if some.any():
-            weights = self.matrix[:, np.flatnonzero(some)]
-            absent = missing[:, some].T.astype(np.float64)
-            whole = np.asarray(self.matrix.sum(1)).reshape(-1, 1)
-            strong = (weights > smallest_share).astype(np.float64)
-            grid[(strong @ absent > 0) | (weights @ absent > smallest_share * whole)] = np.nan
-        return np.ascontiguousarray(grid.T, np.float32).reshape(-1, self.height, self.width)
+        some = np.flatnonzero(missing.any(0))
+        bare = np.flatnonzero(~self.covered.reshape(-1))
+        weights = self.matrix[:, some]
+        strong = (weights > smallest_share).astype(np.float64)
+        most = smallest_share * np.asarray(self.matrix.sum(1)).reshape(-1, 1)
+        found = np.empty((len(values), self.matrix.shape[0]), np.float32)
+        for first in range(0, len(values), TOGETHER):
+            part = slice(first, first + TOGETHER)
+            amounts = np.where(missing[part], 0.0, values[part]) if len(some) else values[part]
+            grid = self.matrix @ np.ascontiguousarray(amounts.T, np.float64)
+            grid[bare] = np.nan
+            if len(some):
+                absent = np.ascontiguousarray(missing[part][:, some].T, np.float64)
+                grid[(strong @ absent > 0) | (weights @ absent > most)] = np.nan
+            found[part] = grid.T
+        return found.reshape(-1, self.height, self.width)
 
 
 def allocate(sites: Sites, ground: Ground, method: Method = "voronoi", longest_km: float = LONGEST_KM) -> Allocation:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ import polars
 
 import fomo
 from fomo.city import MINUTES_PER_DAY
-from fomo.ingest.ahead import ahead
 from fomo.ingest.allocation import Allocation, Method, allocate
+from fomo.ingest.alone import Progress, ingest_alone
 from fomo.ingest.beginning import beginning, names_of_counters
 from fomo.ingest.files import input_files
 from fomo.ingest.ground import Ground
@@ -27,17 +28,22 @@ from fomo.ingest.lock import locked
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.name_patterns import advice, pattern_for
 from fomo.ingest.parallel import Submit, ingest_in_parallel
-from fomo.ingest.pouring import Pouring
-from fomo.ingest.reading import Batch, hash_of, read_files
+from fomo.ingest.reading import hash_of
 from fomo.ingest.sites import choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
+from fomo.ingest.undo import put_back
 
-#: What was read is made visible at the end of the first file after so many seconds, and at the end.
-COMMIT_SECONDS = 10.0
 #: Name -> (axes, values) of what does not change with time.
 Layers = dict[str, tuple[tuple[str, ...], np.ndarray]]
-#: Hears how many bytes of how many are read, and of which file.
-Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is around the cells: layers of the grid, whom to name for them, and what became of their files."""
+
+    layers: Layers = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    said: dict[str, Any] = field(default_factory=dict)  # to the city's report, under `around`
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class BuildConfig:
     name: str = ""
     licence: str = ""
     trust_suspect: bool = False
-    context: Callable[[Ground], tuple[Layers, list[str]]] | None = None  # its layers, and whom to name for them
+    context: Callable[[Ground], Context] | None = None
 
 
 def build_city(
@@ -80,6 +86,7 @@ def build_city(
     if config.out.exists():
         _check_asked(config.out, asked)
         return append_city(config.out, config.counters, rejects=rejects, progress=progress, submit=submit)
+    Thread(target=_import_libraries).start()
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
     guess = guess_mapping(names_of_counters(files), config.mapping)
@@ -109,9 +116,10 @@ def build_city(
             f"periods of {step} minutes cannot be made of the counters' {cell_minutes}: name a multiple of them that "
             "divides a day, such as 15, 30 or 60"
         )
-    layers, named = config.context(ground) if config.context is not None else ({}, [])
+    around = config.context(ground) if config.context is not None else Context()
     lon, lat = _positions(sites, allocation)
-    layers = {**layers, "stations": (("y", "x"), stations_on(ground, listed.column("lon"), listed.column("lat")))}
+    stations = stations_on(ground, listed.column("lon"), listed.column("lat"))
+    layers: Layers = {**around.layers, "stations": (("y", "x"), stations)}
     layout = Layout(
         ground=ground, cells=allocation.cells, cell_lon=lon, cell_lat=lat, cell_minutes=cell_minutes,
         step_minutes=step, first_day=first, users=bool(mapping.users.counters),
@@ -120,7 +128,7 @@ def build_city(
             "name": config.name or config.out.stem, "family": config.name or config.out.stem,
             "time_zone": mapping.time.zone, "unit": f"{mapping.traffic.unit} per {step} min",
             "licence": config.licence or "none stated", "source": ", ".join(sorted({file.name for file in files})[:3]),
-            "context_source": "; ".join(filter(None, named)), "sha256": "", "synthetic": 0,
+            "context_source": "; ".join(filter(None, around.named)), "sha256": "", "synthetic": 0,
         },
         allocation=allocation,
     )  # fmt: skip
@@ -134,10 +142,20 @@ def build_city(
         },
         "cells_off_the_grid": list(allocation.outside),
         "versions": {"fomo": fomo.__version__, "python": platform.python_version(), "polars": polars.__version__},
-        "asked": asked,
+        "asked": asked, "around": around.said,
     }  # fmt: skip
     CityStore.create(config.out, layout, layers, said)
     return _ingest(config.out, files, rejects, progress, submit)
+
+
+def _import_libraries() -> None:
+    """What the ground and the store need, in half a second in which polars looks at the files.
+
+    What is not installed is said where it is needed.
+    """
+    for name in ("pyproj", "shapely", "scipy.sparse", "scipy.spatial", "zarr"):
+        with suppress(ImportError):
+            import_module(name)
 
 
 def _asked(config: BuildConfig) -> dict[str, Any]:
@@ -182,8 +200,9 @@ def _ingest(
     CityStore(out)  # says what is wrong with a folder that is none
     with locked(out) as remarks:
         store = CityStore(out)  # as it is now: another process may have written until a moment ago
+        put_back(out, store.commits)
         if submit is None:
-            report = _read(store, files, rejects, progress)
+            report = ingest_alone(store, files, rejects, progress)
         elif rejects is not None:
             raise IngestError("rows that are not taken are written out by one process: leave out the workers")
         else:
@@ -195,57 +214,6 @@ def _ingest(
     return {**report, "remarks": remarks} if remarks else report
 
 
-def _read(store: CityStore, files: Sequence[Path], rejects: Path | None, progress: Progress | None) -> dict[str, Any]:
-    """By this process. A file that cannot be read is written down, and the others are read all the same.
-
-    Raises `IngestError` where none can be.
-    """
-    mapping = Mapping.model_validate(store.report["mapping"])
-    known: dict[str, str] = dict(store.report.get("files", {}))  # hash -> name
-    ledger = Ledger(
-        rejects, int(store.report.get("taken", 0)), Counter(store.report.get("rejected", {})),
-        Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
-    )  # fmt: skip
-    pouring = Pouring(store, mapping, ledger)
-    pouring.cube.unknown.update(store.report.get("cells_without_place", {}))
-    sizes = {file: _size(file) for file in files}
-    done, whole = 0, sum(sizes.values())
-    committed, faults = time.monotonic(), dict[str, str]()
-    with ledger, closing(pouring):  # whatever ends it: nothing is written after the lock is given back
-        for read in ahead(read_files(files, mapping, known, rejects)):
-            if progress is not None:
-                progress(done, whole, read.file.name)
-            if isinstance(read, Batch):
-                fault = pouring.try_to_add(read.counts, read.file.name)
-                if fault:
-                    faults.setdefault(str(read.file), fault)
-                continue
-            ledger.absorb(read.ledger)
-            if read.fault:
-                faults.setdefault(str(read.file), read.fault)
-            elif str(read.file) not in faults:
-                known.setdefault(read.key, read.file.name)
-            done += sizes[read.file]
-            if time.monotonic() - committed > COMMIT_SECONDS:
-                pouring.flush()
-                store.commit({**_said(ledger, pouring, known), "faults": faults})
-                committed = time.monotonic()
-        pouring.flush()
-        store.commit({**_said(ledger, pouring, known), "faults": faults})
-    if progress is not None:
-        progress(done, whole, "")
-    if len(faults) == len(files):
-        raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
-    return store.report
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:  # it is named when it comes to be read
-        return 0
-
-
 def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) -> dict[str, Any]:
     """The report of a city that has rows. Raises `IngestError` where none was taken."""
     if not store.visible_days:
@@ -254,14 +222,6 @@ def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) 
         told = "; ".join(reasons) or "their rows have no value, or there are none"
         raise IngestError(f"no row of {len(files)} files has a place in the city: {told}")
     return report
-
-
-def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, Any]:
-    worst = sorted(pouring.cube.unknown.items(), key=lambda item: -item[1])
-    return {
-        "files": known, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(ledger.noted),
-        "first": ledger.first, "cells_without_place": dict(worst[:100]),
-    }  # fmt: skip
 
 
 def _positions(sites: Any, allocation: Allocation) -> tuple[np.ndarray, np.ndarray]:
@@ -275,4 +235,4 @@ def report_of(out: Path) -> dict[str, Any]:
     return dict(json.loads(CityStore(out).attributes["ingest"]))
 
 
-__all__ = ["BuildConfig", "Layers", "Progress", "append_city", "build_city", "names_of_counters", "report_of"]
+__all__ = ["BuildConfig", "Context", "Layers", "append_city", "build_city", "names_of_counters", "report_of"]

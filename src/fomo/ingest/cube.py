@@ -6,7 +6,7 @@ that says something else counts as a correction, the later one holds. Nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -80,10 +80,17 @@ class Cube:
         self.batches, self.touched = 0, dict[np.datetime64, int]()  # tables so far, and the last one of each day
         self.unknown: dict[str, int] = {}  # cells that are not among them -> rows
         self._names = polars.Enum(list(self.cells))
+        none = polars.Series("cell", [], polars.String)
+        self._numbered = none, none.cast(self._names)  # names of the last batch, and the same as numbers
         self._order = np.zeros(self.periods * len(self.cells), np.int32)
         self._said: dict[
             np.datetime64, np.ndarray
         ] = {}  # (traffic and users, place): how often repeated periods were said
+
+    @property
+    def remembers(self) -> bool:
+        """Whether more is known of hours that come twice than days hold: how often each was said."""
+        return bool(self._said)
 
     def day(self, date: np.datetime64) -> Day:
         """The day's arrays, loaded or new."""
@@ -101,25 +108,21 @@ class Cube:
         counts = self._of_known_cells(self._of_this_period(counts, where), where)
         if not counts.height:
             return
-        minute = polars.col("begin").to_physical() // MINUTE_US
-        places = counts.select(
-            date=(minute // MINUTES_PER_DAY).cast(polars.Int32),
-            place=(minute % MINUTES_PER_DAY // self.minutes * len(self.cells)).cast(polars.Int32)
-            + polars.col("cell").to_physical().cast(polars.Int32),
-            traffic=polars.col("traffic").cast(polars.Float32),
-            users=polars.col("users").cast(polars.Float32),
-            suspect=polars.col("suspect"),
-        )
-        days = places["date"].unique().sort()
-        for number in days.to_list():
-            if self.first_day is not None and np.datetime64(number, "D") < self.first_day:
-                early = counts.filter(places["date"] == number)
+        traffic, users = (counts[name].cast(polars.Float32).to_numpy() for name in ("traffic", "users"))
+        suspect = counts["suspect"].to_numpy()
+        period = counts["begin"].to_physical().to_numpy() // (self.minutes * MINUTE_US)
+        first = int(period.min()) // self.periods  # a day, since 1970
+        place = (period - first * self.periods) * len(self.cells)
+        place += counts["cell"].to_physical().to_numpy()
+        for number, rows in _by_day(place // (self.periods * len(self.cells))):
+            date = np.datetime64(first + number, "D")
+            if self.first_day is not None and date < self.first_day:
+                early = counts if isinstance(rows, slice) else counts[rows]
                 self.ledger.reject_frame("a day before the city's first: build it again with these files", where, early)
                 self.ledger.taken -= early.height
                 continue
-            part = places if len(days) == 1 else places.filter(polars.col("date") == number)
-            place, traffic, users, suspect = (part[name].to_numpy() for name in places.columns[1:])
-            self._write(np.datetime64(number, "D"), place, traffic, users, suspect, where)
+            of_day = place[rows] - number * self.periods * len(self.cells)
+            self._write(date, of_day, traffic[rows], users[rows], suspect[rows], where)
 
     def _of_this_period(self, counts: polars.DataFrame, where: str) -> polars.DataFrame:
         """The rows of the city's granularity that begin at a multiple of it since midnight."""
@@ -142,9 +145,15 @@ class Cube:
 
     def _of_known_cells(self, counts: polars.DataFrame, where: str) -> polars.DataFrame:
         """The rows of cells that are known, the names as numbers."""
-        known = counts.with_columns(polars.col("cell").cast(self._names, strict=False))
-        if known["cell"].null_count():
-            lost = known["cell"].is_null()
+        names = counts["cell"]
+        before, numbered = self._numbered
+        # Files that are written day after day by one machine name the same cells in the same order.
+        if not (len(names) and len(names) == len(before) and names[-1] == before[-1] and names.equals(before)):
+            numbered = names.cast(self._names, strict=False)
+            self._numbered = names, numbered
+        known = counts.with_columns(numbered)
+        if numbered.null_count():
+            lost = numbered.is_null()
             rows = counts.filter(lost)
             for cell, count in rows["cell"].value_counts().iter_rows():
                 self.unknown[cell] = self.unknown.get(cell, 0) + count
@@ -176,18 +185,18 @@ class Cube:
                 place, traffic, users, suspect = (part[~shown_twice] for part in (place, traffic, users, suspect))
         amounts = ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1)))
         given = [np.isfinite(values) for values, _ in amounts]
+        whole = [bool(some.all()) for some in given]
+        last = self._last_of(place) if any(whole) else None
         known, other = np.zeros(len(place), bool), np.zeros(len(place), bool)
-        whole = self._last_of(place) if any(part.all() for part in given) else None
-        for (values, stored), some in zip(amounts, given, strict=True):
-            if some.all():
-                said, differs = _put(stored, place, values, whole)
-                known |= said
-                other |= differs
-            elif some.any():
-                at = place[some]
-                said, differs = _put(stored, at, values[some], self._last_of(at))
-                known[some] |= said
-                other[some] |= differs
+        for (values, stored), some, every in zip(amounts, given, whole, strict=True):
+            if not every and not some.any():
+                continue
+            rows = slice(None) if every else some
+            at = place[rows]
+            found = _put(stored, at, values[rows], last if every else self._last_of(at))
+            if found is not None:
+                known[rows] |= found[0]
+                other[rows] |= found[1]
         something = given[0] | given[1]
         self.ledger.note("rows without a value", int((~something).sum()), where)
         if known.any():
@@ -199,7 +208,7 @@ class Cube:
             np.where(suspect, np.uint8(State.SUSPECT), np.uint8(State.RECORDED)) if suspect.any() else State.RECORDED
         )
         state = day.state.reshape(-1)
-        if not given[0].all():  # users alone do not make traffic sound that its own file did not trust
+        if not whole[0]:  # users alone do not make traffic sound that its own file did not trust
             doubted = (state[place] == State.SUSPECT) & np.isnan(traffic[something])
             doubted &= np.isfinite(day.traffic.reshape(-1)[place])
             marks = np.where(doubted, np.uint8(State.SUSPECT), marks)
@@ -255,25 +264,39 @@ class Cube:
         day.changed = True
 
 
+def _by_day(day: Int[np.ndarray, " row"]) -> Iterator[tuple[int, slice | Int[np.ndarray, " part"]]]:
+    """Each day of rows, in order, and which rows are of it, in theirs."""
+    first, last = int(day.min()), int(day.max())
+    if first == last:
+        yield first, slice(None)
+        return
+    order = np.argsort(day.astype(np.uint16), kind="stable")  # a century has fewer, and so short numbers sort fast
+    sorted_days = day[order]
+    for rows in np.split(order, np.flatnonzero(sorted_days[1:] != sorted_days[:-1]) + 1):
+        yield int(day[rows[0]]), rows
+
+
 def _put(
     stored: Float[np.ndarray, " place"],
     place: Int[np.ndarray, " row"],
     values: Float[np.ndarray, " row"],
     winner: Int[np.ndarray, " row"] | None,
-) -> tuple[Bool[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+) -> tuple[Bool[np.ndarray, " row"], Bool[np.ndarray, " row"]] | None:
     """Values to their places, the last of a place holds; which rows say what was known, and which something else.
 
-    What counters of other files say of the same period stays: a row is silent on what it has no value of.
+    None where nothing was known. What counters of other files say of the same period stays: a row is silent on what it
+    has no value of.
     """
     before = stored[place]
     said = np.isfinite(before)
-    if winner is not None:
-        last = winner == np.arange(len(place))
-        said |= ~last
-        before = np.where(last, before, values[winner])
-    differs = said & (before != values)
-    stored[place] = values if winner is None else values[winner]
-    return said, differs
+    if winner is None:
+        stored[place] = values
+        return (said, said & (before != values)) if said.any() else None
+    last = winner == np.arange(len(place))
+    said |= ~last
+    before = np.where(last, before, values[winner])
+    stored[place] = values[winner]
+    return said, said & (before != values)
 
 
 __all__ = ["CORRECTED", "REPEATED", "Cube", "Day", "Load", "State"]

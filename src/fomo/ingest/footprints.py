@@ -74,15 +74,18 @@ def same_place(
     Cells within `SAME_PLACE_M` of each other, or of one between them, are at one site.
     """
     try:
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
         from scipy.spatial import cKDTree
     except ImportError:
         raise IngestError("the Voronoi regions of sites need scipy: pip install 'fomo[operator]'") from None
     points, of_cell = np.unique(np.stack([east, north], 1), axis=0, return_inverse=True)
     pairs = cKDTree(points).query_pairs(SAME_PLACE_M, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
-    _, site = connected_components(links, directed=False)
+    site = np.arange(len(points))
+    if len(pairs):
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
+        _, site = connected_components(links, directed=False)
     _, first, place = np.unique(site[of_cell.reshape(-1)], return_index=True, return_inverse=True)
     return place.astype(np.int64), first.astype(np.int64)
 

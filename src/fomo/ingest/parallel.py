@@ -47,6 +47,7 @@ def ingest_in_parallel(
     if mapping.traffic.cumulative:
         raise IngestError("counters that only grow are read by one process: leave out the workers")
     known: dict[str, str] = dict(store.report.get("files", {}))
+    in_part = dict(store.report.get("files_in_part", {}))
     parts = store.path / ".parts"
     faults: dict[str, str] = {}
     of_key: dict[str, Path] = {}  # a copy of a file is read once
@@ -55,6 +56,9 @@ def ingest_in_parallel(
             of_key.setdefault(hash_of(file), file)
         except IngestError as error:
             faults[str(file)] = str(error)
+    begun = [str(file) for key, file in of_key.items() if key in in_part]
+    if begun:
+        raise IngestError(f"{begun[0]} was read in part by one process: finish it without the workers first")
     new = [(file, key) for key, file in of_key.items() if key not in known]
     reading = [submit(read_part, str(store.path), str(file), key) for file, key in new]
     ledger = Ledger(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ from fomo.ingest.ahead import ahead
 from fomo.ingest.formats.forms import read_counts
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
-from fomo.sources.archive import file_hash
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a file."""
+    """Rows of a file; `key`: its hash."""
 
     file: Path
+    key: str
     counts: polars.DataFrame
 
 
@@ -47,7 +48,7 @@ def read_files(
             with ledger:
                 try:
                     for counts in read_counts(file, mapping, ledger):
-                        yield Batch(file, counts)
+                        yield Batch(file, key, counts)
                     seen.add(key)
                 except IngestError as error:
                     fault = str(error)
@@ -68,7 +69,8 @@ def _hashes(files: Sequence[Path]) -> Iterator[tuple[Path, str, str]]:
 def hash_of(path: Path) -> str:
     """SHA-256 of a file as 64 hexadecimal digits. Raises `IngestError` for one that cannot be read."""
     try:
-        return file_hash(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise IngestError(f"{path} cannot be read ({error.strerror}): check that it is there, and its rights") from None
 

@@ -17,13 +17,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
-import zarr
 from jaxtyping import Float
-from zarr.codecs import BloscCodec
 
 from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
 from fomo.files import whole_file
@@ -31,6 +28,10 @@ from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, State
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
+from fomo.ingest.undo import forget, keep
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Times of one chunk: few files, and an appended day writes little again.
 TIMES = 1 << 14
@@ -71,6 +72,7 @@ class CityStore:
         if "ingest" not in self.attributes or not (path / "cells" / ROOT).exists():
             raise IngestError(f"{path} is a city that was not made by 'fomo city build': it cannot be appended to")
         self.report: dict[str, Any] = json.loads(self.attributes["ingest"])
+        self.commits = int(self.report.get("commits", 0))
         self.first_day = np.datetime64(self.report["first_day"], "D")
         self.cell_minutes, self.step_minutes = int(self.report["cell_minutes"]), int(self.attributes["step_minutes"])
         metadata = root["consolidated_metadata"]["metadata"]
@@ -88,6 +90,8 @@ class CityStore:
         Everything is made beside `path` and renamed, so that there is a whole store, with its report, or none. Raises
         `IngestError`.
         """
+        import zarr
+
         if path.exists():
             raise IngestError(f"{path} exists: append to it, remove it or name another")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +183,10 @@ class CityStore:
         """A day of the cells and of the grid; not visible before `commit`. `counter`: of counters that only grow."""
         index = self._index(date)
         periods, steps = MINUTES_PER_DAY // self.cell_minutes, MINUTES_PER_DAY // self.step_minutes
+        if index < self.visible_days:
+            names = [*self._names("")[:-1], *(f"cells/{name}" for name in self._names("cells/")[:-1])]
+            chunk = {name: f"{index}/0" if name.startswith("cells/") else f"{index}/0/0" for name in names}
+            keep(self.path, self.commits, [f"{name}/c/{part}" for name, part in chunk.items()])
         if index >= self.days:
             self._grow(index + 1)
         part, of_grid = slice(index * periods, (index + 1) * periods), slice(index * steps, (index + 1) * steps)
@@ -198,26 +206,35 @@ class CityStore:
         for group in ("", "cells/"):  # also those that were not written: a run that was killed may have grown them
             for name in self._names(group):
                 self._array(f"{group}{name}")
-        self.report = {**self.report, **report}
+        self.report = {**self.report, **report, "commits": self.commits + 1}
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
+        self.commits += 1
+        forget(self.path)
         self.visible_days = self.days
 
     def cells(self) -> xr.Dataset:
         """The operator's cells as far as they are visible: traffic, users, state (time, cell)."""
+        import xarray as xr
+
         return xr.open_zarr(self.path, group="cells", consolidated=True)
 
     def cell_names(self) -> tuple[str, ...]:
         """The operator's own names, in the order of the arrays."""
+        import zarr
+
         return tuple(np.asarray(zarr.open_array(str(self.path / "cells" / "cell"), mode="r")[...]).tolist())
 
     def ground(self) -> Ground:
         """Where the grid lies."""
+        import zarr
+
         height, width = zarr.open_array(str(self.path / "covered"), mode="r").shape
         west, south, cell_m = (float(self.attributes[name]) for name in ("west_m", "south_m", "cell_m"))
         return Ground(str(self.attributes["crs"]), west, south, cell_m, height, width)
 
     def allocation(self) -> Allocation:
         """How the cells are spread over the grid."""
+        import zarr
         from scipy.sparse import csr_array
 
         names = ("data", "indices", "indptr", "lost")
@@ -259,6 +276,8 @@ class CityStore:
 
     def _array(self, name: str) -> Any:
         if name not in self._arrays:
+            import zarr
+
             array = zarr.open_array(str(self.path / name), mode="r+")
             steps = (
                 self.days * MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
@@ -274,6 +293,8 @@ def _series(
     coordinates: str = "", units: str = "",
 ) -> None:  # fmt: skip
     """An array that grows along time, a day to a chunk."""
+    from zarr.codecs import BloscCodec
+
     array = group.create_array(
         name, shape=(0, *places), chunks=(steps, *places), dtype=kind, fill_value=fill, dimension_names=axes,
         # Fast; float32 shuffled by bytes compresses well enough.

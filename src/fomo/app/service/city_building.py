@@ -6,43 +6,32 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fomo.app.errors import UsageError
-from fomo.city import City
+from fomo.app.service.city_surroundings import Surroundings, category_lines, context_of, some_of
 from fomo.config import parse
-from fomo.forecast import Forecast
-from fomo.ingest.build import BuildConfig, Layers, Progress, build_city, names_of_counters
+from fomo.ingest.alone import Progress
+from fomo.ingest.build import BuildConfig, build_city, names_of_counters
 from fomo.ingest.files import input_files
-from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping, guess_mapping, load_mapping, mapping_text
-from fomo.ingest.openstreetmap import poi_of_extract
 from fomo.ingest.parallel import Submit
-from fomo.ingest.poi_table import poi_of_table
-from fomo.ingest.residents import residents_of
 from fomo.ingest.store import CityStore
+
+if TYPE_CHECKING:
+    from fomo.city import City
 
 Kind = Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
 Statistic = Literal["mean", "busy_hour", "peak", "steps"]
 #: A year, month, day, minute or second, without an offset.
 TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?")
-#: Names that a line of the terminal holds.
-MOST_NAMES = 5
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Files that say what is around the cells."""
-
-    poi: Path | None = None  # .osm.pbf, or a table of points
-    residents: Path | None = None  # a raster, or a table of points
 
 
 def mapping_of(path: Path | None, zone: str, pattern: str = "") -> Mapping:
@@ -120,62 +109,22 @@ def build(
     progress: Progress | None = None,
     submit: Submit | None = None,
 ) -> dict[str, Any]:
-    """The city with its surroundings; returns the report, with `around`: what became of these files.
+    """The city with its surroundings; returns the report, in which `around` says what became of their files.
 
     Raises `IngestError`, `ConfigError`.
     """
     if rejects is not None and rejects.exists() and not config.out.exists():
         raise UsageError(f"{rejects} exists: it is added to when a city goes on; remove it or name another")
-    told: list[str] = []
-    context = partial(context_layers, around, told=told)
-    report = build_city(replace(config, context=context), rejects=rejects, progress=progress, submit=submit)
-    return {**report, "around": told}
-
-
-def context_layers(around: Surroundings, ground: Ground, told: list[str] | None = None) -> tuple[Layers, list[str]]:
-    """POI in the paper's categories and residents on the ground, and whom to name for them.
-
-    `told` hears what became of the points and people of the files.
-    """
-    told = [] if told is None else told
-    layers: Layers = {}
-    sources: list[str] = []
-    if around.poi is not None:
-        of_map = around.poi.name.endswith((".pbf", ".osm"))
-        poi = poi_of_extract(around.poi, ground) if of_map else poi_of_table(around.poi, ground)
-        layers["poi"] = (("category", "y", "x"), poi.count.astype(np.float32))
-        layers["category"] = (("category",), np.array(poi.names, dtype=object))
-        sources.append(poi.attribution)
-        counted = int(np.nansum(poi.count))
-        told.append(f"{around.poi.name}: {counted:,} of {poi.points:,} points counted, {poi.outside:,} off the grid")
-        told += [
-            f"{around.poi.name}: {_counted(some)}" for some in (poi.rejected, _without_category(poi.unknown)) if some
-        ]
-    if around.residents is not None:
-        residents = residents_of(around.residents, ground)
-        layers["residents"] = (("y", "x"), residents.count.astype(np.float32))
-        sources.append(residents.source)
-        told.append(
-            f"{around.residents.name}: {residents.total_on_ground:,.0f} of {residents.total_in_file:,.0f} people "
-            "on the grid"
-        )
-        told += [f"{around.residents.name}: {_counted(residents.rejected)}"] if residents.rejected else []
-    return layers, sources
-
-
-def _without_category(unknown: dict[str, int]) -> dict[str, int]:
-    """Names of points that are in no category, as reasons."""
-    return {f"in no category: {name or 'without a name'}": count for name, count in unknown.items()}
-
-
-def _counted(reasons: dict[str, int]) -> str:
-    """The most frequent reasons with their counts."""
-    return _some([f"{count:,} x {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])])
+    context = partial(context_of, around)
+    return build_city(replace(config, context=context), rejects=rejects, progress=progress, submit=submit)
 
 
 def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What became of the rows that were read, for a terminal."""
-    lines = [("files read", str(len(report.get("files", {})))), ("rows taken", f"{report.get('taken', 0):,}")]
+    in_part = list(report.get("files_in_part", {}).values())
+    taken = report.get("taken", 0) + sum(part["rows"] for part in in_part)  # those of a file count when it ends
+    lines = [("files read", str(len(report.get("files", {})))), ("rows taken", f"{taken:,}")]
+    lines += [("file read in part", f"{part['file']}: {part['rows']:,} rows so far") for part in in_part]
     first = report.get("first", {})
     for kind, title in (("rejected", "rows not taken"), ("noted", "rows taken and marked")):
         for reason, count in sorted(report.get(kind, {}).items(), key=lambda item: -item[1]):
@@ -184,23 +133,20 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [("files not read", error) for error in report.get("faults", {}).values()]
     lost = report.get("cells_without_place", {})
     if lost:
-        shown = _some([f"{cell} ({count:,} rows)" for cell, count in lost.items()])
+        shown = some_of([f"{cell} ({count:,} rows)" for cell, count in lost.items()])
         lines.append(("cells without a place", f"{len(lost)}{'+' if len(lost) >= 100 else ''}: {shown}"))
     for title, cells in (
         ("cells without counters", report.get("sites", {}).get("without_counters")),
         ("cells off the grid", report.get("cells_off_the_grid")),
     ):
         if cells:
-            lines.append((title, f"{len(cells)}: {_some(cells)}"))
+            lines.append((title, f"{len(cells)}: {some_of(cells)}"))
     lines += [("remark", text) for text in report.get("remarks", [])]
-    lines += [("around", text) for text in report.get("around", [])]
+    around = report.get("around", {})
+    lines += [("around", text) for text in around.get("told", [])]
+    lines += category_lines(around["poi"]) if "poi" in around else []
     lines += [("guessed", reason) for reason in report.get("guessed", [])]
     return lines
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first ones; that there are more is said."""
-    return ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")
 
 
 def export(
@@ -225,6 +171,7 @@ def export(
     from fomo.exports.layers import dataset_of
     from fomo.exports.rasters import export_raster
     from fomo.exports.vectors import export_vector
+    from fomo.forecast import Forecast
 
     if kind == "cells" and statistic not in (None, "steps"):
         raise UsageError(f"--statistic {statistic} is of maps: --kind cells holds every period")
@@ -260,7 +207,6 @@ __all__ = [
     "Statistic",
     "Surroundings",
     "build",
-    "context_layers",
     "export",
     "guessed",
     "mapping_of",

@@ -20,6 +20,8 @@ from fomo.ingest.mapping import Mapping
 
 #: Bytes of a CSV that an overview is taken from.
 FIRST_LINES = 4 << 20
+#: Rows of a Parquet file that tell after how many rows it comes back to its first cell, or its first time.
+HEAD = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,32 @@ def overview(path: Path, mapping: Mapping, ledger: Ledger) -> Overview:
 def _parquet_view(path: Path, state: Rows, columns: Columns) -> polars.DataFrame:
     """Each time, and each cell, of a Parquet file; null in a row where there is no more of the other."""
     names = [columns.time, *([columns.minutes] if columns.minutes else [])]
+    scan = polars.scan_parquet(path)
     try:
-        times = polars.scan_parquet(path).select(names).unique().collect(engine="streaming").sort(columns.time)
-        cells = polars.scan_parquet(path).select(polars.col(columns.cell).unique()).collect(engine="streaming")
+        head = scan.select(list(dict.fromkeys([*names, columns.cell]))).head(HEAD).collect()
+        times = _distinct(scan, names, head).sort(columns.time)
+        cells = _distinct(scan, [columns.cell], head)
     except (polars.exceptions.PolarsError, OSError) as error:
         raise IngestError(f"{path} is damaged ({short(error)}): fetch it again") from None
     named = state.plain(cells).select(state.cell(columns).alias("cell")).unique()
     return polars.concat([state.times(times, columns), named], how="diagonal")
+
+
+def _distinct(scan: polars.LazyFrame, names: list[str], head: polars.DataFrame) -> polars.DataFrame:
+    """Rows of some columns, each once, in any order.
+
+    Tables name their cells anew at every time, or their times at every cell. A row that equals the one a fixed distance
+    before it has been there, whatever the distance: what is left is few, and only that is looked up among the others.
+    """
+    first = head.select(names).head(1)
+    again = head.select(polars.all_horizontal(polars.col(name) == first[name] for name in names)).to_series().arg_true()
+    wanted = polars.col(names)
+    if len(again) > 1:
+        distance = int(again[1])
+        # A null is equal to nothing, and before the first row there is none: both stay.
+        other = [(polars.col(name) != polars.col(name).shift(distance)).fill_null(True) for name in names]
+        wanted = wanted.filter(polars.any_horizontal(other))
+    return scan.select(wanted).unique().collect(engine="streaming")
 
 
 def _text_view(lines: Lines, state: Rows, columns: Columns, ledger: Ledger) -> polars.DataFrame:
