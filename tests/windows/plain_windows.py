@@ -1,4 +1,4 @@
-"""Training windows one by one, as they were drawn before they were gathered: what every batch must be to the last bit."""
+"""Training windows drawn one by one, in plain steps: what every batch must be to the last bit."""
 
 from __future__ import annotations
 

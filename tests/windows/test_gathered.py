@@ -56,8 +56,8 @@ def odd_cities() -> list[xr.Dataset]:
     holes = np.ones((3, 7), bool)
     holes[1, 2:5] = False
     bare = make_city(
-        np.where(holes, random.lognormal(0, 1, (400, 3, 7)), np.nan), name="bare", start="2024-01-03T05:00", step_minutes=60,
-        covered=holes,
+        np.where(holes, random.lognormal(0, 1, (400, 3, 7)), np.nan), name="bare", start="2024-01-03T05:00",
+        step_minutes=60, covered=holes,
     )  # fmt: skip
     alone = [
         make_city(random.lognormal(0, 1, (300, 1, 11)), name=f"alone/{k}", start="2024-01-01", step_minutes=60,
@@ -98,7 +98,7 @@ def test_gathered_windows_are_those_drawn_one_by_one(augment: str, odd_sets: tup
 @pytest.mark.parametrize("recipe", ["traffic", "fomo-tiny"])
 def test_so_they_are_with_the_recipes_of_the_shipped_weights(recipe: str, real_data: Path) -> None:
     found = load_recipe(Path(__file__).parents[2] / f"recipes/{recipe}.toml")
-    small = {name: found.data.families[name] for name in ("uomo_nanjing", "uomo_nanjing@60min", "jinan")}
+    small = {name: found.data.families[name] for name in ("uomo_nanjing", "uomo_nanjing@30min", "jinan")}
     config = found.data.model_copy(update={"families": small, "coarser": {"uomo_nanjing": (2,)}})
     cities = training_cities(config, real_data)
     users = None if found.context is None else family_references(cities, "users")

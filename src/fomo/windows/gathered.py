@@ -65,7 +65,7 @@ class Gathered:
         week = (week * self._factor).astype(np.float32)
         covered = self.laid.covers(self.cells)
         covered[self.mixed] &= self.laid.covers(self.others)
-        state = np.full(share.shape, int(CellState.MISSING), np.int8)
+        state = np.full(share.shape, CellState.MISSING, np.int8)
         state[np.isfinite(share)] = CellState.OBSERVED
         state[np.broadcast_to(~covered[:, None], share.shape)] = CellState.PADDING
 
@@ -87,7 +87,7 @@ class Gathered:
             rhythm=_floats(rhythm),
             shapes=_floats(shapes),
             noise=_floats(noise),
-            context=self._context(start),
+            context=self._context(start) if self.laid.has_context else None,
         )
 
     @property

@@ -86,6 +86,11 @@ class Laid:
         self.static, self._static_at = _flat([city.static for city in cities], np.float32, np.nan, keep)
         self.covered, self._covered_at = _flat([city.covered for city in cities], np.bool_, False, keep)
 
+    @property
+    def has_context(self) -> bool:
+        """Whether any city has anything beside its traffic."""
+        return bool(self._users_at.any() or self._static_at.any())
+
     def has_users(self, city: int) -> bool:
         """Whether it has any."""
         return bool(self._users_at[city] > 0)
