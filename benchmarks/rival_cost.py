@@ -51,10 +51,11 @@ class Cost:
 
 
 def sizes(network: torch.nn.Module) -> tuple[int | None, int | None]:
-    """Layers and width of a rival, as its constructor names them."""
-    own = inspect.signature(type(network)).parameters
-    layers, width = (own[name].default if name in own else None for name in ("layers", "width"))
-    return layers, width
+    """Layers and width of a rival, as its constructor names them; the width of a language model is its own."""
+    named = {name: own.default for name, own in inspect.signature(type(network)).parameters.items()}
+    parts = [named[name] for name in ("encoder", "decoder") if isinstance(named.get(name), int)]
+    layers = named.get("layers", sum(parts) or None)
+    return layers, named.get("width", getattr(getattr(network, "backbone", None), "width", None))
 
 
 def loaded(fits: Path) -> dict[str, tuple[Forecaster, Cost]]:

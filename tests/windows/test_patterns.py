@@ -184,7 +184,7 @@ def test_where_no_city_has_users_there_is_nothing_usual_of_them():
     bare = [mock_city(200)]
     assert family_users(bare, references(bare), {}) is None
     data = TrainingSet(bare, references(bare), AugmentConfig(), users_references={})
-    assert data.users == {} and data.series[0].users is None
+    assert data.users == {} and not data.series[0].users
 
 
 def test_users_of_a_family_do_not_enter_what_is_usual_elsewhere(cities):
@@ -252,7 +252,7 @@ def test_a_city_without_users_among_others_has_its_traffics_view_and_no_users(ci
     data = TrainingSet(some, references(some), AugmentConfig(), users_references=references(some))
     assert all(view.users is None for view in data.series[1].views)
     assert all(view.users is not None for view in data.series[0].views)
-    assert data.series[1].users is None
+    assert not data.series[1].users
 
 
 def test_city_sums_are_those_of_shares(cities):

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fomo.city import City, CityError
+from fomo.processes import Place
 from fomo.sources import read_family
 from fomo.training.recipe import DataConfig, Recipe
+from fomo.training.window_cache import cache_folder, kept_in
+from fomo.windows.laid import as_it_is
 from fomo.windows.sample import TrainingSet, coarser, family_references
 from fomo.windows.split import train_part, trained_name, without_area
 
@@ -48,12 +51,16 @@ class References:
 
 
 def training_set(recipe: Recipe, folder: Path) -> tuple[TrainingSet, References, tuple[str, ...]]:
-    """What the loop draws from, the references to store with the weights, and the names of the cities seen."""
+    """What the loop draws from, the references to store with the weights, and the names of the cities seen.
+
+    Where several processes of a machine train, they share the cities' arrays (`window_cache.py`).
+    """
     cities = training_cities(recipe.data, folder)
     references = family_references(cities)
     unknown = set(recipe.data.families) - set(references)
     if unknown:
         raise CityError(f"the recipe weighs {sorted(unknown)}, but its training data are {sorted(references)}")
     users = None if recipe.context is None else family_references(cities, "users")
-    data = TrainingSet(cities, references, recipe.augment, recipe.data.families, users)
+    keep = as_it_is if Place.of_environment().local_size == 1 else kept_in(cache_folder())
+    data = TrainingSet(cities, references, recipe.augment, recipe.data.families, users, keep)
     return data, References(references, users or {}), tuple(sorted({trained_name(city) for city in cities}))

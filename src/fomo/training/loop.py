@@ -13,7 +13,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.processes import ProcessError
 from fomo.seeds import derived_seed
 from fomo.tokens.masks import draw_masks
+from fomo.training.ahead import Ahead, in_clear_words, workers_for
 from fomo.training.finetune import begin_from, freeze
 from fomo.training.losses import Losses, losses, windows_denoised
 from fomo.training.pace import Pace, matrix_rate
@@ -86,9 +87,11 @@ class Training:
         compile_network: bool = False,
         start: MaskedDiffusionTransformer | None = None,
         together: Together | None = None,
+        workers: int | None = None,
     ) -> None:
         """A fresh run: weights from the recipe's seed, or those of `start` where the recipe fine-tunes.
 
+        `workers`: processes that make the batches to come, by default some on CUDA (`ahead.py`).
         Raises `CheckpointError` where `start` does not fit the recipe, `ProcessError` where the processes `together`
         cannot share its batches evenly.
         """
@@ -97,6 +100,7 @@ class Training:
         check_even(recipe, self.share.size)
         torch.manual_seed(recipe.seed)
         self.recipe, self.data, self.device = recipe, data, device
+        self.half = device.startswith("cuda")  # the network computes in bfloat16; weights and losses stay as they are
         self.process: Process = PROCESSES[recipe.process]()
         self.network = MaskedDiffusionTransformer(recipe.model)
         if recipe.finetune is not None:
@@ -119,6 +123,8 @@ class Training:
             betas=(0.9, 0.99),
             fused=True,
         )
+        place = self.together.place
+        self.ahead = Ahead(self._made, workers_for(device, place.local_size) if workers is None else workers)
         self.step = 0
         self.compared_at: int | None = None  # the step at which all processes were seen to draw the same
         self.shapes = [window_shape(text) for text in recipe.windows]
@@ -137,9 +143,18 @@ class Training:
         return copied(objective, self.together, unused=some_without or loss.denoising == 0)
 
     def advance(self) -> dict[str, float]:
-        """One optimiser step; returns the numbers for the log."""
+        """One optimiser step; returns the numbers for the log.
+
+        Raises `FloatingPointError` for a gradient that is not finite, `ProcessError` where a process that makes batches
+        is gone.
+        """
+        with in_clear_words():
+            return self._advance()
+
+    def _advance(self) -> dict[str, float]:
         config = self.recipe.optimiser
-        batch = self._draw()
+        batch = self.ahead.take(self.step)
+        torch.manual_seed(derived_seed(self.recipe.seed, self.step))  # of noise and dropout
         size, shape = len(batch.share), tuple(batch.share.shape[1:])
         batch, others = self._own(batch)
         noise = self.share.take(torch.randn((size, *shape), device=self.device))
@@ -150,7 +165,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
             given = (self.process, self.recipe.loss, batch, noise, uniform, sign, others, self.share)
             found = self.losses(self.network, *given) if self.objective is None else Losses(*self.objective(*given))
         self.optimiser.zero_grad(set_to_none=True)
@@ -179,16 +194,15 @@ class Training:
             "cells": float(size * math.prod(shape)),
         }
 
-    def _draw(self) -> Batch:
-        """The batch of the step to come, the same in all processes; seeds what is drawn after it."""
-        random = np.random.default_rng([self.recipe.seed, self.step])
-        torch.manual_seed(derived_seed(self.recipe.seed, self.step))
+    def _made(self, step: int) -> Batch:
+        """The batch of a step, the same in all processes."""
+        random = np.random.default_rng([self.recipe.seed, step])
         shape = self.shapes[random.choice(len(self.shapes), p=self.shape_frequency)]
         size = windows_of(self.recipe, shape)
         batch = self.data.draw(shape, size, random)
         batch = batch.hide(draw_masks(self.recipe.masks, size, *shape, self.recipe.model.token_shape, random))
         if batch.context is not None and self.recipe.context is not None:
-            known = np.random.default_rng([self.recipe.seed, self.step, 1])
+            known = np.random.default_rng([self.recipe.seed, step, 1])
             batch = replace(batch, context=draw_context(batch.context, batch.hidden, self.recipe.context, known))
         return batch
 
@@ -200,7 +214,7 @@ class Training:
         """
         if self.together.shard:
             return None
-        batch = self._draw().to(self.device)
+        batch = self._made(self.step).to(self.device)
         network = MaskedDiffusionTransformer(self.recipe.model).to(self.device)
         if self.recipe.finetune is not None:
             freeze(network, self.recipe.finetune)
@@ -286,7 +300,8 @@ def run(
     pace = Pace(matrix_rate(training.device), training.operations(), training.share.size)
     token_cells = training.recipe.model.token_shape.cells
     began, began_step, began_work = time.monotonic(), training.step, time.process_time()
-    with _metrics(folder / "metrics.jsonl", training.step) if together.first else nullcontext(_ignore) as write:
+    log = _metrics(folder / "metrics.jsonl", training.step) if together.first else nullcontext(_ignore)
+    with closing(training.ahead), log as write:
         while training.step < config.steps:
             numbers = training.advance()
             step = training.step

@@ -60,7 +60,7 @@ def losses(
     The denoiser learns residuals of either sign (`sign`, 1 or -1): their mean is the encoder's matter, and what a
     denoiser learned of it by heart would move the members away from it.
     """
-    observation = observe(batch)
+    observation = observed(batch)
     zero = torch.zeros((), device=batch.share.device)
     denoised = slice(0, share.own(windows_denoised(process, config, share.size * len(batch.share))))
     condition = network.encode(batch, observation, denoised)
@@ -110,6 +110,12 @@ def losses(
     )
 
 
+def observed(batch: Batch) -> Observation:
+    """The observation in full precision, whatever the network computes in: its regressions solve normal equations."""
+    with torch.autocast(batch.share.device.type, enabled=False):
+        return observe(batch)
+
+
 def windows_denoised(process: Process, config: LossConfig, windows: int) -> int:
     """How many windows of a batch the denoiser sees, its first ones."""
     share = config.denoised_share if process.standardise else 1.0  # the paper's process has no other loss
@@ -136,7 +142,7 @@ def wrong_context_error(
     if others is None:
         others = batch.context.rows(torch.arange(len(batch.share), device=batch.share.device).roll(1))
     swapped = replace(batch, context=others)
-    seen = observe(swapped)
+    seen = observed(swapped)
     wrong = network.encode(swapped, seen, slice(0, 1))
     balanced = weight * window_balance(right.log_scale, weight, config.balance)
     both = (batch.context.anything & others.anything).to(weight.dtype)[:, None, None, None]

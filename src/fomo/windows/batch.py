@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,11 @@ from fomo.windows.context import Context, collate_context
 from fomo.windows.records import each_tensor, some_rows
 
 
-class CellState(IntEnum):
-    """Why a value is or is not there: every hidden value has a named reason."""
+class CellState:
+    """Why a value is or is not there: every hidden value has a named reason.
+
+    Plain numbers: `torch.compile` takes `tensor == member` of an `IntEnum` for False (PyTorch 2.13).
+    """
 
     OBSERVED = 0
     MISSING = 1  # should have been recorded, was not: neither condition nor target
@@ -55,7 +57,7 @@ class Batch:
 
     def hide(self, asked: Bool[Tensor, "batch time y x"]) -> Batch:
         """The same windows with observed values of `asked` hidden; missing and padding stay what they are."""
-        state = torch.where(asked & self.observed, int(CellState.HIDDEN), self.state.long()).to(torch.int8)
+        state = torch.where(asked & self.observed, CellState.HIDDEN, self.state.long()).to(torch.int8)
         return replace(self, state=state)
 
     def to(self, device: torch.device | str) -> Batch:
@@ -101,7 +103,7 @@ def collate(windows: list[dict[str, Any]]) -> Batch:
 
 def states(share: np.ndarray, asked: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """Cell states of a window: `share` (time, y, x) with NaN, `asked` (time, y, x), `covered` (y, x)."""
-    state = np.full(share.shape, int(CellState.MISSING), np.int8)
+    state = np.full(share.shape, CellState.MISSING, np.int8)
     state[np.isfinite(share)] = CellState.OBSERVED
     state[np.broadcast_to(~covered, share.shape)] = CellState.PADDING
     state[asked] = CellState.HIDDEN

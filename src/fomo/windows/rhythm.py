@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -210,8 +211,12 @@ def left_open(
     return np.asarray((CURVE_WORTH / (weight + CURVE_WORTH)).mean((1, 2)))
 
 
+@lru_cache(maxsize=64)
 def _same_time_before(before: int, start_hour: float, step_hours: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices into the time before a window of the same time on earlier days, (day, step), and what each is worth."""
+    """Indices into the time before a window of the same time on earlier days, (day, step), and what each is worth.
+
+    Both are read only: they are kept for the next layer of the same window.
+    """
     day = round(24 / step_hours)
     days_ago = np.arange(1, (before + steps) // day + 1)[:, None]
     source = before + np.arange(steps) - days_ago * day  # (day, step)
