@@ -14,8 +14,9 @@ import pytest
 import fomo
 from fomo.app.service import forecasting, parts
 from fomo.forecast import Forecast
+from fomo.forecasters.ahead import LONGEST_BLOCK, members_unit
 from fomo.forecasters.drawing import shared_members
-from fomo.forecasters.fomo import LONGEST_BLOCK, FoMo, members_unit
+from fomo.forecasters.fomo import FoMo
 from fomo.processes import Place, ProcessError
 from small import Ran, Run
 

@@ -18,7 +18,8 @@ from fomo.app.service.outputs import Outputs
 from fomo.app.service.parts import PATIENCE, Parts, city_hash, parts_of
 from fomo.city import City, steps_per_day
 from fomo.forecast import Forecast
-from fomo.forecasters.fomo import FoMo, load, members_unit
+from fomo.forecasters.ahead import members_unit
+from fomo.forecasters.fomo import FoMo, load
 from fomo.processes import Place
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
