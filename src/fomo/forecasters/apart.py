@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, Region
 from fomo.forecasters.tiles import Tiling
-
-#: Slices over (sample, time, y, x), with ends.
-Region = tuple[slice, slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -24,6 +21,8 @@ class Apart:
     districts: Tiling
     reference: float
     observed: Float[np.ndarray, "time y x"]  # what members repeat where nothing is asked
+    #: What a district adds to some of the members, on its own cells: shares times its weights, (sample, time, y, x).
+    draw: Callable[[int, range], np.ndarray]
 
     def put_together(
         self, region: Region, read: Callable[[int, Region], Float[np.ndarray, "sample time y x"]]
@@ -54,4 +53,4 @@ def _shared(wanted: slice, start: int, edge: int) -> tuple[slice, slice] | None:
     return slice(low - wanted.start, high - wanted.start), slice(low - start, high - start)
 
 
-__all__ = ["Apart", "Region"]
+__all__ = ["Apart"]

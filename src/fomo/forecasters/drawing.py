@@ -214,17 +214,6 @@ class Drawing:
         return samplers[self.sampling.sampler](denoise, start, self.levels())
 
 
-def shared_members(samples: int, parts: int, unit: int = 2) -> list[range]:
-    """The members of an ensemble in at most `parts` parts of about one size, each begun at a multiple of `unit`.
-
-    A unit of 2 keeps pairs of opposite noise together.
-    """
-    units = -(-samples // unit)
-    parts = min(parts, units)
-    ends = [min(samples, unit * (part * units // parts)) for part in range(1, parts + 1)]
-    return [range(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
-
-
 def _cut(record: Record, tiling: Tiling) -> Record:
     """Tiles of every layer on the grid, tiles first (row = tile * tasks + task), and copies of what has no cells."""
     tiles = len(tiling.corners)

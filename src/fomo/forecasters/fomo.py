@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from fomo.city import City, CityError, validate
 from fomo.diffusion.process import PROCESSES, PaperProcess
@@ -110,28 +110,6 @@ class FoMo:
         """
         return len(self.drawing.districts(grid).corners) if horizon <= LONGEST_BLOCK else 1
 
-    @torch.inference_mode()
-    def forecast_district(
-        self,
-        district: int,
-        city: City,
-        horizon: int = 16,
-        history: int | None = None,
-        samples: int = 20,
-        seed: int = 0,
-        past_week: bool = True,
-        context: ContextMode = "past",
-        users_ahead: np.ndarray | None = None,
-        only: range | None = None,
-    ) -> Float[np.ndarray, "sample time y x"]:
-        """What one of `districts` adds to the members of `forecast`, for `Apart.put_together`: weighted shares."""
-        ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
-        batch = collate([self.window(ahead.first(), ahead.reference)]).to(self.device)
-        drawn = range(samples) if only is None else only
-        return np.asarray(
-            self.drawing.weighted(batch, samples, [seed], drawn, slice(ahead.seen, None), district)[0].cpu().numpy()
-        )
-
     def apart(
         self,
         city: City,
@@ -143,7 +121,7 @@ class FoMo:
         context: ContextMode = "past",
         users_ahead: np.ndarray | None = None,
     ) -> Apart:
-        """How what `forecast_district` gives for every district is put together to what `forecast` gives."""
+        """What `forecast` gives, to be drawn district by district and put together."""
         ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
         task = ahead.first()
         kept = slice(ahead.seen, None)
@@ -151,7 +129,14 @@ class FoMo:
         nobody = np.empty((0, *asked.shape), np.float32)
         shell = self._answered(task, nobody, asked, window, seed, ahead.reference)
         districts = self.drawing.districts((city.sizes["y"], city.sizes["x"]))
-        return Apart(shell, samples, districts, ahead.reference, window["traffic"].values)
+        batch = cache(lambda: collate([self.window(task, ahead.reference)]).to(self.device))
+
+        def draw(district: int, only: range) -> np.ndarray:
+            with torch.inference_mode():
+                drawn = self.drawing.weighted(batch(), samples, [seed], only, kept, district)
+            return np.asarray(drawn[0].cpu().numpy())
+
+        return Apart(shell, samples, districts, ahead.reference, window["traffic"].values, draw)
 
     def _ahead(
         self,
