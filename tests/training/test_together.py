@@ -64,25 +64,31 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name in ("taken up", "taken up divided"):
         left_at(PLAIN, where / name, 3)
-    (where / "plan.json").write_text(json.dumps({"runs": runs, "killed": {"recipe": PLAIN}}))
+    returned, errors = played(where, 2, {"runs": runs, "killed": {"recipe": PLAIN}})
+    assert returned == [2, -9], errors
+    return where
+
+
+def played(where: Path, size: int, plan: dict[str, Any]) -> tuple[list[int], list[str]]:
+    """How many processes came to the end of a plan: their exit codes and what they complained of."""
+    (where / "plan.json").write_text(json.dumps(plan))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     several = Path(__file__).with_name("several.py")
     paths = os.pathsep.join([str(several.parent), os.environ.get("PYTHONPATH", "")])
-    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": paths}
+    meet = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": paths}
     command = [sys.executable, str(several), str(where), str(where / "plan.json")]
     processes = [
         subprocess.Popen(command, env=os.environ | meet | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
+        for rank in range(size)
     ]
     try:
         errors = [process.communicate(timeout=300)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [2, -9], errors
-    return where
+    return [process.returncode for process in processes], errors
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -125,6 +131,21 @@ def test_two_processes_give_the_losses_gradients_and_weights_of_one(two: Path, a
     average = torch.load(two / name / "average.pt")
     for key, value in training.average.state_dict().items():
         torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
+
+
+def test_three_processes_give_the_losses_and_weights_of_one(tmp_path: Path, alone: Alone):
+    """A third each, with the weights copied and divided by three."""
+    recipe = recipe_of(optimiser=PLAIN["optimiser"] | {"batch": 6, "steps": 3}, windows={"24x4x4": 1.0})
+    returned, errors = played(
+        tmp_path, 3, {"runs": {"plain": {"recipe": recipe}, "divided": {"recipe": recipe, "shard": True}}}
+    )
+    assert returned == [0, 0, 0], errors
+    expected, training = alone(recipe)
+    for name in ("plain", "divided"):
+        assert_close(rows(tmp_path / name), expected)
+        average = torch.load(tmp_path / name / "average.pt")
+        for key, value in training.average.state_dict().items():
+            torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
 
 
 def test_what_is_compared_moves(alone: Alone):
