@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from several import play
 from small_training import SMALL, made_training
 
 from fomo.processes import Place, ProcessError
@@ -72,9 +74,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def played(where: Path, size: int, plan: dict[str, Any]) -> tuple[list[int], list[str]]:
     """How many processes came to the end of a plan: their exit codes and what they complained of."""
     (where / "plan.json").write_text(json.dumps(plan))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     several = Path(__file__).with_name("several.py")
     paths = os.pathsep.join([str(several.parent), os.environ.get("PYTHONPATH", "")])
     meet = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": paths}
@@ -133,19 +133,41 @@ def test_two_processes_give_the_losses_gradients_and_weights_of_one(two: Path, a
         torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
 
 
-def test_three_processes_give_the_losses_and_weights_of_one(tmp_path: Path, alone: Alone):
-    """A third each, with the weights copied and divided by three."""
-    recipe = recipe_of(optimiser=PLAIN["optimiser"] | {"batch": 6, "steps": 3}, windows={"24x4x4": 1.0})
-    returned, errors = played(
-        tmp_path, 3, {"runs": {"plain": {"recipe": recipe}, "divided": {"recipe": recipe, "shard": True}}}
-    )
-    assert returned == [0, 0, 0], errors
+def third(rank: int, where: Path, port: int, recipe: dict[str, Any], shard: bool) -> None:
+    """What one of three processes does."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with joined("cpu", shard, patience=60) as together:
+        play({"recipe": recipe, "shard": shard}, where, together)
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_three_processes_give_the_losses_and_weights_of_one(tmp_path: Path, alone: Alone, shard: bool):
+    """A third of the batch each. Forked, as three fresh interpreters would take most of the time to start."""
+    recipe = recipe_of(optimiser=PLAIN["optimiser"] | {"batch": 3, "steps": 2}, windows={"24x4x4": 1.0})
     expected, training = alone(recipe)
-    for name in ("plain", "divided"):
-        assert_close(rows(tmp_path / name), expected)
-        average = torch.load(tmp_path / name / "average.pt")
-        for key, value in training.average.state_dict().items():
-            torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
+    fork = multiprocessing.get_context("fork")
+    port = free_port()
+    thirds = [fork.Process(target=third, args=(rank, tmp_path, port, recipe, shard)) for rank in range(3)]
+    try:
+        for process in thirds:
+            process.start()
+        for process in thirds:
+            process.join(120)
+    finally:
+        for process in thirds:
+            process.kill()
+    assert [process.exitcode for process in thirds] == [0, 0, 0]
+    assert_close(rows(tmp_path), expected)
+    average = torch.load(tmp_path / "average.pt")
+    for key, value in training.average.state_dict().items():
+        torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def test_what_is_compared_moves(alone: Alone):
