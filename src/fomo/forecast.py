@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import numpy as np
 import xarray as xr
 
 CONTEXT_MODES = ("none", "past", "full")
+#: Slices over (sample, time, y, x), with beginnings and ends.
+Region = tuple[slice, slice, slice, slice]
 
 
 class ForecastError(ValueError):
@@ -75,27 +79,55 @@ class Forecast:
 
         Raises `ForecastError` where the path holds something that is no forecast.
         """
-        path = Path(path)
-        if path.exists() and not (path / "asked" / "zarr.json").exists():
-            raise ForecastError(f"{path} exists and is no forecast: name another path or remove it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
+        with _whole_folder(Path(path)) as fresh:
             self.dataset.to_zarr(fresh, zarr_format=3, consolidated=False)
-            if path.exists():
-                shutil.rmtree(path)
-            fresh.rename(path)
-        finally:
-            if fresh.exists():
-                shutil.rmtree(fresh)
-        return path
+        return Path(path)
+
+    def save_in_pieces(self, path: str | Path, samples: int, values: Callable[[Region], np.ndarray]) -> Path:
+        """Write this forecast with `samples` other members, which are asked for chunk by chunk and never held whole.
+
+        The very files that `save` writes of all of them. Its own members are left out; it may have none.
+        """
+        import zarr
+
+        traffic = self.dataset["traffic"]
+        nothing = np.broadcast_to(np.float32(np.nan), (samples, *traffic.shape[1:]))  # one number: no file of a chunk
+        empty = self.dataset.assign(traffic=(traffic.dims, nothing, traffic.attrs))
+        with _whole_folder(Path(path)) as fresh:
+            empty.to_zarr(fresh, zarr_format=3, consolidated=False)
+            array = zarr.open_array(str(fresh / "traffic"), mode="r+")
+            chunks = (range(0, size, edge) for size, edge in zip(array.shape, array.chunks, strict=True))
+            for corner in product(*chunks):
+                ends = zip(corner, array.chunks, array.shape, strict=True)
+                sample, time, y, x = (slice(first, min(first + edge, size)) for first, edge, size in ends)
+                array[sample, time, y, x] = values((sample, time, y, x))
+        return Path(path)
 
     @classmethod
-    def open(cls, path: str | Path) -> Forecast:
-        """Read a forecast written by `save`."""
+    def open(cls, path: str | Path, held: bool = True) -> Forecast:
+        """Read a forecast written by `save`; where it is not to be held in memory, values are read as they are used."""
         if not (Path(path) / "zarr.json").exists():
             raise ForecastError(f"{path} is not a forecast on disk (no zarr.json)")
-        return cls(xr.open_zarr(path, chunks=None, consolidated=False).load())
+        if held:
+            return cls(xr.open_zarr(path, chunks=None, consolidated=False).load())
+        return cls(xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False))
+
+
+@contextmanager
+def _whole_folder(path: Path) -> Iterator[Path]:
+    """A fresh folder beside `path` that takes the place of a forecast if the block succeeds. Raises `ForecastError`."""
+    if path.exists() and not (path / "asked" / "zarr.json").exists():
+        raise ForecastError(f"{path} exists and is no forecast: name another path or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield fresh
+        if path.exists():
+            shutil.rmtree(path)
+        fresh.rename(path)
+    finally:
+        if fresh.exists():
+            shutil.rmtree(fresh)
 
 
 #: What a forecast keeps of its city, for maps and clocks.

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import fomo
-from fomo.app.service import forecasting, parts
+from fomo.app.service import parts
 from fomo.forecast import Forecast
-from fomo.forecasters.drawing import shared_members
-from fomo.forecasters.fomo import LONGEST_BLOCK, FoMo, members_unit
+from fomo.forecasters.ahead import LONGEST_BLOCK, members_unit
+from fomo.forecasters.fomo import FoMo
 from fomo.processes import Place, ProcessError
 from small import Ran, Run
 
@@ -25,7 +25,7 @@ RunAs = Callable[..., Ran]
 @pytest.fixture
 def run_as(run: Run, monkeypatch: pytest.MonkeyPatch) -> RunAs:
     """A command as process `rank` of `size`; nobody is waited for."""
-    monkeypatch.setattr(forecasting, "PATIENCE", 0.0)
+    monkeypatch.setattr(parts, "PATIENCE", 0.0)
 
     def command(rank: int, size: int, *arguments: object) -> Ran:
         monkeypatch.setenv("RANK", str(rank))
@@ -138,17 +138,6 @@ def test_another_city_another_key(weights: Path) -> None:
     changed["traffic"].values[3, 2, 1] += 1
     hashes = {parts.city_hash(each) for each in (city, city.copy(deep=True), changed, city.assign_attrs(name="x"))}
     assert len(hashes) == 3
-
-
-@pytest.mark.parametrize("unit", [2, 4])
-@pytest.mark.parametrize("samples", [1, 2, 5, 20, 21])
-def test_parts_cover_every_member_once_and_cut_no_pair(samples: int, unit: int) -> None:
-    for size in range(1, 13):
-        found = shared_members(samples, size, unit)
-        assert [member for part in found for member in part] == list(range(samples))
-        assert all(part.start % unit == 0 and len(part) for part in found)
-        sizes = [-(-len(part) // unit) for part in found]
-        assert max(sizes) - min(sizes) <= 1
 
 
 def test_what_is_continued_is_continued_in_groups() -> None:

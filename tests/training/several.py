@@ -1,7 +1,7 @@
 """One of several processes: train made recipes together, disagree, lose one; what came of it is left in a folder.
 
 RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which one; `python several.py FOLDER PLAN.json`. A plan has `runs`
-(name -> recipe, shard, until) and ends with the death of process 1 in the run `killed`.
+(name -> recipe, shard, until) and, where it has a run `killed`, ends with the death of process 1 in that.
 """
 
 from __future__ import annotations
@@ -104,9 +104,10 @@ if __name__ == "__main__":
         with joined("cpu", patience=60) as joint:
             for name, asked in plan["runs"].items():
                 play(asked, where / name, joint)
-            (where / f"said-{joint.place.rank}.json").write_text(json.dumps(disagree(joint)))
-            began = time.monotonic()
-            lose_one(plan["killed"], where / "killed", joint)
+            if "killed" in plan:
+                (where / f"said-{joint.place.rank}.json").write_text(json.dumps(disagree(joint)))
+                began = time.monotonic()
+                lose_one(plan["killed"], where / "killed", joint)
     except ProcessError as error:
         (where / "lost.json").write_text(json.dumps({"said": str(error), "seconds": time.monotonic() - began}))
         sys.stdout.flush()

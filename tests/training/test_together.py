@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from several import play
 from small_training import SMALL, made_training
 
 from fomo.processes import Place, ProcessError
@@ -64,25 +66,29 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name in ("taken up", "taken up divided"):
         left_at(PLAIN, where / name, 3)
-    (where / "plan.json").write_text(json.dumps({"runs": runs, "killed": {"recipe": PLAIN}}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    returned, errors = played(where, 2, {"runs": runs, "killed": {"recipe": PLAIN}})
+    assert returned == [2, -9], errors
+    return where
+
+
+def played(where: Path, size: int, plan: dict[str, Any]) -> tuple[list[int], list[str]]:
+    """How many processes came to the end of a plan: their exit codes and what they complained of."""
+    (where / "plan.json").write_text(json.dumps(plan))
+    port = free_port()
     several = Path(__file__).with_name("several.py")
     paths = os.pathsep.join([str(several.parent), os.environ.get("PYTHONPATH", "")])
-    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": paths}
+    meet = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": paths}
     command = [sys.executable, str(several), str(where), str(where / "plan.json")]
     processes = [
         subprocess.Popen(command, env=os.environ | meet | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
+        for rank in range(size)
     ]
     try:
         errors = [process.communicate(timeout=300)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [2, -9], errors
-    return where
+    return [process.returncode for process in processes], errors
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -125,6 +131,43 @@ def test_two_processes_give_the_losses_gradients_and_weights_of_one(two: Path, a
     average = torch.load(two / name / "average.pt")
     for key, value in training.average.state_dict().items():
         torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
+
+
+def third(rank: int, where: Path, port: int, recipe: dict[str, Any], shard: bool) -> None:
+    """What one of three processes does."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with joined("cpu", shard, patience=60) as together:
+        play({"recipe": recipe, "shard": shard}, where, together)
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_three_processes_give_the_losses_and_weights_of_one(tmp_path: Path, alone: Alone, shard: bool):
+    """A third of the batch each. Forked, as three fresh interpreters would take most of the time to start."""
+    recipe = recipe_of(optimiser=PLAIN["optimiser"] | {"batch": 3, "steps": 2}, windows={"24x4x4": 1.0})
+    expected, training = alone(recipe)
+    fork = multiprocessing.get_context("fork")
+    port = free_port()
+    thirds = [fork.Process(target=third, args=(rank, tmp_path, port, recipe, shard)) for rank in range(3)]
+    try:
+        for process in thirds:
+            process.start()
+        for process in thirds:
+            process.join(120)
+    finally:
+        for process in thirds:
+            process.kill()
+    assert [process.exitcode for process in thirds] == [0, 0, 0]
+    assert_close(rows(tmp_path), expected)
+    average = torch.load(tmp_path / "average.pt")
+    for key, value in training.average.state_dict().items():
+        torch.testing.assert_close(average[key], value, rtol=1e-3, atol=2e-5)
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def test_what_is_compared_moves(alone: Alone):

@@ -3,7 +3,8 @@
 The encoder reads every window once; members share it, and are denoised together. A grid larger than a training window
 is covered by overlapping tiles whose denoised data are blended at every sampling step, from one common noise, so that
 there are no seams. A grid larger than a district is drawn district by district, from the same noise where they
-overlap, so that beside the members and the window no memory grows with the city.
+overlap, and a large ensemble some members at a time, so that beside the members that are kept and the window no memory
+grows with the city or with their number.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ WITHOUT_GRID = frozenset(
 STEPS: dict[SamplerName, int] = {"angle": 3, "multistep": 8, "heun": 8, "ddpm": 25}
 #: Values (members x tiles x steps x cells) that pass the network at once: on a CPU few, so that its caches hold them.
 AT_ONCE, AT_ONCE_ELSEWHERE = 2**17, 2**23
+#: Values (tasks x members x steps x cells) of the grid that are drawn from noise to traffic at once, where the members
+#: of one call of the network are not more already: a number that bounds the memory and rules no digit.
+DRAWN_AT_ONCE, DRAWN_AT_ONCE_ELSEWHERE = 2**19, 2**24
 #: Cells that neighbouring districts share: a tile's width, beyond which little is seen.
 DISTRICT_OVERLAP = 8
 
@@ -74,33 +78,68 @@ class Drawing:
     temperature: float  # widens the residuals of the default process
 
     def members(
-        self, batch: Batch, samples: int, seeds: Sequence[int], only: range | None = None
+        self,
+        batch: Batch,
+        samples: int,
+        seeds: Sequence[int],
+        only: range | None = None,
+        kept: slice = slice(None),
     ) -> Float[Tensor, "task sample time y x"]:
         """Shares of the members on the whole grid, never negative; a large grid district by district.
 
-        `only`: these of the `samples` members, as they are among all of them; whole pairs, see `shared_members`.
+        `only`: these of the `samples` members, as they are among all of them; whole pairs. `kept`: these steps of the
+        window.
         """
         only = range(samples) if only is None else only
-        grid = (batch.share.shape[2], batch.share.shape[3])
-        district = self.sampling.district
-        noise = Noise(tuple(seeds), samples, self.sampling.antithetic, (batch.share.shape[1], *grid), district, only)
-        edges = even_edge(grid[0], district[0], DISTRICT_OVERLAP), even_edge(grid[1], district[1], DISTRICT_OVERLAP)
-        districts = make_tiling(grid, edges, DISTRICT_OVERLAP)
-        tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
+        districts = self.districts((batch.share.shape[2], batch.share.shape[3]))
         if len(districts.corners) == 1:
-            return self._district(batch, tiling, samples, partial(noise.part, (0, 0), grid))
-        members = batch.share.new_zeros(len(seeds), len(only), *batch.share.shape[1:])
+            return self.weighted(batch, samples, seeds, only, kept, 0)
+        members = batch.share.new_zeros(len(seeds), len(only), *batch.share[0, kept].shape)
         height, width = districts.tile
-        for weight, (y, x) in zip(districts.weights, districts.corners, strict=True):
-            here = Tiling(grid, districts.tile, ((y, x),), weight[None])
-            drawn = self._district(_cut(batch, here), tiling, samples, partial(noise.part, (y, x), districts.tile))
-            members[..., y : y + height, x : x + width] += drawn.mul_(weight.to(drawn.device))
+        for index, (y, x) in enumerate(districts.corners):
+            members[..., y : y + height, x : x + width] += self.weighted(batch, samples, seeds, only, kept, index)
         return members
 
-    def _district(
-        self, batch: Batch, tiling: Tiling, samples: int, noise: Callable[..., Tensor]
+    def districts(self, grid: tuple[int, int]) -> Tiling:
+        """The parts of a grid that are drawn one by one."""
+        district = self.sampling.district
+        edges = even_edge(grid[0], district[0], DISTRICT_OVERLAP), even_edge(grid[1], district[1], DISTRICT_OVERLAP)
+        return make_tiling(grid, edges, DISTRICT_OVERLAP)
+
+    def weighted(
+        self, batch: Batch, samples: int, seeds: Sequence[int], only: range, kept: slice, index: int
     ) -> Float[Tensor, "task sample time y x"]:
-        """The members of a grid that is denoised as one; `noise(draw=...)` gives numbers of its shape."""
+        """What one district adds to `members`: its shares times its weights, on its own cells.
+
+        `members` are the sums over districts, in the order of their corners.
+        """
+        grid = (batch.share.shape[2], batch.share.shape[3])
+        districts = self.districts(grid)
+        shape, block = (batch.share.shape[1], *grid), self.sampling.district
+        noise = Noise(tuple(seeds), samples, self.sampling.antithetic, shape, block, only)
+        numbers = partial(noise.part, districts.corners[index], districts.tile)
+        tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
+        if len(districts.corners) == 1:
+            return self._district(batch, tiling, samples, numbers, only, kept)
+        weight = districts.weights[index]
+        here = Tiling(grid, districts.tile, (districts.corners[index],), weight[None])
+        drawn = self._district(_cut(batch, here), tiling, samples, numbers, only, kept)
+        return drawn.mul_(weight.to(drawn.device))
+
+    def _district(
+        self,
+        batch: Batch,
+        tiling: Tiling,
+        samples: int,
+        noise: Callable[..., Tensor],
+        only: range,
+        kept: slice,
+    ) -> Float[Tensor, "task sample time y x"]:
+        """The members of a grid that is denoised as one; `noise(draw=..., only=...)` gives numbers of its shape.
+
+        Encoded once. Members pass the network in the same groups however many are drawn at once, and do not look at
+        each other beyond their pair, so that they are the same to the bit.
+        """
         tasks, time = batch.share.shape[:2]
         tiles = len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
@@ -136,15 +175,36 @@ class Drawing:
             outputs = [torch.cat([next(found) for _ in range(0, cut.shape[1], rows)], 1) for _ in parts]
             return c_skip * noised + c_out * whole(outputs)
 
-        clean = self._draw(denoise, lambda draw=None: noise(draw=draw).to(mean.device))
-        if not self.process.standardise:
-            return ((clean + 1) / 2).clamp(min=0)
-        if self.sampling.antithetic:
-            clean = mirrored_pairs(clean)
         unit = observation.unit[:, None]
-        share = members_of(clean, ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit)
+        middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
         # Where there is no station, a trace of traffic is nothing.
-        return torch.where(observation.silent[:, None, None] & (share < SMALLEST_UNIT / 2), 0.0, share)
+        silent = observation.silent[:, None, None]
+
+        def drawn(some: range) -> Tensor:
+            """These members, from noise to shares."""
+            clean = self._draw(denoise, lambda draw=None: noise(draw=draw, only=some).to(mean.device))
+            if not self.process.standardise:
+                return ((clean + 1) / 2).clamp(min=0)[:, :, kept]
+            if self.sampling.antithetic:
+                clean = mirrored_pairs(clean)
+            share = members_of(clean, middle, scale)
+            return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)[:, :, kept]
+
+        at_a_time = self._members_at_a_time(samples, rows, batch.share.numel(), batch.share.device.type == "cpu")
+        if len(only) <= at_a_time:
+            return drawn(only)
+        members = mean.new_empty(tasks, len(only), *batch.share[0, kept].shape)
+        for first in range(only.start, only.stop, at_a_time):
+            some = only[first - only.start :][:at_a_time]
+            members[:, first - only.start :][:, : len(some)] = drawn(some)
+        return members
+
+    def _members_at_a_time(self, samples: int, rows: int, values: int, on_cpu: bool) -> int:
+        """How many members of `values` values each are drawn at once; whole pairs and whole calls of the network."""
+        if samples <= rows:  # they pass the network together
+            return samples
+        whole = rows * (2 if self.sampling.antithetic and rows % 2 else 1)
+        return whole * max(1, (DRAWN_AT_ONCE if on_cpu else DRAWN_AT_ONCE_ELSEWHERE) // (whole * values))
 
     def levels(self) -> Float[Tensor, " level"]:
         """Noise levels of the sampler, the largest first."""
@@ -161,17 +221,6 @@ class Drawing:
             return ddpm(denoise, start, self.process, steps, lambda: noise(draw=next(draws)))
         samplers = {"angle": angle, "heun": heun, "multistep": multistep}
         return samplers[self.sampling.sampler](denoise, start, self.levels())
-
-
-def shared_members(samples: int, parts: int, unit: int = 2) -> list[range]:
-    """The members of an ensemble in at most `parts` parts of about one size, each begun at a multiple of `unit`.
-
-    A unit of 2 keeps pairs of opposite noise together.
-    """
-    units = -(-samples // unit)
-    parts = min(parts, units)
-    ends = [min(samples, unit * (part * units // parts)) for part in range(1, parts + 1)]
-    return [range(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _cut(record: Record, tiling: Tiling) -> Record:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 
 from fomo.city import City, CityError, validate
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
+from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
+from fomo.forecasters.apart import Apart
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
@@ -29,16 +30,8 @@ from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
 from fomo.windows.scale import reference_of
-from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, forecast_task, generate_task
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
 from fomo.windows.task_arrays import task_arrays
-
-#: Steps in a window, the length that the network is trained on (paper, §4.2).
-WINDOW = 64
-#: More asked steps than this are produced in several blocks, each continuing its own member.
-LONGEST_BLOCK = 48
-#: Members that are continued at a time. How many pass the network at once changes the last digit of what is seen of
-#: them, so that number is the same whoever draws the others.
-CONTINUED = 4
 
 
 class FoMo:
@@ -86,41 +79,82 @@ class FoMo:
         `history`: observed steps to look back on, default what a window of 64 leaves, at least 16. With `past_week`
         the network is also told the same hours one week before, where the city has them. Horizons above 48 steps are
         produced in blocks, each member continuing itself. `only`: these of the `samples` members, as they are among
-        all of them (`drawing.shared_members` with `members_unit`), where others are drawn elsewhere. Raises
+        all of them, where others are drawn elsewhere; begun at a multiple of `members_unit`. Raises
         `CityError`: not a city, no history, horizon < 1.
         """
+        if only is not None and only.start % members_unit(horizon):
+            raise ValueError(f"parts of an ensemble begin at multiples of {members_unit(horizon)}, not at {only.start}")
+        ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
+        block, kept = ahead.block(), slice(ahead.seen, None)
+        first = self._answer_all([ahead.first()], samples, [seed], only, kept)[0]
+        if block == horizon:
+            return first
+        whole = range(samples) if only is None else only
+        members = np.empty((len(whole), horizon, city.sizes["y"], city.sizes["x"]), np.float32)
+        asked = np.empty(members.shape[1:], bool)
+        members[:, :block], asked[:block] = first.samples.values, first.asked.values
+        done, blocks = block, 1
+        while done < horizon:
+            upto = done + ahead.block(done)
+            seeds = [derived_seed(derived_seed(seed, blocks), member) for member in whole]
+            self._continue(ahead, members[:, :upto], asked[:upto], done, seeds)
+            done, blocks = upto, blocks + 1
+        window = city.isel(time=slice(-1, None)).reindex(time=ahead.times(horizon))
+        context, layers = first.attrs["context"], first.attrs["context_layers"]
+        return self._forecast(members, asked, window, context, layers, seed, ahead.reference)
+
+    def districts(self, grid: tuple[int, int], horizon: int) -> int:
+        """In how many parts a forecast of so many cells (y, x) can be drawn apart.
+
+        One where a block continues members, which are needed whole for that.
+        """
+        return len(self.drawing.districts(grid).corners) if horizon <= LONGEST_BLOCK else 1
+
+    def apart(
+        self,
+        city: City,
+        horizon: int = 16,
+        history: int | None = None,
+        samples: int = 20,
+        seed: int = 0,
+        past_week: bool = True,
+        context: ContextMode = "past",
+        users_ahead: np.ndarray | None = None,
+    ) -> Apart:
+        """What `forecast` gives, to be drawn district by district and put together."""
+        ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
+        task = ahead.first()
+        kept = slice(ahead.seen, None)
+        asked, window = task.asked[kept], task.window.isel(time=kept)
+        nobody = np.empty((0, *asked.shape), np.float32)
+        shell = self._answered(task, nobody, asked, window, seed, ahead.reference)
+        districts = self.drawing.districts((city.sizes["y"], city.sizes["x"]))
+        batch = cache(lambda: collate([self.window(task, ahead.reference)]).to(self.device))
+
+        def draw(district: int, only: range) -> np.ndarray:
+            with torch.inference_mode():
+                drawn = self.drawing.weighted(batch(), samples, [seed], only, kept, district)
+            return np.asarray(drawn[0].cpu().numpy())
+
+        return Apart(shell, samples, districts, ahead.reference, window["traffic"].values, draw)
+
+    def _ahead(
+        self,
+        city: City,
+        horizon: int,
+        history: int | None,
+        past_week: bool,
+        context: ContextMode,
+        users_ahead: np.ndarray | None,
+    ) -> Ahead:
+        """A question that can be asked. Raises `CityError`."""
         validate(city)
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
-        if only is not None and only.start % members_unit(horizon):
-            raise ValueError(f"parts of an ensemble begin at multiples of {members_unit(horizon)}, not at {only.start}")
-        block = min(horizon, LONGEST_BLOCK)
-        if history is not None and history < 1:
-            raise CityError(f"the history is {history} steps; it must be at least 1")
-        history = max(WINDOW - block, 16) if history is None else history
-        reference = self.reference(city)
-        ask = _Ahead(horizon, context, users_ahead, self.users_reference(city))
-        task = forecast_task(city, block, history, reference=reference, past_week=past_week, **ask.known(0, block))
-        first = self._answer_all([task], samples, [seed], only)[0]
-        offset = 0 if only is None else only.start
-        pieces = [first.dataset.isel(time=slice(min(history, city.sizes["time"]), None))]
-        while sum(piece.sizes["time"] for piece in pieces) < horizon:
-            pieces.append(
-                self._continue(
-                    city, pieces, ask, history, reference, derived_seed(seed, len(pieces)), past_week, offset
-                )
-            )
-        if len(pieces) == 1:
-            return Forecast(pieces[0])
-        members = np.concatenate([piece["traffic"].values for piece in pieces], 1)
-        asked = np.concatenate([piece["asked"].values for piece in pieces], 0)
-        step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
-        times = city["time"].values[-1] + step * np.arange(1, len(asked) + 1)
-        window = city.isel(time=slice(-1, None)).reindex(time=times)
-        return make_forecast(
-            members, asked, window, forecaster=self.name, context=first.attrs["context"], seed=seed,
-            provenance=self._provenance(reference, first.attrs["context_layers"]),
-        )  # fmt: skip
+        looked = history_of(horizon, history)
+        return Ahead(
+            city, horizon, looked, self.reference(city), past_week, context, users_ahead, self.users_reference(city)
+        )
 
     def generate(
         self,
@@ -177,9 +211,14 @@ class FoMo:
         return self._answer_all(tasks, samples, [seed_of(seed, task.place) for task in tasks])
 
     def _answer_all(
-        self, tasks: Sequence[Task], samples: int, seeds: Sequence[int], only: range | None = None
+        self,
+        tasks: Sequence[Task],
+        samples: int,
+        seeds: Sequence[int],
+        only: range | None = None,
+        kept: slice = slice(None),
     ) -> list[Forecast]:
-        """One forecast per task and its seed, in batches of tasks of one shape."""
+        """One forecast per task and its seed, in batches of tasks of one shape; `kept`: these steps of the window."""
         if samples < 1:
             raise CityError(f"{samples} samples are asked for; at least 1 is needed")
         answers: list[Forecast | None] = [None] * len(tasks)
@@ -187,39 +226,58 @@ class FoMo:
         for index, task in enumerate(tasks):
             groups.setdefault(task.asked.shape, []).append(index)
         for shape, members in groups.items():
-            tiles = count_tiles((shape[1], shape[2]), self.sampling.tile, self.sampling.overlap)
-            at_once = max(1, self.sampling.rows // (samples * tiles))
+            at_once = self._tasks_at_once((shape[1], shape[2]), samples)
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some], only)
+                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some], only, kept)
                 for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
+    def _tasks_at_once(self, grid: tuple[int, int], samples: int) -> int:
+        """Tasks of one shape that are answered together."""
+        return max(1, self.sampling.rows // (samples * count_tiles(grid, self.sampling.tile, self.sampling.overlap)))
+
     @torch.inference_mode()
-    def _answer(self, tasks: Sequence[Task], samples: int, seeds: Sequence[int], only: range | None) -> list[Forecast]:
+    def _answer(
+        self, tasks: Sequence[Task], samples: int, seeds: Sequence[int], only: range | None, kept: slice
+    ) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         batch = collate([self.window(task, reference) for task, reference in zip(tasks, references, strict=True)])
-        shares = self.drawing.members(batch.to(self.device), samples, seeds, only).cpu().numpy()
+        shares = self.drawing.members(batch.to(self.device), samples, seeds, only, kept).cpu().numpy()
         answers = []
         for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
+            asked, window = task.asked[kept], task.window.isel(time=kept)
             # In place: the members of a large city are the largest of all arrays.
             np.multiply(members, reference, out=members)
-            np.copyto(members, task.window["traffic"].values, where=~task.asked)
-            answers.append(
-                make_forecast(
-                    members,
-                    task.asked,
-                    task.window,
-                    forecaster=self.name,
-                    context=task.context if self.reads_context else "none",
-                    seed=seed,
-                    provenance=self._provenance(reference, ", ".join(task.layers) if self.reads_context else ""),
-                )
-            )
+            np.copyto(members, window["traffic"].values, where=~asked)
+            answers.append(self._answered(task, members, asked, window, seed, reference))
         return answers
+
+    def _answered(
+        self, task: Task, members: np.ndarray, asked: np.ndarray, window: City, seed: int, reference: float
+    ) -> Forecast:
+        """The forecast of a task, on some steps of its window."""
+        context, layers = (task.context, ", ".join(task.layers)) if self.reads_context else ("none", "")
+        return self._forecast(members, asked, window, context, layers, seed, reference)
+
+    def _forecast(
+        self,
+        members: np.ndarray,
+        asked: np.ndarray,
+        window: City,
+        context: str,
+        layers: str,
+        seed: int,
+        reference: float,
+    ) -> Forecast:
+        """Members with their provenance."""
+        return make_forecast(
+            members, asked, window, forecaster=self.name, context=context, seed=seed,
+            provenance=self._provenance(reference, layers),
+        )  # fmt: skip
 
     def window(self, task: Task, reference: float) -> dict[str, Any]:
         """A task as arrays, with what is usual in its family."""
@@ -233,43 +291,15 @@ class FoMo:
             reads_context=self.reads_context,
         )
 
-    def _continue(
-        self,
-        city: City,
-        pieces: list[xr.Dataset],
-        ask: _Ahead,
-        history: int,
-        reference: float,
-        seed: int,
-        past_week: bool,
-        offset: int,
-    ) -> xr.Dataset:
-        """The next block, every member from its own past; the first one is member `offset` of the ensemble."""
-        done = sum(piece.sizes["time"] for piece in pieces)
-        block = min(ask.horizon - done, LONGEST_BLOCK)
-        paths = np.concatenate([piece["traffic"].values for piece in pieces], 1)
-        step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
-        end = city["time"].values[-1]
-        times = np.concatenate([city["time"].values, end + step * np.arange(1, done + 1)])
-        longer = ask.fill_in(city.reindex(time=times), done)
-        history = min(history, longer.sizes["time"])
-        tasks = []
-        for path in paths:
-            member = longer.copy()
-            member["traffic"] = longer["traffic"].copy(data=np.concatenate([city["traffic"].values, path]))
-            tasks.append(
-                forecast_task(
-                    member, block, history, reference=reference, past_week=past_week, **ask.known(done, block)
-                )
-            )
-        seeds = [derived_seed(seed, offset + index) for index in range(len(tasks))]
-        found: list[Forecast] = []
-        for some in (slice(at, at + CONTINUED) for at in range(0, len(tasks), CONTINUED)):
-            found += self._answer_all(tasks[some], 1, seeds[some])
-        answers = [forecast.dataset.isel(time=slice(history, None)) for forecast in found]
-        joined = answers[0].copy()
-        members = np.concatenate([answer["traffic"].values for answer in answers])
-        return joined.drop_vars("traffic").assign(traffic=(("sample", "time", "y", "x"), members))
+    def _continue(self, ahead: Ahead, members: np.ndarray, asked: np.ndarray, done: int, seeds: Sequence[int]) -> None:
+        """The next block into `members` (sample, time, y, x) and `asked`, every member from its own past; in place."""
+        longer = ahead.longer(done)
+        kept = slice(min(ahead.history, longer.sizes["time"]), None)
+        for first in range(0, len(members), CONTINUED):
+            some = slice(first, first + CONTINUED)
+            tasks = [ahead.following(longer, path[:done]) for path in members[some]]
+            for path, answer in zip(members[some], self._answer_all(tasks, 1, seeds[some], None, kept), strict=True):
+                path[done:], asked[done:] = answer.samples.values[0], answer.asked.values
 
     def _windowed(
         self,
@@ -309,15 +339,16 @@ class FoMo:
                 )
         members = np.repeat(city["traffic"].values[None], samples if only is None else len(only), 0)
         asked = np.zeros(city["traffic"].shape, bool)
-        seeds = [derived_seed(seed, start) for start in wanted]
-        answers = self._answer_all(list(wanted.values()), samples, seeds, only)
-        for (start, task), answer in zip(wanted.items(), answers, strict=True):
-            members[:, start : start + WINDOW] = answer.samples.values
-            asked[start : start + WINDOW] = task.asked
-        return make_forecast(
-            members, asked, city, forecaster=self.name, context=answers[0].attrs["context"], seed=seed,
-            provenance=self._provenance(reference, answers[0].attrs["context_layers"]),
-        )  # fmt: skip
+        begins, said = list(wanted), ("", "")
+        at_once = self._tasks_at_once((city.sizes["y"], city.sizes["x"]), samples)
+        for some in (begins[first : first + at_once] for first in range(0, len(begins), at_once)):
+            seeds = [derived_seed(seed, start) for start in some]
+            answers = self._answer_all([wanted[start] for start in some], samples, seeds, only)
+            for start, answer in zip(some, answers, strict=True):
+                members[:, start : start + WINDOW] = answer.samples.values
+                asked[start : start + WINDOW] = wanted[start].asked
+            said = said if some[0] else (answers[0].attrs["context"], answers[0].attrs["context_layers"])
+        return self._forecast(members, asked, city, *said, seed, reference)
 
     def _made_up_reference(self, city: City, task: Task) -> float:
         """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""
@@ -338,34 +369,6 @@ class FoMo:
             "sampling_steps": self.sampling.steps,
             "antithetic": int(self.sampling.antithetic),
         }
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """What is known of the context of a whole horizon, to be cut into blocks."""
-
-    horizon: int
-    context: ContextMode
-    users_ahead: np.ndarray | None
-    users_reference: float | None
-
-    def known(self, done: int, block: int) -> dict[str, Any]:
-        """What `forecast_task` takes for the steps `done` to `done + block` after the end of the city."""
-        ahead = None if self.users_ahead is None else self.users_ahead[done : done + block]
-        return {"context": self.context, "users_ahead": ahead, "users_reference": self.users_reference}
-
-    def fill_in(self, longer: City, done: int) -> City:
-        """The city with `done` steps more, and their assumed users where there are any."""
-        if self.users_ahead is None or self.context != "full" or "users" not in longer:
-            return longer
-        users = longer["users"].values.copy()
-        users[len(users) - done :] = self.users_ahead[:done]
-        return longer.assign(users=longer["users"].copy(data=users))
-
-
-def members_unit(horizon: int) -> int:
-    """Members that must be drawn in one part, for `shared_members`: what is continued is continued together."""
-    return 2 if horizon <= LONGEST_BLOCK else CONTINUED
 
 
 def _generation(area: np.ndarray) -> Callable[..., Task]:

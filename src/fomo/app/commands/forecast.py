@@ -12,18 +12,20 @@ from fomo.app.commands.console import working, wrote
 from fomo.app.commands.options import CityName, Device, Figure, ForecastFolder, Samples, Seed, Table, Weights
 
 if TYPE_CHECKING:
-    from fomo.app.service.forecasting import Answer
+    from fomo.app.service.forecasting import Answer, ForecastOptions
     from fomo.app.service.outputs import Outputs
     from fomo.city import City
+
+
+CityFile = Annotated[
+    Path, Positional, arg(metavar="CITY", help="A *.zarr folder that FoMo wrote, or any file of a known form.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ask:
     """What all three ask alike."""
 
-    file: Annotated[
-        Path, Positional, arg(metavar="CITY", help="A *.zarr folder that FoMo wrote, or any file of a known form.")
-    ]
     city: CityName = None
     samples: Samples = 20
     seed: Seed = 0
@@ -32,22 +34,28 @@ class _Ask:
     csv: Table = None
     figure: Figure = None
 
-    def _open(self, out: Path) -> tuple[City, Outputs]:
+    def _open(self, file: Path, out: Path) -> tuple[City, Outputs]:
         with working("reading"):
             from fomo.app.service.cities import choose_city
             from fomo.app.service.outputs import Outputs
 
             outputs = Outputs(out, self.csv, self.figure).check()
-            return choose_city(self.file, self.city), outputs
+            return choose_city(file, self.city), outputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast(_Ask):
-    """The steps after the end of a city, with their uncertainty.
+    """The steps after the end of a city, or of several, with their uncertainty.
 
-    Started by torchrun, several processes draw some of the members each; the first one joins and writes them.
+    Started by torchrun, several processes share cities, districts of large ones, and members; the first process of a
+    city joins and writes it.
     """
 
+    files: Annotated[
+        tuple[Path, ...],
+        Positional,
+        arg(metavar="CITY", help="A *.zarr folder that FoMo wrote, or any file of a known form; or several of them."),
+    ]
     horizon: Annotated[int, arg(metavar="STEPS", help="Steps to forecast.")] = 16
     history: Annotated[
         int | None,
@@ -70,10 +78,26 @@ class Forecast(_Ask):
         ),
     ] = None
     out: ForecastFolder = Path("forecast.zarr")
+    out_folder: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR",
+            help="Instead of --out, for all cities of the files: DIR/NAME.zarr each. What is there is kept.",
+            help_behavior_hint="(default: none)",
+        ),
+    ] = None
 
     def run(self) -> int:
         """Forecast and write."""
-        city, outputs = self._open(self.out)
+        from fomo.app.errors import UsageError
+
+        if not self.files:
+            raise UsageError("forecast: name the file of a city")
+        if self.out_folder is not None:
+            return self._all(self.out_folder)
+        if len(self.files) > 1:
+            raise UsageError(f"{len(self.files)} files of cities: name a folder for the forecasts, --out-folder DIR")
+        city, outputs = self._open(self.files[0], self.out)
         with working("forecasting"):
             from fomo.app.service.forecasting import forecast
             from fomo.processes import Place
@@ -81,24 +105,58 @@ class Forecast(_Ask):
             answer = forecast(
                 city,
                 outputs,
+                options=self._options(),
                 weights=self.weights,
-                horizon=self.horizon,
-                history=self.history,
-                samples=self.samples,
-                seed=self.seed,
-                past_week=not self.no_past_week,
-                context=self.context,
-                assume_users=self.assume_users,
                 device=self.device,
                 place=Place.of_environment(),
             )
         return _say(answer, self.context)
+
+    def _all(self, folder: Path) -> int:
+        """Forecast all cities of the files."""
+        from fomo.app.errors import UsageError
+
+        if self.csv is not None or self.figure is not None:
+            raise UsageError("--csv, --figure: one city at a time, with --out instead of --out-folder")
+        with working("forecasting"):
+            from fomo.app.service.forecasting_cities import forecast_cities
+            from fomo.processes import Place
+
+            answers = forecast_cities(
+                self.files,
+                self.city,
+                folder,
+                options=self._options(),
+                weights=self.weights,
+                device=self.device,
+                place=Place.of_environment(),
+            )
+            for name, answer in answers:
+                if answer is None:
+                    print(f"{name}: there already, as it is asked")
+                else:
+                    _say(answer, self.context)
+        return 0
+
+    def _options(self) -> ForecastOptions:
+        from fomo.app.service.forecasting import ForecastOptions
+
+        return ForecastOptions(
+            horizon=self.horizon,
+            history=self.history,
+            samples=self.samples,
+            seed=self.seed,
+            past_week=not self.no_past_week,
+            context=self.context,
+            assume_users=self.assume_users,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generate(_Ask):
     """Traffic for cells without history, from their neighbours and from users, POI and residents."""
 
+    file: CityFile
     area: Annotated[
         str, arg(metavar="Y0:Y1,X0:X1", help="The cells: rows from the south, columns from the west, ends left out.")
     ]
@@ -110,7 +168,7 @@ class Generate(_Ask):
 
     def run(self) -> int:
         """Generate and write."""
-        city, outputs = self._open(self.out)
+        city, outputs = self._open(self.file, self.out)
         with working("generating"):
             from fomo.app.service.forecasting import generate, parse_area
             from fomo.processes import Place
@@ -134,13 +192,14 @@ class Generate(_Ask):
 class Fill(_Ask):
     """What was not recorded; recorded values stay as they are."""
 
+    file: CityFile
     context: Literal["none", "past", "full"] = "full"
     """What is used of the city's users, POI and residents: nothing, POI and residents, or users too."""
     out: ForecastFolder = Path("filled.zarr")
 
     def run(self) -> int:
         """Fill and write."""
-        city, outputs = self._open(self.out)
+        city, outputs = self._open(self.file, self.out)
         with working("filling"):
             from fomo.app.service.forecasting import fill
             from fomo.processes import Place
@@ -159,9 +218,8 @@ class Fill(_Ask):
 
 
 def _say(answer: Answer, asked_context: str) -> int:
-    if not answer.place.first:
-        members = answer.forecast.samples.sizes["sample"]
-        print(f"{answer.place}: {members} members in {answer.seconds:.1f} s; process 0 joins and writes them")
+    if answer.forecast is None:
+        print(f"{answer.place}: {answer.drew} in {answer.seconds:.1f} s; {answer.joined_by} joins and writes them")
         return 0
     members, asked = answer.forecast.samples.sizes["sample"], int(answer.forecast.asked.values.sum())
     attrs = answer.forecast.attrs

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import fomo
 from fomo.app.errors import UsageError
+from fomo.app.service.answering import Answer, Question, answer, choose_device
 from fomo.app.service.outputs import Outputs
-from fomo.app.service.parts import PATIENCE, Parts, city_hash, parts_of
+from fomo.app.service.sharing import Work
 from fomo.city import City, steps_per_day
-from fomo.forecast import Forecast
-from fomo.forecasters.fomo import FoMo, load, members_unit
+from fomo.forecasters.ahead import members_unit
+from fomo.forecasters.fomo import FoMo, load
 from fomo.processes import Place
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
 DEFAULT_WEIGHTS = "fomo-tiny"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A forecast, the files it was written to and the seconds that the network took.
-
-    In a process that is not the first of several, its members, which that one joins and writes.
-    """
-
-    forecast: Forecast
-    written: list[Path]
-    seconds: float
-    place: Place = Place()  # noqa: RUF009 (frozen)
 
 
 def load_weights(weights: str = DEFAULT_WEIGHTS, device: str = "auto") -> FoMo:
@@ -43,48 +26,67 @@ def load_weights(weights: str = DEFAULT_WEIGHTS, device: str = "auto") -> FoMo:
     return load(weights, device=choose_device(device))
 
 
-def choose_device(device: str) -> str:
-    """'cpu' or 'cuda'. Raises `UsageError` where a GPU is asked for and there is none."""
-    import torch
+@dataclass(frozen=True)
+class ForecastOptions:
+    """What is asked of the steps after the end of a city.
 
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise UsageError("--device cuda: this PyTorch sees no CUDA GPU; use --device cpu")
-    return ("cuda" if there else "cpu") if device == "auto" else device
+    `assume_users`: for context `full`, the users of the same hours of last week times this factor.
+    """
+
+    horizon: int = 16
+    history: int | None = None
+    samples: int = 20
+    seed: int = 0
+    past_week: bool = True
+    context: ContextMode = "past"
+    assume_users: float | None = None
+
+    def question(self, city: City) -> Question:
+        """The question of one city. Raises `UsageError`."""
+        check_samples(self.samples)
+        ahead = _assumed(city, self.horizon, self.context, self.assume_users)
+        if self.history is not None and self.history < 1:
+            raise UsageError(f"--history {self.history}: look back on one step at least")
+        facts = {
+            "verb": "forecast", "horizon": self.horizon, "history": self.history, "samples": self.samples,
+            "seed": self.seed, "past week": self.past_week, "context": self.context,
+            "assumed users": self.assume_users,
+        }  # fmt: skip
+        known = (
+            *(city, self.horizon, self.history, self.samples, self.seed),
+            *(self.past_week, self.context, ahead),
+        )
+        return Question(
+            city,
+            facts,
+            self.samples,
+            lambda model, only: model.forecast(*known, only),
+            members_unit(self.horizon),
+            lambda model: self.work(model, (city.sizes["y"], city.sizes["x"])),
+            lambda model: model.apart(*known),
+        )
+
+    def work(self, model: FoMo, grid: tuple[int, int]) -> Work:
+        """What a forecast of so many cells (y, x) consists of."""
+        districts = model.districts(grid, self.horizon)
+        return Work(districts, self.samples, members_unit(self.horizon), -(-grid[0] * grid[1] // districts))
 
 
 def forecast(
     city: City,
     outputs: Outputs,
     *,
+    options: ForecastOptions,
     weights: str = DEFAULT_WEIGHTS,
-    horizon: int = 16,
-    history: int | None = None,
-    samples: int = 20,
-    seed: int = 0,
-    past_week: bool = True,
-    context: ContextMode = "past",
-    assume_users: float | None = None,
     device: str = "auto",
     place: Place | None = None,
 ) -> Answer:
     """The steps after the end of a city.
 
-    `assume_users`: for context `full`, the users of the same hours of last week times this factor. `place`: which of
-    several processes this one is, that draw some of the members each; the first one joins and writes them.
+    `place`: which of several processes this one is, that draw some of the districts or members each; the first one
+    joins and writes them.
     """
-    _check_samples(samples)
-    ahead = _assumed(city, horizon, context, assume_users)
-    if history is not None and history < 1:
-        raise UsageError(f"--history {history}: look back on one step at least")
-    asked = {
-        "verb": "forecast", "horizon": horizon, "history": history, "samples": samples, "seed": seed,
-        "past week": past_week, "context": context, "assumed users": assume_users,
-    }  # fmt: skip
-    return _answer(
-        city, outputs, weights, device, asked, place or Place(),
-        lambda model, only: model.forecast(city, horizon, history, samples, seed, past_week, context, ahead, only),
-    )  # fmt: skip
+    return answer(options.question(city), outputs, weights, device, place or Place())
 
 
 def _assumed(city: City, horizon: int, context: ContextMode, factor: float | None) -> np.ndarray | None:
@@ -126,15 +128,15 @@ def generate(
     place: Place | None = None,
 ) -> Answer:
     """All times of the cells of `area` (bool (y, x)), as if they had no history."""
-    _check_samples(samples)
+    check_samples(samples)
     asked = {
         "verb": "generate", "area": np.packbits(area).tobytes().hex(), "samples": samples, "seed": seed,
         "context": context, "layers": list(layers),
     }  # fmt: skip
-    return _answer(
-        city, outputs, weights, device, asked, place or Place(),
-        lambda model, only: model.generate(city, area, samples, seed, context, layers, only),
-    )  # fmt: skip
+    question = Question(
+        city, asked, samples, lambda model, only: model.generate(city, area, samples, seed, context, layers, only)
+    )
+    return answer(question, outputs, weights, device, place or Place())
 
 
 def fill(
@@ -149,67 +151,14 @@ def fill(
     place: Place | None = None,
 ) -> Answer:
     """The values of covered cells that were not recorded; the others come back untouched."""
-    _check_samples(samples)
+    check_samples(samples)
     asked = {"verb": "fill", "samples": samples, "seed": seed, "context": context}
-    return _answer(
-        city, outputs, weights, device, asked, place or Place(),
-        lambda model, only: model.fill(city, samples, seed, context, only=only),
-    )  # fmt: skip
+    question = Question(city, asked, samples, lambda model, only: model.fill(city, samples, seed, context, only=only))
+    return answer(question, outputs, weights, device, place or Place())
 
 
-def _answer(
-    city: City,
-    outputs: Outputs,
-    weights: str,
-    device: str,
-    asked: Mapping[str, Any],
-    place: Place,
-    ask: Callable[[FoMo, range | None], Forecast],
-) -> Answer:
-    """What is asked of the model; of several processes, each draws its own members and the first one joins them."""
-    outputs.check()
-    model = _loaded(weights, device, place)
-    parts = None if place.alone else _parts(city, outputs, model, asked, place)
-    began = time.perf_counter()
-    found = ask(model, None) if parts is None else parts.draw(partial(ask, model))
-    seconds = time.perf_counter() - began
-    if not place.first:
-        return Answer(found, [], seconds, place)
-    if parts is not None:
-        parts.wait(max(PATIENCE, seconds))
-        found = parts.join()
-    written = outputs.write(found, city)
-    if parts is not None:
-        parts.remove()
-    return Answer(found, written, seconds, place)
-
-
-def _loaded(weights: str, device: str, place: Place) -> FoMo:
-    """The model, on the GPU of this process where there are several."""
-    if place.alone:
-        return load_weights(weights, device)
-    import torch
-
-    chosen = choose_device(device)
-    return load(weights, device=place.gpu(torch.cuda.device_count()) if chosen == "cuda" else chosen)
-
-
-def _parts(city: City, outputs: Outputs, model: FoMo, asked: Mapping[str, Any], place: Place) -> Parts:
-    """Where the members of every process go, by all that they depend on."""
-    import torch
-
-    facts = {
-        **asked,
-        "city": city_hash(city),
-        "weights": model.weights,
-        "fomo": fomo.__version__,
-        "torch": str(torch.__version__),
-    }
-    unit = members_unit(int(asked.get("horizon", 1)))
-    return parts_of(outputs.forecast, place, int(asked["samples"]), unit, facts)
-
-
-def _check_samples(samples: int) -> None:
+def check_samples(samples: int) -> None:
+    """Raises `UsageError` where there would be no member."""
     if samples < 1:
         raise UsageError(f"--samples {samples}: one member at least")
 
@@ -236,4 +185,13 @@ def parse_area(text: str, city: City) -> np.ndarray:
     return area
 
 
-__all__ = ["Answer", "choose_device", "fill", "forecast", "generate", "load_weights", "parse_area"]
+__all__ = [
+    "Answer",
+    "ForecastOptions",
+    "choose_device",
+    "fill",
+    "forecast",
+    "generate",
+    "load_weights",
+    "parse_area",
+]

@@ -45,7 +45,14 @@ class Outputs:
 
     def write(self, forecast: Forecast, city: City) -> list[Path]:
         """Write all of them; `city` is what was observed. Returns the paths."""
-        written = [forecast.save(self.forecast)]
+        return [forecast.save(self.forecast), *self.write_beside(forecast, city)]
+
+    def write_beside(self, forecast: Forecast, city: City) -> list[Path]:
+        """Write table and figure, where they are asked for. Returns the paths.
+
+        A table holds members of one step at a time, a figure all of them.
+        """
+        written = []
         if self.table is not None:
             written.append(write_table(forecast, self.table))
         if self.figure is not None:
@@ -130,7 +137,11 @@ def forecast_frame(forecast: Forecast) -> pl.DataFrame:
 
 def write_table(forecast: Forecast, path: Path) -> Path:
     """`forecast_frame` as .csv or .parquet, whole or not at all. Returns the path."""
-    return write_frame(forecast_frame(forecast), path)
+    import polars as pl
+
+    steps = range(forecast.asked.sizes["time"])
+    each = [forecast_frame(Forecast(forecast.dataset.isel(time=slice(step, step + 1)))) for step in steps]
+    return write_frame(pl.concat(each), path)
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> Path:

@@ -1,6 +1,6 @@
-"""One forecast by several processes: each draws some members into a part beside `--out`, the first one joins them.
+"""One forecast by several processes: each draws some pieces of it beside `--out`, the first one of them joins them.
 
-A part is named by all that it depends on, and renamed into place once it is whole: what is there is good, and the same
+A piece is named by all that it depends on, and renamed into place once it is whole: what is there is good, and the same
 command draws only what is missing. Processes need a folder that all of them see, and nothing else of each other.
 """
 
@@ -10,18 +10,20 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
+from fomo.app.service.sharing import Piece
 from fomo.city import City
 from fomo.files import whole_file
-from fomo.forecast import Forecast
-from fomo.forecasters.drawing import shared_members
+from fomo.forecast import Forecast, Region
 from fomo.processes import Place, ProcessError
 
 #: Seconds that the first process waits for the others after its own part, or as long as that took if it took longer.
@@ -31,42 +33,51 @@ LOOK_EVERY = 0.1
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of the forecast `out`; `facts` is all that it depends on, the number of processes included."""
+    """The pieces of the forecast `out`; `facts` is all that it depends on, the number of processes included."""
 
     out: Path
     place: Place
-    members: Sequence[range]
+    pieces: Mapping[int, Sequence[Piece]]  # process -> what it draws
     facts: Mapping[str, Any]
 
     @property
+    def mine(self) -> Sequence[Piece]:
+        """What this process draws."""
+        return self.pieces.get(self.place.rank, ())
+
+    @property
+    def joins(self) -> bool:
+        """Whether this process joins the pieces: the first of those that draw some."""
+        return self.place.rank == min(self.pieces)
+
+    @property
     def folder(self) -> Path:
-        """Where parts lie until they are joined."""
+        """Where pieces lie until they are joined."""
         return self.out.absolute().with_name(f".{self.out.name}.parts")
 
     @property
     def key(self) -> str:
-        """The name of everything that the parts depend on."""
-        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:16]
+        """The name of everything that the pieces depend on."""
+        return key_of(self.facts)
 
-    def path(self, rank: int) -> Path:
-        """The part of a process."""
-        return self.folder / f"{rank}-of-{self.place.size}-{self.key}.zarr"
+    def path(self, rank: int, piece: Piece) -> Path:
+        """A piece of a process."""
+        return self.folder / f"{rank}-of-{self.place.size}-{piece}-{self.key}.zarr"
 
-    def draw(self, ask: Callable[[range], Forecast]) -> Forecast:
-        """The own part, drawn and left for the first process unless it is there already."""
-        mine = self.path(self.place.rank)
-        if mine.exists():
-            return Forecast.open(mine)
-        with whole_file(mine.with_suffix(".json")) as fresh:
-            fresh.write_text(json.dumps(self.facts, indent=1) + "\n", encoding="utf-8")
-        part = ask(self.members[self.place.rank])
-        part.save(mine)
-        return part
+    def draw(self, save: Callable[[Piece, Path], object]) -> None:
+        """The own pieces, each left by `save` where the first process finds it, unless it is there already."""
+        for piece in self.mine:
+            path = self.path(self.place.rank, piece)
+            if path.exists():
+                continue
+            with whole_file(path.with_suffix(".json")) as fresh:
+                fresh.write_text(json.dumps(self.facts, indent=1) + "\n", encoding="utf-8")
+            save(piece, path)
 
     def wait(self, patience: float) -> None:
-        """Until all parts are there. Raises `ProcessError` after `patience` seconds, or where one is of another ask."""
+        """Until all pieces are there. Raises `ProcessError` after `patience` seconds, or where one is of another."""
         began, before = time.monotonic(), set(self.others())
-        while missing := [rank for rank in range(self.place.size) if not self.path(rank).exists()]:
+        while missing := [rank for rank in sorted(self.pieces) if not all(path.exists() for path in self._of(rank))]:
             other = [path for path in self.others() if path not in before]
             if other:
                 raise ProcessError(self._differs(other[0]))
@@ -80,19 +91,44 @@ class Parts:
             time.sleep(LOOK_EVERY)
 
     def others(self) -> list[Path]:
-        """Parts that answer another question than this one."""
+        """Pieces that answer another question than this one."""
         return [path for path in self.folder.glob("*-of-*-*.zarr") if not path.stem.endswith(self.key)]
 
     def join(self) -> Forecast:
-        """The whole forecast."""
-        parts = [Forecast.open(self.path(rank)).dataset for rank in range(self.place.size)]
+        """The whole forecast of pieces that are forecasts of some members."""
+        parts = [Forecast.open(path).dataset for rank in sorted(self.pieces) for path in self._of(rank)]
         traffic = xr.concat([part["traffic"] for part in parts], "sample").drop_encoding()  # chunks of a part
         first = parts[0].drop_vars("traffic")
         return Forecast(xr.Dataset({"traffic": traffic, **first.data_vars}, first.coords, first.attrs))
 
+    def reader(self) -> Callable[[int, Region], Float[np.ndarray, "sample time y x"]]:
+        """What reads some values of a district, for `Apart.put_together`, of pieces that `save_array` has left."""
+        import zarr
+
+        districts: dict[int, list[tuple[range, zarr.Array[Any]]]] = {}
+        for rank, pieces in self.pieces.items():
+            for piece in pieces:
+                array = zarr.open_array(str(self.path(rank, piece)), mode="r")
+                districts.setdefault(piece.district, []).append((piece.members, array))
+
+        def read(district: int, region: Region) -> Float[np.ndarray, "sample time y x"]:
+            members, *cells = region
+            found = np.empty([each.stop - each.start for each in region], np.float32)
+            for drawn, array in districts[district]:
+                low, high = max(members.start, drawn.start), min(members.stop, drawn.stop)
+                if low < high:
+                    there = slice(low - drawn.start, high - drawn.start)
+                    found[low - members.start : high - members.start] = array[(there, *cells)]
+            return found
+
+        return read
+
     def remove(self) -> None:
-        """The parts, once what they were joined to is written."""
+        """The pieces, once what they were joined to is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _of(self, rank: int) -> Iterator[Path]:
+        return (self.path(rank, piece) for piece in self.pieces[rank])
 
     def _differs(self, path: Path) -> str:
         rank, facts = path.name.split("-")[0], path.with_suffix(".json")
@@ -104,15 +140,22 @@ class Parts:
         )
 
 
-def parts_of(out: Path, place: Place, samples: int, unit: int, facts: Mapping[str, Any]) -> Parts:
-    """The parts of a forecast of `samples` members. Raises `ProcessError` where there are more processes than parts."""
-    members = shared_members(samples, place.size, unit)
-    if len(members) < place.size:
-        raise ProcessError(
-            f"{samples} members are drawn {unit} at least in each process, so by {len(members)} at most, not by "
-            f"{place.size}: start fewer processes, or ask for more --samples"
-        )
-    return Parts(out, place, members, {**facts, "processes": place.size})
+def save_array(values: Float[np.ndarray, "sample time y x"], path: Path) -> None:
+    """Write an array as Zarr v3, whole or not at all."""
+    import zarr
+
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        zarr.create_array(str(fresh), data=values)
+        fresh.rename(path)
+    finally:
+        if fresh.exists():
+            shutil.rmtree(fresh)
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """A short name of facts: other facts have another."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def city_hash(city: City) -> str:
@@ -125,4 +168,4 @@ def city_hash(city: City) -> str:
     return found.hexdigest()
 
 
-__all__ = ["PATIENCE", "Parts", "city_hash", "parts_of"]
+__all__ = ["PATIENCE", "Parts", "city_hash", "key_of", "save_array"]

@@ -1,0 +1,92 @@
+"""What is asked of the steps after the end of a city: one block, or several that continue each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fomo.city import City, CityError
+from fomo.windows.task import ContextMode, Task, forecast_task
+
+#: Steps in a window, the length that the network is trained on (paper, §4.2).
+WINDOW = 64
+#: More asked steps than this are produced in several blocks, each continuing its own member.
+LONGEST_BLOCK = 48
+#: Members that are continued at a time. How many pass the network at once changes the last digit of what is seen of
+#: them, so that number is the same whoever draws the others.
+CONTINUED = 4
+#: Fewest observed steps to look back on, unless fewer are asked for.
+SHORTEST_HISTORY = 16
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The `horizon` steps after the end of `city`, and what is known of their context, to be cut into blocks."""
+
+    city: City
+    horizon: int
+    history: int  # observed steps to look back on, where the city has them
+    reference: float
+    past_week: bool
+    context: ContextMode
+    users_ahead: np.ndarray | None
+    users_reference: float | None
+
+    @property
+    def seen(self) -> int:
+        """Observed steps of the first window."""
+        return min(self.history, self.city.sizes["time"])
+
+    def block(self, done: int = 0) -> int:
+        """Steps of the block that begins `done` steps after the end."""
+        return min(self.horizon - done, LONGEST_BLOCK)
+
+    def first(self) -> Task:
+        """The task of the first block."""
+        return self._task(self.city, 0, self.history)
+
+    def times(self, steps: int) -> np.ndarray:
+        """The first so many times after the end, datetime64."""
+        step = np.timedelta64(int(self.city.attrs["step_minutes"]), "m")
+        return np.asarray(self.city["time"].values[-1] + step * np.arange(1, steps + 1))
+
+    def longer(self, done: int) -> City:
+        """The city with `done` steps more, and their assumed users where there are any; traffic to be put in."""
+        city = self.city
+        longer = city.reindex(time=np.concatenate([city["time"].values, self.times(done)]))
+        if self.users_ahead is None or self.context != "full" or "users" not in longer:
+            return longer
+        users = longer["users"].values.copy()
+        users[len(users) - done :] = self.users_ahead[:done]
+        return longer.assign(users=longer["users"].copy(data=users))
+
+    def following(self, longer: City, path: np.ndarray) -> Task:
+        """The task of the block after `path`, (time, y, x) of one member; `longer` is the city with as many steps."""
+        member = longer.copy()
+        member["traffic"] = longer["traffic"].copy(data=np.concatenate([self.city["traffic"].values, path]))
+        return self._task(member, len(path), min(self.history, longer.sizes["time"]))
+
+    def _task(self, city: City, done: int, history: int) -> Task:
+        ahead = None if self.users_ahead is None else self.users_ahead[done : done + self.block(done)]
+        known: dict[str, Any] = {"users_ahead": ahead, "users_reference": self.users_reference}
+        return forecast_task(
+            city, self.block(done), history,
+            reference=self.reference, past_week=self.past_week, context=self.context, **known,
+        )  # fmt: skip
+
+
+def history_of(horizon: int, history: int | None) -> int:
+    """Observed steps to look back on: those asked for, else what a window leaves. Raises `CityError` below 1."""
+    if history is not None and history < 1:
+        raise CityError(f"the history is {history} steps; it must be at least 1")
+    return max(WINDOW - min(horizon, LONGEST_BLOCK), SHORTEST_HISTORY) if history is None else history
+
+
+def members_unit(horizon: int) -> int:
+    """Members that must be drawn in one part: pairs of opposite noise; what is continued is continued together."""
+    return 2 if horizon <= LONGEST_BLOCK else CONTINUED
+
+
+__all__ = ["CONTINUED", "LONGEST_BLOCK", "WINDOW", "Ahead", "history_of", "members_unit"]
