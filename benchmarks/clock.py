@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,8 +44,13 @@ def operations(forecast: Callable[[], object]) -> int:
     """Floating-point operations of the matrix products in one forecast: two a multiply-add."""
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = Everything()  # type: ignore[assignment]
-    with counter, sdpa_kernel(SDPBackend.MATH):  # the counter does not know the fused attention of CPUs
-        forecast()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # passes on threads of their own would not be counted
+    try:
+        with counter, sdpa_kernel(SDPBackend.MATH):  # the counter does not know the fused attention of CPUs
+            forecast()
+    finally:
+        torch.set_num_threads(threads)
     return int(counter.get_total_flops())
 
 

@@ -6,6 +6,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -29,7 +30,7 @@ from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.name_patterns import advice, pattern_for
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.reading import hash_of
-from fomo.ingest.sites import choose_ground, make_sites, read_sites, stations_on
+from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
 from fomo.ingest.undo import put_back
 
@@ -91,7 +92,9 @@ def build_city(
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
     guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
-    first, cell_minutes, seen = beginning(files, mapping)
+    with ThreadPoolExecutor(1) as beside:
+        of_all = beside.submit(_spread, listed.table, config)  # while files are looked at: often all cells report
+        first, cell_minutes, seen = beginning(files, mapping)
     # A cell of the list that never reports would be missing for ever, and its ground with it.
     table = listed.table.filter(polars.col("cell").is_in(list(seen)))
     if not table.height:
@@ -99,9 +102,8 @@ def build_city(
             f"no cell of {files[0]} is in {config.sites}: the counters have {sorted(seen)[:3]}, the list "
             f"{list(listed.cells[:3])}; {advice(sorted(seen), listed.cells)}"
         )
-    sites = make_sites(table, str(config.sites))
-    ground = choose_ground(sites, config.cell_m, config.crs)
-    allocation = allocate(sites, ground, config.method)
+    spread = of_all.result() if table.height == listed.table.height else _spread(table, config)
+    sites, ground, allocation = spread
     if not mapping.time.minutes:
         time_config = mapping.time.model_copy(update={"minutes": cell_minutes})
         mapping = mapping.model_copy(update={"time": time_config})
@@ -146,6 +148,13 @@ def build_city(
     }  # fmt: skip
     CityStore.create(config.out, layout, layers, said)
     return _ingest(config.out, files, rejects, progress, submit)
+
+
+def _spread(table: polars.DataFrame, config: BuildConfig) -> tuple[Sites, Ground, Allocation]:
+    """Cells of the list, the grid around them, and how they are spread over it. Raises `IngestError`."""
+    sites = make_sites(table, str(config.sites))
+    ground = choose_ground(sites, config.cell_m, config.crs)
+    return sites, ground, allocate(sites, ground, config.method)
 
 
 def _import_libraries() -> None:
@@ -224,7 +233,7 @@ def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) 
     return report
 
 
-def _positions(sites: Any, allocation: Allocation) -> tuple[np.ndarray, np.ndarray]:
+def _positions(sites: Sites, allocation: Allocation) -> tuple[np.ndarray, np.ndarray]:
     order = polars.DataFrame({"cell": list(allocation.cells)})
     there = order.join(sites.table, on="cell", how="left", maintain_order="left")
     return there["lon"].to_numpy(), there["lat"].to_numpy()

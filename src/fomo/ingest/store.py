@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 #: Times of one chunk: few files, and an appended day writes little again.
 TIMES = 1 << 14
-#: Fast, and float32 shuffled by bytes compresses well enough.
 ROOT = "zarr.json"
+#: Days that room is made for at a time, as metadata take as long as data; a commit takes back what is left.
+ROOM_AHEAD = 32
+#: How chunks of days are compressed, as `_series` tells zarr: fast, and float32 shuffled by bytes is small enough.
+LZ4 = {"cname": "lz4", "clevel": 3, "shuffle": 1}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class CityStore:
         metadata = root["consolidated_metadata"]["metadata"]
         self.visible_days = metadata["time"]["shape"][0] * self.step_minutes // MINUTES_PER_DAY
         self.days = self.visible_days if days is None else days
+        self._room = self.days  # days that fit into the arrays by their own metadata
         self.has_users, self.cumulative = "users" in metadata, "cells/counter" in metadata
         self._arrays: dict[str, Any] = {}
 
@@ -182,30 +186,31 @@ class CityStore:
     ) -> None:
         """A day of the cells and of the grid; not visible before `commit`. `counter`: of counters that only grow."""
         index = self._index(date)
-        periods, steps = MINUTES_PER_DAY // self.cell_minutes, MINUTES_PER_DAY // self.step_minutes
         if index < self.visible_days:
             names = [*self._names("")[:-1], *(f"cells/{name}" for name in self._names("cells/")[:-1])]
             chunk = {name: f"{index}/0" if name.startswith("cells/") else f"{index}/0/0" for name in names}
             keep(self.path, self.commits, [f"{name}/c/{part}" for name, part in chunk.items()])
-        if index >= self.days:
-            self._grow(index + 1)
-        part, of_grid = slice(index * periods, (index + 1) * periods), slice(index * steps, (index + 1) * steps)
-        self._array("cells/traffic")[part] = day.traffic
-        self._array("cells/state")[part] = day.state
-        self._array("traffic")[of_grid] = traffic
+        if index >= self._room:
+            self._grow(index + 1, ROOM_AHEAD)
+        self.days = max(self.days, index + 1)
+        self._put("cells/traffic", index, day.traffic)
+        self._put("cells/state", index, day.state)
+        self._put("traffic", index, traffic)
         if self.cumulative:
             assert counter is not None
-            self._array("cells/counter")[part] = counter
+            self._put("cells/counter", index, counter)
         if self.has_users:
             assert users is not None
-            self._array("cells/users")[part] = day.users
-            self._array("users")[of_grid] = users
+            self._put("cells/users", index, day.users)
+            self._put("users", index, users)
 
     def commit(self, report: dict[str, Any]) -> None:
         """Make all that was written visible, with what is to be known of it."""
-        for group in ("", "cells/"):  # also those that were not written: a run that was killed may have grown them
-            for name in self._names(group):
-                self._array(f"{group}{name}")
+        self._grow(self.days)  # also what was not written: a run that was killed may have made room
+        if self.days > self.visible_days:
+            for group, minutes in (("", self.step_minutes), ("cells/", self.cell_minutes)):
+                before, steps = (days * MINUTES_PER_DAY // minutes for days in (self.visible_days, self.days))
+                self._array(f"{group}time")[before:] = np.arange(before, steps) * minutes
         self.report = {**self.report, **report, "commits": self.commits + 1}
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
         self.commits += 1
@@ -261,31 +266,43 @@ class CityStore:
         names += ["counter"] if group and self.cumulative else []
         return [*names, "time"]
 
-    def _grow(self, days: int) -> None:
-        """Room for more days in the arrays' own metadata; the root's does not say so yet."""
-        for group, minutes in (("", self.step_minutes), ("cells/", self.cell_minutes)):
-            steps = days * MINUTES_PER_DAY // minutes
-            for name in self._names(group)[:-1]:
-                array = self._array(f"{group}{name}")
-                array.resize((steps, *array.shape[1:]))
-            time = self._array(f"{group}time")
-            before = self.days * MINUTES_PER_DAY // minutes
-            time.resize((steps,))
-            time[before:] = np.arange(before, steps) * minutes
-        self.days = days
+    def _grow(self, days: int, ahead: int = 0) -> None:
+        """Room for so many days, and `ahead` more, in the arrays' own metadata; the root's does not say so yet."""
+        self.days = max(self.days, days)
+        self._room = self.days + ahead
+        for group in ("", "cells/"):
+            for name in self._names(group):
+                self._array(f"{group}{name}")
+
+    def _put(self, name: str, index: int, values: np.ndarray) -> None:
+        """A day of an array as its chunk: what zarr would write, in half the time.
+
+        As there, a chunk of nothing but the fill value is no file.
+        """
+        from numcodecs import Blosc
+
+        array = self._array(name)
+        if array.chunks != values.shape or array.shape[0] < (index + 1) * len(values):
+            raise AssertionError(f"day {index} of {name}, {values.shape}, is no chunk of {array.chunks}")
+        file = self.path / name / array.metadata.encode_chunk_key((index, *(0 for _ in values.shape[1:])))
+        values = np.ascontiguousarray(values, array.dtype.newbyteorder("<"))
+        if _same(values.reshape(-1)[:1], array.fill_value) and all(_same(row, array.fill_value) for row in values):
+            file.unlink(missing_ok=True)
+            return
+        with whole_file(file) as fresh:
+            fresh.write_bytes(Blosc(**LZ4).encode(values))
 
     def _array(self, name: str) -> Any:
+        """An array with room for as many days as there should be: a run may have been killed between the two."""
         if name not in self._arrays:
             import zarr
 
-            array = zarr.open_array(str(self.path / name), mode="r+")
-            steps = (
-                self.days * MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
-            )
-            if array.shape[0] != steps:  # a run was killed between writing and saying so
-                array.resize((steps, *array.shape[1:]))
-            self._arrays[name] = array
-        return self._arrays[name]
+            self._arrays[name] = zarr.open_array(str(self.path / name), mode="r+")
+        array = self._arrays[name]
+        steps = self._room * MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
+        if array.shape[0] != steps:
+            array.resize((steps, *array.shape[1:]))
+        return array
 
 
 def _series(
@@ -297,10 +314,14 @@ def _series(
 
     array = group.create_array(
         name, shape=(0, *places), chunks=(steps, *places), dtype=kind, fill_value=fill, dimension_names=axes,
-        # Fast; float32 shuffled by bytes compresses well enough.
         compressors=BloscCodec(cname="lz4", clevel=3, shuffle="shuffle", typesize=np.dtype(kind).itemsize),
     )  # fmt: skip
     array.attrs.update({key: text for key, text in (("coordinates", coordinates), ("units", units)) if text})
+
+
+def _same(values: np.ndarray, fill: Any) -> bool:
+    """Whether all of them are the fill value; NaN is NaN."""
+    return bool((np.isnan(values) if np.isnan(fill) else values == fill).all())
 
 
 def _fixed(group: Any, name: str, values: np.ndarray, axes: tuple[str, ...], units: str = "") -> None:
