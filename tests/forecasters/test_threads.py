@@ -5,7 +5,9 @@ import threading
 import pytest
 import torch
 
+from fomo.forecasters.fomo import load
 from fomo.forecasters.threads import on_threads
+from fomo.sources.synthetic import synthetic_city
 
 CPU = torch.device("cpu")
 
@@ -67,3 +69,14 @@ def test_another_device_does_one_after_another():
     names = set(on_threads(lambda _: threading.get_ident(), range(4), torch.device("meta")))
     torch.set_num_threads(before)
     assert names == {threading.get_ident()}
+
+
+def test_the_members_of_a_city_are_the_same_with_any_number_of_threads():
+    model, city = load("fomo-tiny"), synthetic_city(height=10, width=13, days=8)
+    before = torch.get_num_threads()
+    found = []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        found.append(model.forecast(city, horizon=8, samples=4).samples.values)
+    torch.set_num_threads(before)
+    assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
