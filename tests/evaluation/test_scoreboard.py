@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from made_scores import made
 
-from fomo.evaluation.scoreboard import Result, first_place, lines, markdown, write_scoreboard
+from fomo.evaluation.scoreboard import Result, fewer_windows, first_place, lines, markdown, summary, write_scoreboard
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
 
 
@@ -69,6 +69,18 @@ def test_a_rival_that_saw_the_test_part_has_no_place():
     )
     (row,) = first_place(board)
     assert row["best deep"] is None and row["over best other"] is None
+
+
+def test_a_slow_rival_of_fewer_windows_has_a_star_and_no_place():
+    slow = result("slow", "foundation", "none", made("c"), note=fewer_windows(35))
+    board = lines([result("FoMo", "fomo", "none", made("a")), result("rival", "deep", "none", made("bb")), slow])
+    assert all(line.note == "each 35th window" for line in board if line.forecaster == "slow")
+    (row,) = first_place(board)
+    assert row["best other"] == "rival"
+    for text in (markdown(board, "unseen", "short", "none", ("rmse",)), summary(board, "unseen", "none")):
+        (of_slow,) = [line for line in text.splitlines() if "slow" in line]
+        assert f"{value(board, 'slow', 'none'):.4f}*" in of_slow and "**" not in of_slow
+        assert "**" in text
 
 
 def test_csv_and_parquet_hold_the_same(found, tmp_path):

@@ -14,6 +14,8 @@ from fomo.files import whole_file
 
 #: What the paper sees: FoMo with users of the whole window and POI, everyone else without.
 PAPER = "paper"
+#: How a note says that not all windows were answered; tables mark such numbers with a star.
+FEWER_WINDOWS = "th window"
 PAPERS_METRICS = {"short": ("rmse", "mae"), "long": ("rmse", "mae"), "generate": ("jsd", "mae")}
 
 
@@ -37,6 +39,16 @@ class Line:
     units: int
     leakage: bool
     note: str
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it answers the windows that the others answer, and did not see them."""
+        return not self.leakage and FEWER_WINDOWS not in self.note
+
+
+def fewer_windows(every: int) -> str:
+    """The note of a slow forecaster, which answers each so manieth window of a column."""
+    return f"each {every}{FEWER_WINDOWS}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,8 @@ def write_scoreboard(found: Sequence[Line], path: Path) -> Path:
 def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metrics: Sequence[str]) -> str:
     """One of the paper's tables: forecasters down, cities across, the metrics of a cell joined by ' / '.
 
-    Bold is the lowest of its column among those that did not see the test part; '–' where a forecaster cannot.
+    Bold is the lowest of its column among those that answer all windows and did not see them; '–' where a forecaster
+    cannot; a star where it answers some windows only.
     """
     chosen = [line for line in found if (line.protocol, line.task, line.context) == (protocol, task, context)]
     cities = list(dict.fromkeys(line.city for line in chosen))
@@ -127,7 +140,7 @@ def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metr
     names = dict.fromkeys(line.forecaster for line in sorted(chosen, key=lambda line: line.kind != "fomo"))
     least = {
         (city, metric): min(
-            (line.value for line in chosen if line.city == city and line.metric == metric and not line.leakage
+            (line.value for line in chosen if line.city == city and line.metric == metric and line.comparable
              and line.value is not None), default=None,
         )
         for city in cities
@@ -138,8 +151,7 @@ def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metr
         line = values.get((name, city, metric))
         if line is None or line.value is None:
             return "–"
-        text = f"{line.value:.4f}"
-        return f"**{text}**" if line.value == least[city, metric] else text
+        return _shown(line, least[city, metric])
 
     table = ["| forecaster | " + " | ".join(cities) + " |", "|---" * (len(cities) + 1) + "|"]
     for name in names:
@@ -152,7 +164,8 @@ def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metr
 def summary(found: Sequence[Line], protocol: str, context: str) -> str:
     """All tasks and cities of a protocol in one table: RMSE, of generated cells JSD; then what each costs.
 
-    Bold is the lowest of a column. Forecasters without any number are left out.
+    Bold is the lowest of a column, a star a forecaster that answers some windows only. Forecasters without any number
+    are left out.
     """
     chosen = [line for line in found if (line.protocol, line.context) == (protocol, context)]
     columns = list(dict.fromkeys((line.task, line.city) for line in chosen))
@@ -162,7 +175,9 @@ def summary(found: Sequence[Line], protocol: str, context: str) -> str:
         if line.value is not None and line.metric == ("jsd" if line.task == "generate" else "rmse")
     }
     least = {
-        column: min((line.value or 0.0 for key, line in scored.items() if key[1:] == column), default=None)
+        column: min(
+            (line.value or 0.0 for key, line in scored.items() if key[1:] == column and line.comparable), default=None
+        )
         for column in columns
     }
     headings = [f"{city} {task}" + (" JSD" if task == "generate" else "") for task, city in columns]
@@ -177,14 +192,19 @@ def summary(found: Sequence[Line], protocol: str, context: str) -> str:
             continue
         cells = []
         for column, line in zip(columns, own, strict=True):
-            text = "–" if line is None else f"{line.value:.4f}"
-            cells.append(f"**{text}**" if line is not None and line.value == least[column] else text)
+            cells.append("–" if line is None else _shown(line, least[column]))
         training = known[0].train_seconds
         asked = [1000 * (line.infer_seconds or 0.0) / line.windows for line in known if line.task != "generate"]
         cells.append("–" if training is None else f"{training / 60:.0f}")
         cells.append(f"{sum(asked) / len(asked):.0f}" if asked else "–")
         table.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(table) + "\n"
+
+
+def _shown(line: Line, least: float | None) -> str:
+    """A number of a table."""
+    text = f"{line.value:.4f}" + ("*" if FEWER_WINDOWS in line.note else "")
+    return f"**{text}**" if line.comparable and line.value == least else text
 
 
 def first_place(found: Sequence[Line], metric: str = "rmse") -> list[dict[str, str | float | None]]:
@@ -200,7 +220,7 @@ def first_place(found: Sequence[Line], metric: str = "rmse") -> list[dict[str, s
             if (line.protocol, line.task, line.context, line.city, line.metric)
             == (protocol, task, context, city, metric)
             and line.value is not None
-            and not line.leakage
+            and line.comparable
         ]
         own = next((line.value for line in here if line.kind == "fomo"), None)
         deep = min((line for line in here if line.kind == "deep"), key=lambda line: line.value or 0.0, default=None)
@@ -222,6 +242,7 @@ __all__ = [
     "PAPERS_METRICS",
     "Line",
     "Result",
+    "fewer_windows",
     "first_place",
     "frame",
     "lines",

@@ -17,6 +17,8 @@ from fomo.files import whole_file
 
 #: The part of the tables that the README shows.
 SUMMARY = "scoreboard-summary.md"
+#: What a star says; the table of all numbers has each one's note.
+STAR = "*: slow, so it answers some of these windows only, and is not among the best."
 #: The heading of FoMo's ratios.
 RATIOS = "FoMo over the best of the others (RMSE; generate: JSD)"
 STANDING = (
@@ -84,6 +86,8 @@ def summaries(found: Sequence[Line]) -> str:
         for context in ("none", "full")
         if any((line.protocol, line.context) == (protocol, context) for line in defined)
     ]
+    if any("*" in part.replace("**", "") for part in parts):
+        parts[-1] += f"\n{STAR}\n"
     placed = standing(found)
     if placed:
         parts.append(f"{STANDING}\n\n{placed}")

@@ -11,7 +11,7 @@ from multiprocessing import connection, get_context, parent_process
 
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
 from fomo.app.service.scoreboard.work import Place, asked_of, work
-from fomo.evaluation.scoreboard import Line, Result, lines
+from fomo.evaluation.scoreboard import Line, Result, fewer_windows, lines
 from fomo.evaluation.stored import joined, load_scores
 
 #: Hears of the work: jobs done, jobs in all, and a line for each that runs.
@@ -115,7 +115,7 @@ def _results(group: list[Cell], recipe: ScoreboardRecipe, place: Place, failed: 
             remark = str(loaded[0][1].get("remark", ""))
         elif not reason:
             reason = "scored by another recipe or code: run it again" if old else "not scored yet"
-        every = "" if first.every == first.column.every else f"each {first.every}th window"
+        every = "" if first.every == first.column.every else fewer_windows(first.every)
         note = reason or ", ".join(filter(None, (every, remark)))
         made.append(
             Result(
