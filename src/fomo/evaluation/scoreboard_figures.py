@@ -44,7 +44,7 @@ def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") ->
         values = {
             (line.forecaster, line.task, line.metric): line.value
             for line in here
-            if line.city == city and line.value is not None and not line.leakage
+            if line.city == city and line.value is not None and line.comparable
         }
         for index, name in enumerate(OF_THE_RADAR):
             if not any(key[0] == name for key in values):
@@ -73,12 +73,16 @@ def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") ->
 
 
 def cost_figure(found: Sequence[Line], protocol: str, context: str = "none", task: str = "short") -> Figure:
-    """Seconds per asked window against RMSE over FoMo's, mean over the cities of a protocol. Raises `ValueError`."""
+    """Seconds per asked window against RMSE over FoMo's, mean over the cities of a protocol.
+
+    Of forecasters that answer all windows. Raises `ValueError`.
+    """
     here = [
         line
         for line in found
         if (line.protocol, line.context, line.task, line.metric) == (protocol, context, task, "rmse")
         and line.value is not None
+        and line.comparable
     ]
     own = {line.city: line.value for line in here if line.kind == "fomo"}
     if not own:
