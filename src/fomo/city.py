@@ -16,14 +16,14 @@ centres in kilometres, `y` growing to the north. Attributes say what the numbers
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from fomo.files import whole_folder
 
 if TYPE_CHECKING:  # xarray is there with the first city: reading an operator's files needs half a second less
     import xarray as xr
@@ -302,28 +302,15 @@ def save_city(city: City, path: str | Path) -> Path:
     """Write the city as Zarr v3 and return the path. Raises `CityError` where something else than a city is there.
 
     The new city is written beside `path` and takes the place of an older one when it is complete, so a failed
-    write leaves the old one untouched. That exchange is two renames: killed between them, the old city is left as
-    the hidden folder `.NAME.*.old` and the new one as `.NAME.*.part`.
+    write leaves the old one untouched (`files.whole_folder`).
     """
     validate(city)
     path = Path(path)
     if path.exists() and not (path / "covered" / "zarr.json").exists():
         raise CityError(f"{path} exists and is no city: name another path or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        text = {name: city[name].astype(object) for name in city.coords if city[name].dtype.kind == "U"}
+    text = {name: city[name].astype(object) for name in city.coords if city[name].dtype.kind == "U"}
+    with whole_folder(path) as fresh:
         city.assign_coords(text).to_zarr(fresh, zarr_format=3, consolidated=False)  # Zarr v3 has no fixed-length text
-        if path.exists():
-            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
-            path.rename(old)
-            fresh.rename(path)
-            shutil.rmtree(old)
-        else:
-            fresh.rename(path)
-    finally:
-        if fresh.exists():
-            shutil.rmtree(fresh)
     return path
 
 

@@ -1,7 +1,8 @@
-"""Files are written whole or not at all."""
+"""Files and folders are written whole or not at all."""
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,4 +21,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         fresh.unlink(missing_ok=True)
 
 
-__all__ = ["whole_file"]
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A fresh folder beside `path` that takes its place if the block succeeds and disappears if it fails.
+
+    The exchange with an older one is two renames: killed between them, the old one is left as the hidden folder
+    `.NAME.*.old` and the new one as `.NAME.*.part`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{ending}") for ending in ("part", "old"))
+    try:
+        yield fresh
+        if path.exists():
+            path.rename(old)
+            fresh.rename(path)
+            shutil.rmtree(old)
+        else:
+            fresh.rename(path)
+    finally:
+        if fresh.exists():
+            shutil.rmtree(fresh)
+
+
+__all__ = ["whole_file", "whole_folder"]

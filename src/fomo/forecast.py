@@ -10,8 +10,6 @@ Tables, figures and plans read this and never the model behind it.
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from fomo.files import whole_folder
 
 CONTEXT_MODES = ("none", "past", "full")
 #: Slices over (sample, time, y, x), with beginnings and ends.
@@ -79,7 +79,7 @@ class Forecast:
 
         Raises `ForecastError` where the path holds something that is no forecast.
         """
-        with _whole_folder(Path(path)) as fresh:
+        with _whole_forecast(Path(path)) as fresh:
             self.dataset.to_zarr(fresh, zarr_format=3, consolidated=False)
         return Path(path)
 
@@ -93,7 +93,7 @@ class Forecast:
         traffic = self.dataset["traffic"]
         nothing = np.broadcast_to(np.float32(np.nan), (samples, *traffic.shape[1:]))  # one number: no file of a chunk
         empty = self.dataset.assign(traffic=(traffic.dims, nothing, traffic.attrs))
-        with _whole_folder(Path(path)) as fresh:
+        with _whole_forecast(Path(path)) as fresh:
             empty.to_zarr(fresh, zarr_format=3, consolidated=False)
             array = zarr.open_array(str(fresh / "traffic"), mode="r+")
             chunks = (range(0, size, edge) for size, edge in zip(array.shape, array.chunks, strict=True))
@@ -114,20 +114,12 @@ class Forecast:
 
 
 @contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    """A fresh folder beside `path` that takes the place of a forecast if the block succeeds. Raises `ForecastError`."""
+def _whole_forecast(path: Path) -> Iterator[Path]:
+    """A fresh folder that takes the place of a forecast. Raises `ForecastError` where something else is there."""
     if path.exists() and not (path / "asked" / "zarr.json").exists():
         raise ForecastError(f"{path} exists and is no forecast: name another path or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    with whole_folder(path) as fresh:
         yield fresh
-        if path.exists():
-            shutil.rmtree(path)
-        fresh.rename(path)
-    finally:
-        if fresh.exists():
-            shutil.rmtree(fresh)
 
 
 #: What a forecast keeps of its city, for maps and clocks.

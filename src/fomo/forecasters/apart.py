@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fomo.forecast import Forecast, Region
-from fomo.forecasters.tiles import Tiling
+from fomo.forecasters.tiles import Tiling, in_common
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,17 @@ class Apart:
         sample, time, rows, columns = region
         total = np.zeros([each.stop - each.start for each in region], np.float32)
         for index, corner in enumerate(self.districts.corners):
-            shared = [_shared(*axis) for axis in zip((rows, columns), corner, self.districts.tile, strict=True)]
-            if any(part is None for part in shared):
+            (here_y, there_y), (here_x, there_x) = (
+                in_common(axis.start, axis.stop - axis.start, first, edge)
+                for axis, first, edge in zip((rows, columns), corner, self.districts.tile, strict=True)
+            )
+            if here_y.start >= here_y.stop or here_x.start >= here_x.stop:
                 continue
-            (here_y, there_y), (here_x, there_x) = (part for part in shared if part is not None)
             total[:, :, here_y, here_x] += read(index, (sample, time, there_y, there_x))
         np.multiply(total, self.reference, out=total)
         cells = time, rows, columns
         np.copyto(total, self.observed[cells], where=~self.shell.asked.values[cells])
         return total
-
-
-def _shared(wanted: slice, start: int, edge: int) -> tuple[slice, slice] | None:
-    """Cells that a region and a district have in common along one axis, counted from the region and the district."""
-    low, high = max(wanted.start, start), min(wanted.stop, start + edge)
-    if low >= high:
-        return None
-    return slice(low - wanted.start, high - wanted.start), slice(low - start, high - start)
 
 
 __all__ = ["Apart"]

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fomo.forecasters.tiles import in_common
 from fomo.seeds import derived_seed
 
 #: `torch.randn` on a CPU turns uniform numbers into normal ones in groups of so many; those left over at the end of a
@@ -113,7 +114,7 @@ class Noise:
             place = 1 + row * columns + column
             drawn = self._members((time, *self.block), derived_seed(seed, place), only)
             (y_to, y_from), (x_to, x_from) = (
-                _shared(at, n, index * edge, edge)
+                in_common(at, n, index * edge, edge)
                 for at, n, index, edge in zip(corner, size, (row, column), self.block, strict=True)
             )
             found[..., y_to, x_to] = drawn[..., y_from, x_from]
@@ -136,12 +137,6 @@ class Noise:
 def _blocks(first: int, count: int, edge: int) -> range:
     """The blocks along one axis that `count` cells from `first` on touch."""
     return range(first // edge, (first + count - 1) // edge + 1)
-
-
-def _shared(first: int, count: int, start: int, edge: int) -> tuple[slice, slice]:
-    """Cells that a part and a block have in common along one axis: counted from the part, and from the block."""
-    low, high = max(first, start), min(first + count, start + edge)
-    return slice(low - first, high - first), slice(low - start, high - start)
 
 
 __all__ = ["Noise", "Stream", "member_noise"]

@@ -72,6 +72,15 @@ def even_edge(size: int, largest: int, overlap: int) -> int:
     return -(-(size + (count - 1) * overlap) // count)
 
 
+def in_common(first: int, count: int, start: int, edge: int) -> tuple[slice, slice]:
+    """What `count` cells from `first` on share with `edge` from `start` on, along one axis: counted from either.
+
+    Without anything in common the slices end before they begin.
+    """
+    low, high = max(first, start), min(first + count, start + edge)
+    return slice(low - first, high - first), slice(low - start, high - start)
+
+
 def _starts(size: int, tile: int, overlap: int) -> list[int]:
     """First cells of evenly spread tiles that cover `size`."""
     if size <= tile:

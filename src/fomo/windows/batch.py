@@ -102,7 +102,10 @@ def collate(windows: list[dict[str, Any]]) -> Batch:
 
 
 def states(share: np.ndarray, asked: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Cell states of a window: `share` (time, y, x) with NaN, `asked` (time, y, x), `covered` (y, x)."""
+    """Cell states of a window: `share` (time, y, x) with NaN, `asked` (time, y, x), `covered` (y, x).
+
+    Of several windows, all with an axis before these.
+    """
     state = np.full(share.shape, CellState.MISSING, np.int8)
     state[np.isfinite(share)] = CellState.OBSERVED
     state[np.broadcast_to(~covered, share.shape)] = CellState.PADDING

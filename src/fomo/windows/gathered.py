@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fomo.windows.batch import Batch, CellState
+from fomo.windows.batch import Batch, states
 from fomo.windows.choices import Choice
 from fomo.windows.context import Context, blank
 from fomo.windows.laid import Cells, Cut, Laid
@@ -65,9 +65,7 @@ class Gathered:
         week = (week * self._factor).astype(np.float32)
         covered = self.laid.covers(self.cells)
         covered[self.mixed] &= self.laid.covers(self.others)
-        state = np.full(share.shape, CellState.MISSING, np.int8)
-        state[np.isfinite(share)] = CellState.OBSERVED
-        state[np.broadcast_to(~covered[:, None], share.shape)] = CellState.PADDING
+        state = states(share, np.zeros(share.shape, bool), covered[:, None])
 
         curve, shapes, noise = self.weeks.usual([c.pattern for c in choices], *self._clock, steps)
         rhythm = self._everywhere(curve)

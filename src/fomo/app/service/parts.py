@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from jaxtyping import Float
 
 from fomo.app.service.sharing import Piece
 from fomo.city import City
-from fomo.files import whole_file
+from fomo.files import whole_file, whole_folder
 from fomo.forecast import Forecast, Region
 from fomo.processes import Place, ProcessError
 
@@ -144,13 +143,8 @@ def save_array(values: Float[np.ndarray, "sample time y x"], path: Path) -> None
     """Write an array as Zarr v3, whole or not at all."""
     import zarr
 
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    with whole_folder(path) as fresh:
         zarr.create_array(str(fresh), data=values)
-        fresh.rename(path)
-    finally:
-        if fresh.exists():
-            shutil.rmtree(fresh)
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
