@@ -1,19 +1,23 @@
 """The batches of the steps to come, made by other processes while this one computes.
 
-A batch is a function of the seed and of its step, so it is the same whoever makes it. The processes are PyTorch's data
-loader; they begin as copies of this one and share its arrays.
+A batch is a function of the seed and of its step, so it is the same whoever makes it. The processes begin as copies of
+this one and share its arrays. PyTorch's data loader would do, but says that a process is lost by an error in whatever
+this one is at just then; an executor says so where the batch is asked for.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from fomo.processes import ProcessError
 from fomo.windows.batch import Batch
@@ -31,65 +35,72 @@ def workers_for(device: str, processes: int) -> int:
     return max(0, min(MOST, cores // processes - 1))
 
 
-@contextmanager
-def in_clear_words() -> Iterator[None]:
-    """Raise `ProcessError` where a process that makes batches is lost: PyTorch says so wherever this one stands."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise ProcessError(
-            f"a process that makes batches is gone ({error}): free memory, or train with workers=0; the last "
-            "checkpoint is good"
-        ) from None
-
-
-class _Steps(Dataset[Batch]):
-    """The batch of every step."""
-
-    def __init__(self, make: Callable[[int], Batch]) -> None:
-        self.make = make
-
-    def __getitem__(self, step: int) -> Batch:
-        return self.make(step)
-
-
 class Ahead:
     """Gives the batch of one step after the other."""
 
     def __init__(self, make: Callable[[int], Batch], workers: int) -> None:
         """`make`: the batch of a step. With no `workers` it is made when it is asked for."""
         self.make, self.workers = make, workers
-        self._next = -1
-        self._made: Iterator[Any] | None = None
+        self._next = -1  # the first step whose batch is not waited for
+        self._pool: ProcessPoolExecutor | None = None
+        self._waiting = deque[Future[bytes]]()
 
     def take(self, step: int) -> Batch:
-        """The batch of a step; any order is good, but only the next one is ready."""
+        """The batch of a step; any order is good, but only the next one is ready.
+
+        Raises `ProcessError` where a process that makes batches is gone.
+        """
         if self.workers == 0:
             return self.make(step)
-        if self._made is None or step != self._next:
+        if self._pool is None or step != self._next - len(self._waiting):
             self.close()
-            self._made = iter(self._loader(step))
-        batch = next(self._made)
-        self._next = step + 1
+            context = get_context("fork")  # so that nothing is copied but what is written
+            self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self.make,))
+            self._next = step
+        try:
+            while len(self._waiting) < READY * self.workers:
+                self._waiting.append(self._pool.submit(_made, self._next))
+                self._next += 1
+            batch = pickle.loads(self._waiting.popleft().result())
+        except BrokenProcessPool as error:
+            self.close()
+            raise ProcessError(
+                f"a process that makes batches is gone ({error}): free memory, or train with workers=0; the last "
+                "checkpoint is good"
+            ) from None
         assert isinstance(batch, Batch)
         return batch
 
     def close(self) -> None:
         """End the processes; a later `take` begins new ones."""
-        self._made = None  # the loader ends them when it is let go
-
-    def _loader(self, step: int) -> DataLoader[Batch]:
-        return DataLoader(
-            _Steps(self.make),
-            batch_size=None,
-            sampler=itertools.count(step),
-            num_workers=self.workers,
-            prefetch_factor=READY,
-            multiprocessing_context="fork",
-            generator=torch.Generator(),  # it draws a seed, and must not take it from the run's numbers
-        )
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = None
+        self._waiting.clear()
 
 
-__all__ = ["Ahead", "in_clear_words", "workers_for"]
+#: What makes a batch, in a process that does nothing else.
+_MAKE: list[Callable[[int], Batch]] = []
+
+
+def _begin(make: Callable[[int], Batch]) -> None:
+    """Begin such a process: on one thread, left alone by Ctrl-C, and no longer than the one that asks."""
+    _MAKE[:] = [make]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _made(step: int) -> bytes:
+    """The batch of a step, as bytes: tensors in shared memory would be gone with the process that made them."""
+    return pickle.dumps(_MAKE[0](step), pickle.HIGHEST_PROTOCOL)
+
+
+__all__ = ["Ahead", "workers_for"]

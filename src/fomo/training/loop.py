@@ -30,7 +30,7 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.processes import ProcessError
 from fomo.seeds import derived_seed
 from fomo.tokens.masks import draw_masks
-from fomo.training.ahead import Ahead, in_clear_words, workers_for
+from fomo.training.ahead import Ahead, workers_for
 from fomo.training.finetune import begin_from, freeze
 from fomo.training.losses import Losses, losses, windows_denoised
 from fomo.training.pace import Pace, matrix_rate
@@ -148,10 +148,6 @@ class Training:
         Raises `FloatingPointError` for a gradient that is not finite, `ProcessError` where a process that makes batches
         is gone.
         """
-        with in_clear_words():
-            return self._advance()
-
-    def _advance(self) -> dict[str, float]:
         config = self.recipe.optimiser
         batch = self.ahead.take(self.step)
         torch.manual_seed(derived_seed(self.recipe.seed, self.step))  # of noise and dropout
