@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -49,6 +49,12 @@ class Part:
     context: ContextMode = "none"
     layers: tuple[str, ...] = CONTEXT_LAYERS
     area: Area | None = None
+    hindcasts: bool = True
+
+
+#: With hindcasts of the city's past and without: what is added to FoMo's name, and which rules stand beside it.
+ALONE = ", network alone"
+BOTH: tuple[tuple[str, Rules], ...] = (("", "all"), (ALONE, "none"))
 
 
 def unseen_regions() -> list[Part]:
@@ -124,6 +130,9 @@ def next_week() -> list[Part]:
     for task in FORECASTS:
         for family in UOMO[1:]:
             parts.append(Part(family, task, weights, True, True, "FoMo, past week known"))
+            parts.append(
+                Part(family, task, weights, True, True, "FoMo, past week known" + ALONE, rules="none", hindcasts=False)
+            )
             parts.append(Part(family, task, weights, True, False, "FoMo, past week not known", rules="none"))
     return parts
 
@@ -131,7 +140,12 @@ def next_week() -> list[Part]:
 def cities_in_time() -> list[Part]:
     """The last fifth of the time of whole cities."""
     cities = ("mobile_nanjing", "jinan", "milan_20x20", "mobile_shanghai")
-    return [Part(city, task) for task in FORECASTS for city in cities]
+    return [
+        Part(city, task, name="FoMo" + name, rules=rules, hindcasts=not name)
+        for task in FORECASTS
+        for city in cities
+        for name, rules in BOTH
+    ]
 
 
 def never_seen_cities() -> list[Part]:
@@ -140,9 +154,13 @@ def never_seen_cities() -> list[Part]:
     parts = []
     for task in FORECASTS:
         for city, name in without.items():
-            parts.append(Part(city, task, str(ROOT / f"runs/without-{name}/weights"), name="FoMo, city never seen"))
+            unseen = str(ROOT / f"runs/without-{name}/weights")
             seen = str(ROOT / "runs/compare-default/weights")  # as many steps, on all cities
-            parts.append(Part(city, task, seen, name="FoMo, city seen", rules="none"))
+            for how, rules in BOTH:
+                told: dict[str, Any] = {"rules": rules, "hindcasts": not how}
+                parts.append(Part(city, task, unseen, name="FoMo, city never seen" + how, **told))
+            for how, _ in BOTH:
+                parts.append(Part(city, task, seen, name="FoMo, city seen" + how, rules="none", hindcasts=not how))
     return parts
 
 
@@ -186,7 +204,7 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         found = evaluate(
             data, part.family, part.task, weights=part.weights, samples=samples,
             past_week=part.past_week, next_week=part.next_week, device="cpu",
-            context=part.context, layers=part.layers, area=part.area,
+            context=part.context, layers=part.layers, area=part.area, hindcasts=part.hindcasts,
         )  # fmt: skip
         first, *rules = found.rows
         kept = {"all": rules, "users": [rule for rule in rules if "per user" in rule.forecaster], "none": []}

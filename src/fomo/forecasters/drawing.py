@@ -25,10 +25,11 @@ from fomo.config import Config
 from fomo.diffusion.members import members_of, mirrored_pairs
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
+from fomo.forecasters.blend import Blend, Expected, blended
 from fomo.forecasters.noise import Noise
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
-from fomo.model.transformer import MaskedDiffusionTransformer
+from fomo.model.transformer import Condition, MaskedDiffusionTransformer
 from fomo.windows.batch import Batch
 from fomo.windows.observation import observe
 from fomo.windows.records import Record, each_tensor, some_rows
@@ -66,6 +67,7 @@ class SamplingConfig(Config):
     antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
     rows: int = Field(256, ge=1)  # members x tiles that are answered together at most: bounds the memory
     district: tuple[int, int] = (64, 64)  # a larger grid is drawn in parts of this size: bounds the memory
+    hindcasts: int = Field(12, ge=0)  # of the city's own past, where it is known: see `blend`; 0: the network alone
 
 
 @dataclass(frozen=True)
@@ -84,20 +86,23 @@ class Drawing:
         seeds: Sequence[int],
         only: range | None = None,
         kept: slice = slice(None),
+        blends: Sequence[Blend] | None = None,
     ) -> Float[Tensor, "task sample time y x"]:
         """Shares of the members on the whole grid, never negative; a large grid district by district.
 
         `only`: these of the `samples` members, as they are among all of them; whole pairs. `kept`: these steps of the
-        window.
+        window. `blends`: one for each window, or None: the network alone.
         """
         only = range(samples) if only is None else only
         districts = self.districts((batch.share.shape[2], batch.share.shape[3]))
         if len(districts.corners) == 1:
-            return self.weighted(batch, samples, seeds, only, kept, 0)
+            return self.weighted(batch, samples, seeds, only, kept, 0, blends)
         members = batch.share.new_zeros(len(seeds), len(only), *batch.share[0, kept].shape)
         height, width = districts.tile
         for index, (y, x) in enumerate(districts.corners):
-            members[..., y : y + height, x : x + width] += self.weighted(batch, samples, seeds, only, kept, index)
+            members[..., y : y + height, x : x + width] += self.weighted(
+                batch, samples, seeds, only, kept, index, blends
+            )
         return members
 
     def districts(self, grid: tuple[int, int]) -> Tiling:
@@ -107,7 +112,14 @@ class Drawing:
         return make_tiling(grid, edges, DISTRICT_OVERLAP)
 
     def weighted(
-        self, batch: Batch, samples: int, seeds: Sequence[int], only: range, kept: slice, index: int
+        self,
+        batch: Batch,
+        samples: int,
+        seeds: Sequence[int],
+        only: range,
+        kept: slice,
+        index: int,
+        blends: Sequence[Blend] | None = None,
     ) -> Float[Tensor, "task sample time y x"]:
         """What one district adds to `members`: its shares times its weights, on its own cells.
 
@@ -120,26 +132,19 @@ class Drawing:
         numbers = partial(noise.part, districts.corners[index], districts.tile)
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:
-            return self._district(batch, tiling, samples, numbers, only, kept)
+            return self._district(batch, tiling, samples, numbers, only, kept, blends)
         weight = districts.weights[index]
         here = Tiling(grid, districts.tile, (districts.corners[index],), weight[None])
-        drawn = self._district(_cut(batch, here), tiling, samples, numbers, only, kept)
+        drawn = self._district(_cut(batch, here), tiling, samples, numbers, only, kept, blends)
         return drawn.mul_(weight.to(drawn.device))
 
-    def _district(
-        self,
-        batch: Batch,
-        tiling: Tiling,
-        samples: int,
-        noise: Callable[..., Tensor],
-        only: range,
-        kept: slice,
-    ) -> Float[Tensor, "task sample time y x"]:
-        """The members of a grid that is denoised as one; `noise(draw=..., only=...)` gives numbers of its shape.
+    def expected(self, batch: Batch) -> Expected:
+        """What the network says before members are drawn, of a grid that is denoised as one."""
+        grid = (batch.share.shape[2], batch.share.shape[3])
+        return self._encoded(batch, make_tiling(grid, self.sampling.tile, self.sampling.overlap), 1).expected
 
-        Encoded once. Members pass the network in the same groups however many are drawn at once, and do not look at
-        each other beyond their pair, so that they are the same to the bit.
-        """
+    def _encoded(self, batch: Batch, tiling: Tiling, samples: int) -> _Encoded:
+        """The windows as the network reads them, tile by tile."""
         tasks, time = batch.share.shape[:2]
         tiles = len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
@@ -154,13 +159,32 @@ class Drawing:
             parts,
             device,
         )
+        mean = _whole([condition.mean for condition in conditions], tiling)
+        log_scale = _whole([condition.log_scale for condition in conditions], tiling)
+        unit = observation.unit[:, None]
+        middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
+        return _Encoded(Expected(middle, scale, observation), parts, conditions, rows)
 
-        def whole(pieces: list[Tensor]) -> Tensor:
-            """(tile x task, ..., y, x) pieces blended to (task, ..., y, x)."""
-            return tiling.blend(rearrange(torch.cat(pieces), "(i b) ... -> i b ...", i=tiles))
+    def _district(
+        self,
+        batch: Batch,
+        tiling: Tiling,
+        samples: int,
+        noise: Callable[..., Tensor],
+        only: range,
+        kept: slice,
+        blends: Sequence[Blend] | None,
+    ) -> Float[Tensor, "task sample time y x"]:
+        """The members of a grid that is denoised as one; `noise(draw=..., only=...)` gives numbers of its shape.
 
-        mean = whole([condition.mean for condition in conditions])
-        log_scale = whole([condition.log_scale for condition in conditions])
+        Encoded once. Members pass the network in the same groups however many are drawn at once, and do not look at
+        each other beyond their pair, so that they are the same to the bit.
+        """
+        encoded = self._encoded(batch, tiling, samples)
+        parts, conditions, rows = encoded.parts, encoded.conditions, encoded.rows
+        expected = encoded.expected if blends is None else blended(encoded.expected, blends)
+        middle, scale, observation = expected.mean, expected.scale, expected.observation
+        device = middle.device
 
         def denoise(noised: Tensor, sigma: float) -> Tensor:
             level = torch.tensor([sigma], device=noised.device, dtype=torch.float32)
@@ -173,16 +197,14 @@ class Drawing:
             ]
             found = iter(on_threads(lambda one: self.network.denoise(one[0], c_noise, one[1]), passes, device))
             outputs = [torch.cat([next(found) for _ in range(0, cut.shape[1], rows)], 1) for _ in parts]
-            return c_skip * noised + c_out * whole(outputs)
+            return c_skip * noised + c_out * _whole(outputs, tiling)
 
-        unit = observation.unit[:, None]
-        middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
         # Where there is no station, a trace of traffic is nothing.
         silent = observation.silent[:, None, None]
 
         def drawn(some: range) -> Tensor:
             """These members, from noise to shares."""
-            clean = self._draw(denoise, lambda draw=None: noise(draw=draw, only=some).to(mean.device))
+            clean = self._draw(denoise, lambda draw=None: noise(draw=draw, only=some).to(device))
             if not self.process.standardise:
                 return ((clean + 1) / 2).clamp(min=0)[:, :, kept]
             if self.sampling.antithetic:
@@ -190,10 +212,10 @@ class Drawing:
             share = members_of(clean, middle, scale)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)[:, :, kept]
 
-        at_a_time = self._members_at_a_time(samples, rows, batch.share.numel(), batch.share.device.type == "cpu")
+        at_a_time = self._members_at_a_time(samples, rows, batch.share.numel(), device.type == "cpu")
         if len(only) <= at_a_time:
             return drawn(only)
-        members = mean.new_empty(tasks, len(only), *batch.share[0, kept].shape)
+        members = middle.new_empty(len(middle), len(only), *batch.share[0, kept].shape)
         for first in range(only.start, only.stop, at_a_time):
             some = only[first - only.start :][:at_a_time]
             members[:, first - only.start :][:, : len(some)] = drawn(some)
@@ -221,6 +243,21 @@ class Drawing:
             return ddpm(denoise, start, self.process, steps, lambda: noise(draw=next(draws)))
         samplers = {"angle": angle, "heun": heun, "multistep": multistep}
         return samplers[self.sampling.sampler](denoise, start, self.levels())
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """Windows as the network reads them: `conditions` of `parts` of their tiles, `rows` of which pass it at once."""
+
+    expected: Expected
+    parts: list[slice]
+    conditions: list[Condition]
+    rows: int
+
+
+def _whole(pieces: Sequence[Tensor], tiling: Tiling) -> Tensor:
+    """(tile x task, ..., y, x) pieces blended to (task, ..., y, x)."""
+    return tiling.blend(rearrange(torch.cat(list(pieces)), "(i b) ... -> i b ...", i=len(tiling.corners)))
 
 
 def _cut(record: Record, tiling: Tiling) -> Record:

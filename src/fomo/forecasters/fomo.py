@@ -22,6 +22,7 @@ from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
+from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend, blend_of, network_alone
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
@@ -29,9 +30,13 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.scale import reference_of
+from fomo.windows.hindcast import hindcasts
+from fomo.windows.scale import reference_of, to_share
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
 from fomo.windows.task_arrays import task_arrays
+
+#: Cells of a large city whose past is looked at: the busiest block of 14 x 14, which is four tiles.
+MOST_CELLS = 196
 
 
 class FoMo:
@@ -77,16 +82,19 @@ class FoMo:
         what it takes, less is used: `forecast.attrs["context"]` and `["context_layers"]` say what was.
 
         `history`: observed steps to look back on, default what a window of 64 leaves, at least 16. With `past_week`
-        the network is also told the same hours one week before, where the city has them. Horizons above 48 steps are
-        produced in blocks, each member continuing itself. `only`: these of the `samples` members, as they are among
-        all of them, where others are drawn elsewhere; begun at a multiple of `members_unit`. Raises
-        `CityError`: not a city, no history, horizon < 1.
+        the network is also told the same hours one week before, where the city has them, and what it says is weighed
+        against hindcasts of that past (`blend`; `forecast.attrs["hindcasts"]`, `["blend"]`, `["width"]` say how).
+        Horizons above 48 steps are produced in blocks, each member continuing itself. `only`: these of the `samples`
+        members, as they are among all of them, where others are drawn elsewhere; begun at a multiple of
+        `members_unit`. Raises `CityError`: not a city, no history, horizon < 1.
         """
         if only is not None and only.start % members_unit(horizon):
             raise ValueError(f"parts of an ensemble begin at multiples of {members_unit(horizon)}, not at {only.start}")
         ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
         block, kept = ahead.block(), slice(ahead.seen, None)
-        first = self._answer_all([ahead.first()], samples, [seed], only, kept)[0]
+        task = ahead.first()
+        blend = self._blend(task, ahead.reference)
+        first = self._answer_all([task], samples, [seed], only, kept, blend)[0]
         if block == horizon:
             return first
         whole = range(samples) if only is None else only
@@ -97,11 +105,11 @@ class FoMo:
         while done < horizon:
             upto = done + ahead.block(done)
             seeds = [derived_seed(derived_seed(seed, blocks), member) for member in whole]
-            self._continue(ahead, members[:, :upto], asked[:upto], done, seeds)
+            self._continue(ahead, members[:, :upto], asked[:upto], done, seeds, blend)
             done, blocks = upto, blocks + 1
         window = city.isel(time=slice(-1, None)).reindex(time=ahead.times(horizon))
         context, layers = first.attrs["context"], first.attrs["context_layers"]
-        return self._forecast(members, asked, window, context, layers, seed, ahead.reference)
+        return self._forecast(members, asked, window, context, layers, seed, ahead.reference, blend)
 
     def districts(self, grid: tuple[int, int], horizon: int) -> int:
         """In how many parts a forecast of so many cells (y, x) can be drawn apart.
@@ -127,13 +135,14 @@ class FoMo:
         kept = slice(ahead.seen, None)
         asked, window = task.asked[kept], task.window.isel(time=kept)
         nobody = np.empty((0, *asked.shape), np.float32)
-        shell = self._answered(task, nobody, asked, window, seed, ahead.reference)
+        blend = self._blend(task, ahead.reference)
+        shell = self._answered(task, nobody, asked, window, seed, ahead.reference, blend)
         districts = self.drawing.districts((city.sizes["y"], city.sizes["x"]))
         batch = cache(lambda: collate([self.window(task, ahead.reference)]).to(self.device))
 
         def draw(district: int, only: range) -> np.ndarray:
             with torch.inference_mode():
-                drawn = self.drawing.weighted(batch(), samples, [seed], only, kept, district)
+                drawn = self.drawing.weighted(batch(), samples, [seed], only, kept, district, [blend])
             return np.asarray(drawn[0].cpu().numpy())
 
         return Apart(shell, samples, districts, ahead.reference, window["traffic"].values, draw)
@@ -197,6 +206,11 @@ class FoMo:
             return stored
         return full_users(city["users"].values)
 
+    def without_hindcasts(self) -> FoMo:
+        """The network alone, not weighed against hindcasts."""
+        sampling = self.sampling.model_copy(update={"hindcasts": 0})
+        return FoMo(self.network, self.checkpoint, sampling=sampling, weights=self.weights, device=self.device)
+
     @property
     def reads_context(self) -> bool:
         """Whether these weights read users, POI and residents."""
@@ -217,8 +231,12 @@ class FoMo:
         seeds: Sequence[int],
         only: range | None = None,
         kept: slice = slice(None),
+        blend: Blend | None = None,
     ) -> list[Forecast]:
-        """One forecast per task and its seed, in batches of tasks of one shape; `kept`: these steps of the window."""
+        """One forecast per task and its seed, in batches of tasks of one shape.
+
+        `kept`: these steps of the window. `blend`: of all tasks; None: each has that of its own past.
+        """
         if samples < 1:
             raise CityError(f"{samples} samples are asked for; at least 1 is needed")
         answers: list[Forecast | None] = [None] * len(tasks)
@@ -229,7 +247,7 @@ class FoMo:
             at_once = self._tasks_at_once((shape[1], shape[2]), samples)
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some], only, kept)
+                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some], only, kept, blend)
                 for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
@@ -240,28 +258,55 @@ class FoMo:
 
     @torch.inference_mode()
     def _answer(
-        self, tasks: Sequence[Task], samples: int, seeds: Sequence[int], only: range | None, kept: slice
+        self,
+        tasks: Sequence[Task],
+        samples: int,
+        seeds: Sequence[int],
+        only: range | None,
+        kept: slice,
+        blend: Blend | None,
     ) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
-        batch = collate([self.window(task, reference) for task, reference in zip(tasks, references, strict=True)])
-        shares = self.drawing.members(batch.to(self.device), samples, seeds, only, kept).cpu().numpy()
+        known = list(zip(tasks, references, strict=True))
+        batch = collate([self.window(task, reference) for task, reference in known])
+        blends = [self._blend(task, reference) if blend is None else blend for task, reference in known]
+        shares = self.drawing.members(batch.to(self.device), samples, seeds, only, kept, blends).cpu().numpy()
         answers = []
-        for task, reference, members, seed in zip(tasks, references, shares, seeds, strict=True):
+        for (task, reference), members, seed, its in zip(known, shares, seeds, blends, strict=True):
             asked, window = task.asked[kept], task.window.isel(time=kept)
             # In place: the members of a large city are the largest of all arrays.
             np.multiply(members, reference, out=members)
             np.copyto(members, window["traffic"].values, where=~asked)
-            answers.append(self._answered(task, members, asked, window, seed, reference))
+            answers.append(self._answered(task, members, asked, window, seed, reference, its))
         return answers
 
+    @torch.inference_mode()
+    def _blend(self, task: Task, reference: float) -> Blend:
+        """How far the network is believed in what is asked here, from the city's own past."""
+        if not self.drawing.process.standardise:  # its members are not drawn around a mean
+            return network_alone()
+        past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
+        if len(past) < FEWEST_HINDCASTS:
+            return network_alone()
+        expected = self.drawing.expected(collate([self.window(one.task, reference) for one in past]).to(self.device))
+        truth = torch.from_numpy(np.stack([to_share(one.truth, reference) for one in past]))
+        return blend_of(expected, truth.nan_to_num().to(self.device), torch.isfinite(truth).to(self.device))
+
     def _answered(
-        self, task: Task, members: np.ndarray, asked: np.ndarray, window: City, seed: int, reference: float
+        self,
+        task: Task,
+        members: np.ndarray,
+        asked: np.ndarray,
+        window: City,
+        seed: int,
+        reference: float,
+        blend: Blend,
     ) -> Forecast:
         """The forecast of a task, on some steps of its window."""
         context, layers = (task.context, ", ".join(task.layers)) if self.reads_context else ("none", "")
-        return self._forecast(members, asked, window, context, layers, seed, reference)
+        return self._forecast(members, asked, window, context, layers, seed, reference, blend)
 
     def _forecast(
         self,
@@ -272,11 +317,12 @@ class FoMo:
         layers: str,
         seed: int,
         reference: float,
+        blend: Blend | None = None,
     ) -> Forecast:
         """Members with their provenance."""
         return make_forecast(
             members, asked, window, forecaster=self.name, context=context, seed=seed,
-            provenance=self._provenance(reference, layers),
+            provenance=self._provenance(reference, layers) | ({} if blend is None else blend.provenance()),
         )  # fmt: skip
 
     def window(self, task: Task, reference: float) -> dict[str, Any]:
@@ -291,14 +337,23 @@ class FoMo:
             reads_context=self.reads_context,
         )
 
-    def _continue(self, ahead: Ahead, members: np.ndarray, asked: np.ndarray, done: int, seeds: Sequence[int]) -> None:
+    def _continue(
+        self,
+        ahead: Ahead,
+        members: np.ndarray,
+        asked: np.ndarray,
+        done: int,
+        seeds: Sequence[int],
+        blend: Blend,
+    ) -> None:
         """The next block into `members` (sample, time, y, x) and `asked`, every member from its own past; in place."""
         longer = ahead.longer(done)
         kept = slice(min(ahead.history, longer.sizes["time"]), None)
         for first in range(0, len(members), CONTINUED):
             some = slice(first, first + CONTINUED)
             tasks = [ahead.following(longer, path[:done]) for path in members[some]]
-            for path, answer in zip(members[some], self._answer_all(tasks, 1, seeds[some], None, kept), strict=True):
+            answers = self._answer_all(tasks, 1, seeds[some], None, kept, blend)
+            for path, answer in zip(members[some], answers, strict=True):
                 path[done:], asked[done:] = answer.samples.values[0], answer.asked.values
 
     def _windowed(

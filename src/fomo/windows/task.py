@@ -217,13 +217,18 @@ def last_week(city: City, start: int, steps: int) -> np.ndarray | None:
 
     A step may lie beyond the end of the city; its value of last week is known where that lies inside.
     """
-    lag = 7 * 24 * 60 // int(city.attrs["step_minutes"])
+    return week_before(city["traffic"].values, start, steps, int(city.attrs["step_minutes"]))
+
+
+def week_before(traffic: np.ndarray, start: int, steps: int, step_minutes: int) -> np.ndarray | None:
+    """`last_week` of a record (time, y, x)."""
+    lag = 7 * 24 * 60 // step_minutes
     source = np.arange(start, start + steps) - lag
-    inside = (source >= 0) & (source < city.sizes["time"])
+    inside = (source >= 0) & (source < len(traffic))
     if not inside.any():
         return None
-    week = np.full((steps, city.sizes["y"], city.sizes["x"]), np.nan, np.float32)
-    week[inside] = city["traffic"].values[source[inside]]
+    week = np.full((steps, *traffic.shape[1:]), np.nan, np.float32)
+    week[inside] = traffic[source[inside]]
     return week if np.isfinite(week).any() else None
 
 
@@ -246,4 +251,5 @@ __all__ = [
     "generate_task",
     "last_week",
     "make_task",
+    "week_before",
 ]

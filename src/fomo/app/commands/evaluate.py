@@ -57,6 +57,8 @@ class Evaluate:
     """Give the same hours one week before; this is so anyway where there are no folds."""
     no_past_week: bool = False
     """Do not give them."""
+    no_hindcasts: bool = False
+    """Let the network alone answer, not weighed against hindcasts of the city's own past."""
     device: Device = "auto"
     json: Annotated[
         Path | None,
@@ -103,6 +105,7 @@ class Evaluate:
             progress=sys.stderr.isatty(),
             others=self.forecasters,
             fits=self.fits,
+            hindcasts=not self.no_hindcasts,
         )
         show(terminal_table(found.rows))
         for remark in found.remarks:

@@ -66,7 +66,9 @@ class Forecast(_Ask):
         ),
     ] = None
     no_past_week: bool = False
-    """Do not look at the same hours one week before."""
+    """Do not look at what was before the history: the same hours one week before, and hindcasts."""
+    no_hindcasts: bool = False
+    """Let the network alone answer, not weighed against hindcasts of the city's own past."""
     context: Literal["none", "past", "full"] = "past"
     """What is used of the city's users, POI and residents: nothing, what is known by now, or assumed users too."""
     assume_users: Annotated[
@@ -149,6 +151,7 @@ class Forecast(_Ask):
             past_week=not self.no_past_week,
             context=self.context,
             assume_users=self.assume_users,
+            hindcasts=not self.no_hindcasts,
         )
 
 
@@ -226,5 +229,9 @@ def _say(answer: Answer, asked_context: str) -> int:
     print(f"{attrs['city']}: {members} members of {asked:,} values [{attrs['unit']}] in {answer.seconds:.1f} s")
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
+    if attrs.get("hindcasts"):
+        print(
+            f"{attrs['hindcasts']} hindcasts of its past: {attrs['blend']}; members {attrs['width']:.2f} times as wide"
+        )
     wrote(answer.written)
     return 0

@@ -51,12 +51,14 @@ def evaluate(
     progress: bool = False,
     others: Sequence[str] = (),
     fits: Path = Path(),
+    hindcasts: bool = True,
 ) -> Evaluation:
     """One row per forecaster on the test part of a family (`family` or `family/region`).
 
     The test part is one fold where the file has folds, the second week with `next_week`, and the last fifth of
     the time elsewhere. `past_week` None leaves it to the split: see `questions.family_questions`.
     `others`: names of the registry that are asked beside FoMo in place of the rules; trained ones lie in `fits`.
+    Without `hindcasts` the network alone answers (`forecasters.blend`).
     Raises `CityError`, `CheckpointError`, `UsageError`.
     """
     rivals = [(entry, _rival(entry, fits)) for entry in find_entries(others)] if others else []  # all without names
@@ -64,7 +66,7 @@ def evaluate(
         raise UsageError(f"--samples {samples}: one member at least")
     cities = read_family(data_folder(folder), family.split("/")[0])
     _check_region(cities, family, next_week, fold)
-    model = load_weights(weights, device)
+    model = load_weights(weights, device) if hindcasts else load_weights(weights, device).without_hindcasts()
 
     def ask(known: ContextMode) -> list[Question]:
         questions = family_questions(

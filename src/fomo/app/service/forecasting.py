@@ -30,7 +30,8 @@ def load_weights(weights: str = DEFAULT_WEIGHTS, device: str = "auto") -> FoMo:
 class ForecastOptions:
     """What is asked of the steps after the end of a city.
 
-    `assume_users`: for context `full`, the users of the same hours of last week times this factor.
+    `assume_users`: for context `full`, the users of the same hours of last week times this factor. Without `hindcasts`
+    the network alone answers (`forecasters.blend`).
     """
 
     horizon: int = 16
@@ -40,6 +41,7 @@ class ForecastOptions:
     past_week: bool = True
     context: ContextMode = "past"
     assume_users: float | None = None
+    hindcasts: bool = True
 
     def question(self, city: City) -> Question:
         """The question of one city. Raises `UsageError`."""
@@ -50,20 +52,24 @@ class ForecastOptions:
         facts = {
             "verb": "forecast", "horizon": self.horizon, "history": self.history, "samples": self.samples,
             "seed": self.seed, "past week": self.past_week, "context": self.context,
-            "assumed users": self.assume_users,
+            "assumed users": self.assume_users, "hindcasts": self.hindcasts,
         }  # fmt: skip
         known = (
             *(city, self.horizon, self.history, self.samples, self.seed),
             *(self.past_week, self.context, ahead),
         )
+
+        def asked(model: FoMo) -> FoMo:
+            return model if self.hindcasts else model.without_hindcasts()
+
         return Question(
             city,
             facts,
             self.samples,
-            lambda model, only: model.forecast(*known, only),
+            lambda model, only: asked(model).forecast(*known, only),
             members_unit(self.horizon),
             lambda model: self.work(model, (city.sizes["y"], city.sizes["x"])),
-            lambda model: model.apart(*known),
+            lambda model: asked(model).apart(*known),
         )
 
     def work(self, model: FoMo, grid: tuple[int, int]) -> Work:

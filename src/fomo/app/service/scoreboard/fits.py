@@ -31,7 +31,7 @@ from fomo.training.recipe import Recipe
 
 Told = Callable[[float, str], None]
 #: Code that FoMo's answers depend on.
-OWN = ("windows", "tokens", "model", "diffusion", *(f"forecasters/{name}.py" for name in ("fomo", "drawing", "tiles")))
+OWN = ("windows", "tokens", "model", "diffusion", *with_imports("forecasters/fomo.py"))
 #: What all trained rivals' answers, and their training, depend on beside their own files.
 FORECASTER, TRAINING = "forecasters/rivals/forecaster.py", "forecasters/rivals/training.py"
 RULES = ("forecasters/rule.py", "forecasters/rules.py")

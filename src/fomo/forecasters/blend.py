@@ -1,0 +1,155 @@
+"""How far the network is believed in a city, and how sure it is there, from hindcasts of the city's own past.
+
+A network that never saw a city cannot know how alike its weeks are; the city's past can. At each hindcast
+(`windows.hindcast`) the network's mean stands beside simple guesses that are made on the way to it anyway. The blend is
+the weighted mean, weights at least 0 and 1 together, with the least squared error over all hindcasts (stacking: Wolpert
+1992, Breiman 1996), drawn towards the network alone; and the width of the members is what the errors of that mean were,
+over what the network said they would be. One set of weights and one width for all cells and hours: weights of each cell
+and of each lead time were no better (journal, 2026-11-26).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fomo.windows.context_observation import CONTEXT_GUESSES
+from fomo.windows.observation import GUESSES, Observation
+
+#: What stands beside the network: guesses from traffic, and from users where they are known.
+BESIDE = ("carried", "shaped_recent", "rhythm_recent", "week", "yesterday")
+BESIDE_OF_USERS = ("per_user_lasting", "users_ratio", "per_user_expected")
+EXPERTS = ("network", *BESIDE, *BESIDE_OF_USERS)
+#: Fewer hindcasts than these say too little.
+FEWEST_HINDCASTS = 4
+#: Pull towards the network alone, over the number of hindcasts, in units of the experts' mean squared error.
+PULL = 0.3
+#: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
+USUAL_WIDTH_WORTH = 4.0
+NARROWEST, WIDEST = 0.2, 3.0
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The weights of EXPERTS, which add up to 1, and the factor of the members' spread, found in `hindcasts`."""
+
+    weights: Float[np.ndarray, " expert"]
+    width: float
+    hindcasts: int
+
+    def describe(self) -> str:
+        """Its parts of one percent and more, the largest first: `carried 61 %, week 39 %`."""
+        parts = sorted(zip(-self.weights, EXPERTS, strict=True))
+        return ", ".join(f"{name} {-100 * weight:.0f} %" for weight, name in parts if -weight >= 0.005)
+
+    def provenance(self) -> dict[str, str | float | int]:
+        """What a forecast says of it."""
+        return {"hindcasts": self.hindcasts, "blend": self.describe(), "width": round(self.width, 4)}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a network says of a batch before members are drawn: means and scales, shares; and what it has seen."""
+
+    mean: Float[Tensor, "batch time y x"]
+    scale: Float[Tensor, "batch time y x"]
+    observation: Observation
+
+
+def network_alone() -> Blend:
+    """What is left where a city's past is too short to judge by."""
+    return Blend(np.eye(1, len(EXPERTS))[0], 1.0, 0)
+
+
+def blended(expected: Expected, blends: Sequence[Blend]) -> Expected:
+    """Means and scales under a blend for each window. An expert with nothing to go by says what the network says."""
+    mean = expected.mean
+    weights = torch.from_numpy(np.stack([blend.weights for blend in blends])).to(mean)
+    width = torch.tensor([blend.width for blend in blends]).to(mean)[:, None, None, None]
+    total = torch.zeros_like(mean)
+    for index, share in enumerate(_experts(expected)):
+        if bool(weights[:, index].any()):
+            total = total + weights[:, index, None, None, None] * share
+    return Expected(total, expected.scale * width, expected.observation)
+
+
+def blend_of(
+    expected: Expected, truth: Float[Tensor, "hindcast time y x"], scored: Bool[Tensor, "hindcast time y x"]
+) -> Blend:
+    """The blend that hindcasts ask for; `truth` (shares) is read where `scored`."""
+    number = len(truth)
+    if number < FEWEST_HINDCASTS:
+        return network_alone()
+    errors = np.stack([(share - truth)[scored].double().numpy() for share in _experts(expected)])
+    squares = errors @ errors.T
+    size = np.trace(squares) / len(squares)
+    if size <= 0:
+        return network_alone()
+    weights = on_simplex(squares / size, PULL / number)
+    # Mean absolute errors, as a few large ones should not make all members wide.
+    said = float(expected.scale[scored].double().sum()) * np.sqrt(2 / np.pi)
+    found = float(np.abs(weights @ errors).sum())
+    if said <= 0 or found <= 0:
+        return Blend(weights, 1.0, number)
+    width = (found / said) ** (number / (number + USUAL_WIDTH_WORTH))
+    return Blend(weights, float(np.clip(width, NARROWEST, WIDEST)), number)
+
+
+def on_simplex(squares: Float[np.ndarray, "expert expert"], pull: float) -> Float[np.ndarray, " expert"]:
+    """The w >= 0 with sum 1 that minimises w' S w + pull |w - (1, 0, ...)|^2, exactly.
+
+    The minimum is that of its own support under the sum alone, so all supports are tried: there are few experts.
+    """
+    experts = len(squares)
+    support = np.array(list(product((False, True), repeat=experts))[1:])
+    quadratic = squares + pull * np.eye(experts)
+    linear = pull * np.eye(1, experts)[0]
+    system = np.zeros((len(support), experts + 1, experts + 1))
+    both = support[:, :, None] & support[:, None, :]
+    system[:, :-1, :-1] = np.where(both, quadratic, np.eye(experts))
+    system[:, :-1, -1] = system[:, -1, :-1] = support
+    right = np.concatenate([np.where(support, linear, 0.0), np.ones((len(support), 1))], 1)
+    weights = np.linalg.solve(system, right[..., None])[:, :-1, 0]
+    cost = np.einsum("si,ij,sj->s", weights, quadratic, weights) - 2 * weights @ linear
+    best = np.where((weights >= -1e-12).all(1), cost, np.inf).argmin()
+    clipped = np.maximum(weights[best], 0.0)
+    return np.asarray(clipped / clipped.sum())
+
+
+def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
+    """Shares that each of EXPERTS says."""
+    observation, mean = expected.observation, expected.mean
+    unit = observation.unit[:, None]
+
+    def share(relative: Tensor, known: Tensor) -> Tensor:
+        return torch.where(known, (relative + 1) * unit, mean)
+
+    yield mean
+    for name in BESIDE:
+        index = GUESSES.index(name)
+        yield share(observation.known[:, index], observation.is_known[:, index])
+    for name in BESIDE_OF_USERS:
+        if observation.context is None:
+            yield mean
+            continue
+        index = CONTEXT_GUESSES.index(name)
+        yield share(observation.context.known[:, index], observation.context.is_known[:, index])
+
+
+__all__ = [
+    "BESIDE",
+    "BESIDE_OF_USERS",
+    "EXPERTS",
+    "Blend",
+    "Expected",
+    "blend_of",
+    "blended",
+    "network_alone",
+    "on_simplex",
+]

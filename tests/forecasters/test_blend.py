@@ -1,0 +1,264 @@
+"""What the past of a city says of the network: weights against an independent solver, widths against closed forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from fomo.city import City, mock_city
+from fomo.forecasters.blend import (
+    EXPERTS,
+    FEWEST_HINDCASTS,
+    USUAL_WIDTH_WORTH,
+    WIDEST,
+    Blend,
+    Expected,
+    blend_of,
+    blended,
+    network_alone,
+    on_simplex,
+)
+from fomo.forecasters.drawing import SamplingConfig
+from fomo.forecasters.fomo import FoMo
+from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
+from fomo.windows.batch import collate
+from fomo.windows.observation import observe
+from fomo.windows.task import forecast_task, make_task
+
+WEEK = EXPERTS.index("week")
+
+
+def forecaster(network: Any, process: str = "residual", **sampling: Any) -> FoMo:
+    about = Checkpoint(format_version=FORMAT_VERSION, name="small", model=network.config, process=process)
+    return FoMo(network, about, sampling=SamplingConfig(**({"steps": 2} | sampling)))
+
+
+@pytest.fixture
+def model(small_network) -> FoMo:
+    return forecaster(small_network(seed=5))
+
+
+def repeating(days: int = 18, height: int = 3, width: int = 3, seed: int = 0) -> City:
+    """A city whose weeks are all the same, and like no family's: every hour of the week has a level of its own."""
+    random = np.random.default_rng(seed)
+    week = random.lognormal(0, 0.8, (168, height, width))
+    city = mock_city(24 * days, height, width)
+    return city.assign(traffic=city["traffic"].copy(data=np.tile(week, (-(-days // 7), 1, 1))[: 24 * days]))
+
+
+def said(model: FoMo, city: City, number: int = 8) -> tuple[Expected, torch.Tensor, torch.Tensor]:
+    """What a network says of some windows of a city, with the asked traffic zeroed, and what is asked."""
+    tasks = [forecast_task(city.isel(time=slice(0, 200 + 12 * i)), 16, 48, reference=20.0) for i in range(number)]
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(task, 20.0) for task in tasks]))
+    return expected, torch.zeros_like(expected.mean), torch.from_numpy(np.stack([task.asked for task in tasks]))
+
+
+# ---------------------------------------------------------------- weights
+
+
+@given(st.integers(2, len(EXPERTS)), st.floats(1e-3, 10.0), st.integers(0, 10_000))
+def test_weights_are_those_of_an_independent_solver(experts, pull, seed):
+    random = np.random.default_rng(seed)
+    errors = random.normal(size=(experts, 30)) * random.uniform(0.1, 2, (experts, 1)) + random.normal(size=30)
+    squares = errors @ errors.T / 30
+    found = on_simplex(squares, pull)
+    root = np.linalg.cholesky(squares + pull * np.eye(experts)).T
+    towards = np.linalg.solve(root.T, pull * np.eye(1, experts)[0])
+    heavy = 1e4 * np.sqrt(np.trace(squares))
+    expected, _ = nnls(np.vstack([root, np.full((1, experts), heavy)]), np.append(towards, heavy))
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(1)
+
+
+def test_two_uncorrelated_experts_share_by_their_inverse_variances():
+    np.testing.assert_allclose(on_simplex(np.diag([4.0, 1.0]), 0.0), [0.2, 0.8], atol=1e-12)
+
+
+def test_equal_experts_leave_all_to_the_network_and_a_strong_pull_does_so_too():
+    np.testing.assert_allclose(on_simplex(np.ones((3, 3)), 0.1), [1, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(on_simplex(np.diag([4.0, 1.0]), 1e9), [1, 0], atol=1e-6)
+
+
+def test_an_expert_that_is_always_right_is_believed(model):
+    expected, _, asked = said(model, repeating())
+    right = blended(expected, [Blend(np.eye(len(EXPERTS))[WEEK], 1.0, 8)] * len(asked)).mean
+    blend = blend_of(expected, right, asked)
+    assert blend.describe().startswith("week")
+    assert blend.weights[0] < 0.1
+    errors = [(mean - right)[asked].square().mean() for mean in (expected.mean, blended(expected, [blend] * 8).mean)]
+    assert errors[1] < 0.02 * errors[0]
+
+
+def test_a_network_that_is_always_right_is_believed(model):
+    expected, _, asked = said(model, mock_city(24 * 14))
+    truth = expected.mean + 1e-6
+    assert blend_of(expected, truth, asked).weights[0] == pytest.approx(1, abs=1e-4)
+
+
+def test_only_what_is_scored_counts(model):
+    expected, truth, asked = said(model, mock_city(24 * 14))
+    scored = asked.clone()
+    scored[:, :, 0] = False
+    spoilt = truth.clone()
+    spoilt[~scored] = 1e9
+    one, other = blend_of(expected, truth, scored), blend_of(expected, spoilt, scored)
+    np.testing.assert_array_equal(one.weights, other.weights)
+    assert one.width == other.width
+
+
+# ---------------------------------------------------------------- width
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_width_is_the_error_found_over_the_error_said(model, factor):
+    expected, _, asked = said(model, mock_city(24 * 14))
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=expected.mean.shape)).float()
+    truth = expected.mean + factor * expected.scale * noise
+    blend = blend_of(expected, truth, asked)
+    error = (blended(expected, [Blend(blend.weights, 1.0, 8)] * len(truth)).mean - truth)[asked].abs().mean()
+    said_to_be = expected.scale[asked].mean() * np.sqrt(2 / np.pi)
+    ratio = float(error / said_to_be)
+    assert blend.width == pytest.approx(ratio ** (8 / (8 + USUAL_WIDTH_WORTH)), rel=1e-4)
+    assert factor * 0.5 < ratio < factor * 1.1  # weights may have learned a little of the noise
+
+
+def test_width_has_limits_and_few_hindcasts_say_nothing(model):
+    expected, _, asked = said(model, mock_city(24 * 14))
+    assert blend_of(expected, expected.mean + 1e4, asked).width == WIDEST
+    few = Expected(expected.mean[:3], expected.scale[:3], expected.observation)
+    alone = blend_of(few, expected.mean[:3], asked[:3])
+    assert len(few.mean) < FEWEST_HINDCASTS
+    assert (alone.weights[0], alone.width, alone.hindcasts) == (1, 1, 0)
+
+
+# ---------------------------------------------------------------- means
+
+
+def test_the_network_alone_is_what_it_was_to_the_last_bit(model):
+    expected, _, _ = said(model, mock_city(24 * 14))
+    same = blended(expected, [network_alone()] * len(expected.mean))
+    torch.testing.assert_close(same.mean, expected.mean, rtol=0, atol=0)
+    torch.testing.assert_close(same.scale, expected.scale, rtol=0, atol=0)
+
+
+def test_an_expert_without_anything_to_go_by_says_what_the_network_says(model):
+    city = mock_city(24 * 4)  # no week before
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(forecast_task(city, 16, 48, reference=20.0), 20.0)]))
+    week = blended(expected, [Blend(np.eye(len(EXPERTS))[WEEK], 1.0, 4)])
+    torch.testing.assert_close(week.mean, expected.mean, rtol=0, atol=0)
+
+
+def test_blended_means_are_weighted_means(model):
+    expected, _, _ = said(model, mock_city(24 * 14), 2)
+    alone = [blended(expected, [Blend(row, 1.0, 4)] * 2).mean for row in np.eye(len(EXPERTS))]
+    weights = np.random.default_rng(1).dirichlet(np.ones(len(EXPERTS)), 2)
+    both = blended(expected, [Blend(weights[0], 0.5, 4), Blend(weights[1], 2.0, 4)])
+    for window in range(2):
+        whole = sum(w * part[window] for w, part in zip(weights[window], alone, strict=True))
+        torch.testing.assert_close(both.mean[window], torch.as_tensor(whole).float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(both.scale[0], 0.5 * expected.scale[0])
+    torch.testing.assert_close(both.scale[1], 2.0 * expected.scale[1])
+
+
+# ---------------------------------------------------------------- forecasts
+
+
+def test_a_city_that_repeats_itself_is_forecast_by_its_last_week(model):
+    city, ahead = repeating().isel(time=slice(0, 16 * 24)), repeating()["traffic"].values[16 * 24 :][:16]
+    with_past, alone = model.forecast(city), model.without_hindcasts().forecast(city)
+    assert (with_past.attrs["hindcasts"], alone.attrs["hindcasts"]) == (12, 0)
+    assert "week" in with_past.attrs["blend"]
+    errors = [float(np.abs(each.samples.values.mean(0) - ahead).mean()) for each in (with_past, alone)]
+    assert errors[0] < 0.5 * errors[1]
+    spread = [float(each.samples.values.std(0).mean()) for each in (with_past, alone)]
+    assert spread[0] < spread[1]
+
+
+def test_the_mean_of_the_members_is_the_blend(model):
+    city = repeating(height=2, width=2)
+    task = forecast_task(city, 16, 48, reference=20.0)
+    blend = model._blend(task, 20.0)
+    with torch.inference_mode():
+        expected = blended(model.drawing.expected(collate([model.window(task, 20.0)])), [blend])
+    members = model._answer_all([task], 512, [0])[0].samples.values[:, 48:]
+    mean = 20 * expected.mean[0, 48:].numpy()
+    assert np.abs(members.mean(0) - mean).mean() < 0.1 * members.std(0).mean()
+
+
+def test_too_short_a_past_changes_nothing_and_the_past_alone_decides(model):
+    city = mock_city(24 * 4)
+    short = model.forecast(city, samples=3)
+    assert short.attrs["hindcasts"] == 0
+    np.testing.assert_array_equal(
+        short.samples.values, model.without_hindcasts().forecast(city, samples=3).samples.values
+    )
+    no_past = model.forecast(repeating(), samples=3, past_week=False)
+    assert no_past.attrs["hindcasts"] == 0
+
+
+def test_what_is_asked_never_enters_its_own_blend(model):
+    city = repeating()
+    steps = city.sizes["time"]
+    window = city.isel(time=slice(steps - 64, steps))
+    asked = np.zeros(window["traffic"].shape, bool)
+    asked[48:] = True
+    earlier = city["traffic"].values[: steps - 64]
+    poisoned = window["traffic"].values.copy()
+    poisoned[asked] = 1e6
+    found = [
+        model._blend(make_task(each, asked, earlier=earlier, reference=20.0), 20.0)
+        for each in (window, window.assign(traffic=window["traffic"].copy(data=poisoned)))
+    ]
+    assert found[0].hindcasts > FEWEST_HINDCASTS
+    np.testing.assert_array_equal(found[0].weights, found[1].weights)
+
+
+def test_the_blend_of_a_task_does_not_depend_on_the_others(model):
+    tasks = [forecast_task(repeating(seed=seed), 16, 48, reference=20.0) for seed in range(3)]
+    together = model.forecast_tasks(tasks, 2, 0)
+    for task, one in zip(tasks, together, strict=True):
+        alone = model.forecast_tasks([task], 2, 0)[0]
+        assert alone.attrs["blend"] == one.attrs["blend"]
+        np.testing.assert_allclose(alone.samples.values, one.samples.values, rtol=1e-5, atol=1e-6)
+
+
+def test_all_blocks_of_a_long_horizon_have_the_blend_of_the_first(model):
+    forecast = model.forecast(repeating(), horizon=72, samples=4)
+    assert forecast.attrs["hindcasts"] == 12
+    ahead = repeating(days=21)["traffic"].values[18 * 24 :][:72]
+    alone = model.without_hindcasts().forecast(repeating(), horizon=72, samples=4)
+    late = slice(48, 72)
+    errors = [np.abs(each.samples.values.mean(0)[late] - ahead[late]).mean() for each in (forecast, alone)]
+    assert errors[0] < errors[1]
+
+
+def test_districts_drawn_apart_have_one_blend(small_network):
+    model = forecaster(small_network(seed=5), district=(4, 4), tile=(4, 4), overlap=1)
+    city = repeating(height=6, width=9)
+    whole = model.forecast(city, samples=2)
+    apart = model.apart(city, samples=2)
+    parts = [apart.draw(index, range(2)) for index in range(len(apart.districts.corners))]
+    everything = tuple(slice(0, size) for size in whole.samples.shape)
+    together = apart.put_together(everything, lambda district, region: parts[district][region])
+    np.testing.assert_array_equal(together, whole.samples.values)
+    for name in ("hindcasts", "blend", "width"):
+        assert apart.shell.attrs[name] == whole.attrs[name]
+
+
+def test_members_that_are_not_drawn_around_a_mean_have_no_blend(small_network):
+    model = forecaster(small_network(seed=5), process="paper", sampler="ddpm")
+    assert model.forecast(repeating(), samples=2).attrs["hindcasts"] == 0
+
+
+def test_a_layer_of_users_gives_experts_of_its_own(model):
+    assert observe(collate([model.window(forecast_task(mock_city(), 16, 48), 20.0)])).context is None
+    assert set(EXPERTS[6:]) == {"per_user_lasting", "users_ratio", "per_user_expected"}
