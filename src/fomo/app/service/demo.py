@@ -101,7 +101,13 @@ def last_question(city: City, name: Literal["short", "long"], reference: float |
     own = reference_of(city["traffic"].values[: start + history])
     week = last_week(city.isel(time=slice(0, start + history)), start, WINDOW)
     return Question(
-        task=make_task(window, asked, last_week=week, reference=reference or own),
+        task=make_task(
+            window,
+            asked,
+            last_week=week,
+            earlier=city["traffic"].values[:start] if week is not None else None,
+            reference=reference or own,
+        ),
         truth=truth,
         scored=scored,
         name=name,
