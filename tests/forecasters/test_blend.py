@@ -29,7 +29,7 @@ from fomo.forecasters.fomo import FoMo
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
 from fomo.windows.batch import collate
 from fomo.windows.observation import observe
-from fomo.windows.task import forecast_task, make_task
+from fomo.windows.task import forecast_task, generate_task, make_task
 
 WEEK = EXPERTS.index("week")
 
@@ -257,6 +257,27 @@ def test_districts_drawn_apart_have_one_blend(small_network):
 def test_members_that_are_not_drawn_around_a_mean_have_no_blend(small_network):
     model = forecaster(small_network(seed=5), process="paper", sampler="ddpm")
     assert model.forecast(repeating(), samples=2).attrs["hindcasts"] == 0
+
+
+def test_cells_without_history_go_by_their_users_and_only_they_do(small_network):
+    model = forecaster(small_network(seed=5, context=True))
+    city = mock_city(64)
+    users = city.assign(users=city["traffic"].copy(data=50 * city["traffic"].values + 1))
+    area = np.zeros((4, 4), bool)
+    area[1:3, 1:3] = True
+    known: dict[str, Any] = {"reference": 20.0, "users_reference": 1000.0, "context": "full"}
+    blends = [
+        model._blend(task, 20.0)
+        for task in (
+            generate_task(users, area, **known),
+            generate_task(city, area, reference=20.0),
+            forecast_task(users, 16, 48, users_ahead=users["users"].values[:16], **known),
+        )
+    ]
+    assert blends[0].describe() == "per_user_lasting 75 %, network 25 %"
+    assert [blend.describe() for blend in blends[1:]] == ["network 100 %"] * 2
+    alone = model.without_hindcasts()._blend(generate_task(users, area, **known), 20.0)
+    assert alone.describe() == "network 100 %"
 
 
 def test_a_layer_of_users_gives_experts_of_its_own(model):

@@ -33,6 +33,8 @@ PULL = 0.3
 #: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
 USUAL_WIDTH_WORTH = 4.0
 NARROWEST, WIDEST = 0.2, 3.0
+#: Weight of the traffic per user in cells without history, the best on the regions of folds 1-4 (journal, 2026-11-26).
+PER_USER_WITHOUT_HISTORY = 0.75
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class Expected:
 def network_alone() -> Blend:
     """What is left where a city's past is too short to judge by."""
     return Blend(np.eye(1, len(EXPERTS))[0], 1.0, 0)
+
+
+def without_history() -> Blend:
+    """For cells of which no traffic is known: what users say of it is believed more than the network."""
+    weights = np.zeros(len(EXPERTS))
+    weights[EXPERTS.index("per_user_lasting")] = PER_USER_WITHOUT_HISTORY
+    weights[0] = 1 - PER_USER_WITHOUT_HISTORY
+    return Blend(weights, 1.0, 0)
 
 
 def blended(expected: Expected, blends: Sequence[Blend]) -> Expected:
@@ -152,4 +162,5 @@ __all__ = [
     "blended",
     "network_alone",
     "on_simplex",
+    "without_history",
 ]

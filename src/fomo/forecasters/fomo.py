@@ -22,7 +22,7 @@ from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
-from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend, blend_of, network_alone
+from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend, blend_of, network_alone, without_history
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
@@ -284,9 +284,12 @@ class FoMo:
 
     @torch.inference_mode()
     def _blend(self, task: Task, reference: float) -> Blend:
-        """How far the network is believed in what is asked here, from the city's own past."""
+        """How far the network is believed in what is asked here: from the city's own past, where it has one."""
         if not self.drawing.process.standardise:  # its members are not drawn around a mean
             return network_alone()
+        if (task.asked.all(0) == task.asked.any(0)).all():
+            known = self.sampling.hindcasts and self.reads_context and "users" in task.layers
+            return without_history() if known else network_alone()
         past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
         if len(past) < FEWEST_HINDCASTS:
             return network_alone()
