@@ -47,9 +47,9 @@ def shortest(work: Callable[[], object], repeats: int) -> float:
     return min(seconds_of(work, repeats))
 
 
-def task_of(height: int, width: int, horizon: int = 16, days: int = 7) -> Task:
-    """The steps after the end of a made city, in a window of 64 steps, without its past week and its context."""
-    return forecast_task(synthetic_city(height=height, width=width, days=days), horizon, 64 - horizon, past_week=False)
+def task_of(height: int, width: int, horizon: int = 16, days: int = 7, past: bool = False) -> Task:
+    """The steps after the end of a made city, in a window of 64 steps, without its context; its `past` known or not."""
+    return forecast_task(synthetic_city(height=height, width=width, days=days), horizon, 64 - horizon, past_week=past)
 
 
 def shapes_rate(width: int, tokens: int) -> float:
@@ -142,12 +142,15 @@ def measure(weights: str, data: Path | None, threads: tuple[int, ...], repeats: 
     city_seconds, window_seconds = found[best]
     torch.set_num_threads(best)
     network = network_seconds(model, city, repeats)
+    with_past = task_of(20, 28, days=21, past=True)
+    past_seconds = shortest(lambda: model.forecast_tasks([with_past], SAMPLES, 0), repeats)
     count = operations(lambda: model.forecast_tasks([city], SAMPLES, 0))
     tokens = AT_ONCE // model.network.config.token_shape.cells // 4  # of a pass: a quarter of a window is asked
     square, shapes = matrix_rate("cpu", EDGE), shapes_rate(model.network.config.width, tokens)
     return {
         "window_seconds": round(window_seconds, 4),
         "city_seconds": round(city_seconds, 3),
+        "city_with_past_seconds": round(past_seconds, 3),  # three weeks known: twelve hindcasts
         "city_network_seconds": round(network, 3),
         "floor_ratio": round(network / (count / square), 2),
         "floor_ratio_at_own_shapes": round(network / (count / shapes), 2),
