@@ -41,10 +41,10 @@ def hindcasts(task: Task, number: int, most_cells: int) -> list[Hindcast]:
     steps = task.asked.shape[0]
     rows, columns = _busiest_block(task, most_cells)
     cells = (slice(None), rows, columns)
-    traffic = np.concatenate([task.earlier, task.window["traffic"].values[:history]])[cells]
+    traffic = np.concatenate([task.earlier[cells], task.window["traffic"].values[:history][cells]])
     users = None
     if "users" in task.window and task.users_earlier is not None:
-        users = np.concatenate([task.users_earlier, task.window["users"].values[:history]])[cells]
+        users = np.concatenate([task.users_earlier[cells], task.window["users"].values[:history][cells]])
     template = task.window.isel(y=rows, x=columns)
     if users is None and "users" in template:
         template = template.drop_vars("users")
