@@ -266,6 +266,13 @@ def test_cells_without_history_go_by_their_users_and_only_they_do(small_network)
     area = np.zeros((4, 4), bool)
     area[1:3, 1:3] = True
     known: dict[str, Any] = {"reference": 20.0, "users_reference": 1000.0, "context": "full"}
+    poi = users.assign(poi=(("category", "y", "x"), np.ones((1, 4, 4), np.float32)))
+    everything = np.ones((4, 4), bool)
+    static = [
+        model._blend(generate_task(poi, hidden, layers=("poi",), **known), 20.0).describe()
+        for hidden in (area, everything)
+    ]
+    assert static == ["by_poi 50 %, network 50 %", "network 100 %"]
     blends = [
         model._blend(task, 20.0)
         for task in (
@@ -282,4 +289,4 @@ def test_cells_without_history_go_by_their_users_and_only_they_do(small_network)
 
 def test_a_layer_of_users_gives_experts_of_its_own(model):
     assert observe(collate([model.window(forecast_task(mock_city(), 16, 48), 20.0)])).context is None
-    assert set(EXPERTS[6:]) == {"per_user_lasting", "users_ratio", "per_user_expected"}
+    assert set(EXPERTS[6:]) == {"per_user_lasting", "users_ratio", "per_user_expected", "by_poi"}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from fomo.windows.observation import GUESSES, Observation
 
 #: What stands beside the network: guesses from traffic, and from users where they are known.
 BESIDE = ("carried", "shaped_recent", "rhythm_recent", "week", "yesterday")
-BESIDE_OF_USERS = ("per_user_lasting", "users_ratio", "per_user_expected")
-EXPERTS = ("network", *BESIDE, *BESIDE_OF_USERS)
+BESIDE_OF_CONTEXT = ("per_user_lasting", "users_ratio", "per_user_expected")
+#: The network, what hindcasts weigh beside it, and what is known of cells without history alone.
+HINDCAST = ("network", *BESIDE, *BESIDE_OF_CONTEXT)
+EXPERTS = (*HINDCAST, "by_poi")
 #: Fewer hindcasts than these say too little.
 FEWEST_HINDCASTS = 4
 #: Pull towards the network alone, over the number of hindcasts, in units of the experts' mean squared error.
@@ -33,8 +35,9 @@ PULL = 0.3
 #: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
 USUAL_WIDTH_WORTH = 4.0
 NARROWEST, WIDEST = 0.2, 3.0
-#: Weight of the traffic per user in cells without history, the best on the regions of folds 1-4 (journal, 2026-11-26).
-PER_USER_WITHOUT_HISTORY = 0.75
+#: What is believed in cells without history beside the network where users or, without them, POI are known: good on the
+#: regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
+WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75), "poi": ("by_poi", 0.5)}
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,14 @@ def network_alone() -> Blend:
     return Blend(np.eye(1, len(EXPERTS))[0], 1.0, 0)
 
 
-def without_history() -> Blend:
-    """For cells of which no traffic is known: what users say of it is believed more than the network."""
-    weights = np.zeros(len(EXPERTS))
-    weights[EXPERTS.index("per_user_lasting")] = PER_USER_WITHOUT_HISTORY
-    weights[0] = 1 - PER_USER_WITHOUT_HISTORY
-    return Blend(weights, 1.0, 0)
+def without_history(layers: Sequence[str]) -> Blend:
+    """For cells of which no traffic is known, by the known layers of context."""
+    for layer, (expert, weight) in WITHOUT_HISTORY.items():
+        if layer in layers:
+            weights = (1 - weight) * network_alone().weights
+            weights[EXPERTS.index(expert)] = weight
+            return Blend(weights, 1.0, 0)
+    return network_alone()
 
 
 def blended(expected: Expected, blends: Sequence[Blend]) -> Expected:
@@ -96,15 +101,17 @@ def blend_of(
     number = len(truth)
     if number < FEWEST_HINDCASTS:
         return network_alone()
-    errors = np.stack([(share - truth)[scored].double().numpy() for share in _experts(expected)])
+    said_by = islice(_experts(expected), len(HINDCAST))
+    errors = np.stack([(share - truth)[scored].double().numpy() for share in said_by])
     squares = errors @ errors.T
     size = np.trace(squares) / len(squares)
     if size <= 0:
         return network_alone()
-    weights = on_simplex(squares / size, PULL / number)
+    some = on_simplex(squares / size, PULL / number)
+    weights = np.pad(some, (0, len(EXPERTS) - len(some)))
     # Mean absolute errors, as a few large ones should not make all members wide.
     said = float(expected.scale[scored].double().sum()) * np.sqrt(2 / np.pi)
-    found = float(np.abs(weights @ errors).sum())
+    found = float(np.abs(some @ errors).sum())
     if said <= 0 or found <= 0:
         return Blend(weights, 1.0, number)
     width = (found / said) ** (number / (number + USUAL_WIDTH_WORTH))
@@ -144,7 +151,7 @@ def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
     for name in BESIDE:
         index = GUESSES.index(name)
         yield share(observation.known[:, index], observation.is_known[:, index])
-    for name in BESIDE_OF_USERS:
+    for name in EXPERTS[1 + len(BESIDE) :]:
         if observation.context is None:
             yield mean
             continue
@@ -154,7 +161,7 @@ def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
 
 __all__ = [
     "BESIDE",
-    "BESIDE_OF_USERS",
+    "BESIDE_OF_CONTEXT",
     "EXPERTS",
     "Blend",
     "Expected",

@@ -288,8 +288,9 @@ class FoMo:
         if not self.drawing.process.standardise:  # its members are not drawn around a mean
             return network_alone()
         if (task.asked.all(0) == task.asked.any(0)).all():
-            known = self.sampling.hindcasts and self.reads_context and "users" in task.layers
-            return without_history() if known else network_alone()
+            anything = bool(np.isfinite(task.window["traffic"].values).any())
+            reads = self.sampling.hindcasts and self.reads_context and anything
+            return without_history(task.layers if reads else ())
         past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
         if len(past) < FEWEST_HINDCASTS:
             return network_alone()
