@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,21 @@ def test_width_is_the_error_found_over_the_error_said(model, factor):
     ratio = float(error / said_to_be)
     assert blend.width == pytest.approx(ratio ** (8 / (8 + USUAL_WIDTH_WORTH)), rel=1e-4)
     assert factor * 0.5 < ratio < factor * 1.1  # weights may have learned a little of the noise
+
+
+def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_them(model):
+    expected, _, asked = said(model, repeating())
+    week = blended(expected, [Blend(np.eye(len(EXPERTS))[WEEK], 1.0, 8)] * len(asked)).mean
+    blend = blend_of(expected, 2 * week, asked)
+    assert blend.week_error == pytest.approx(0.5)
+    mean = blended(expected, [Blend(blend.weights, 1.0, 8)] * len(asked)).mean
+    off = (mean - 2 * week)[asked].abs().sum() / (2 * week)[asked].sum()
+    assert blend.error == pytest.approx(float(off), rel=1e-4)
+    assert set(blend.provenance()) == {"hindcasts", "blend", "width", "hindcast_error", "hindcast_error_last_week"}
+    nothing = torch.zeros_like(expected.observation.is_known)
+    unknown = Expected(expected.mean, expected.scale, replace(expected.observation, is_known=nothing))
+    assert np.isnan(blend_of(unknown, 2 * week, asked).week_error)
+    assert set(network_alone().provenance()) == {"hindcasts", "blend", "width"}
 
 
 def test_width_has_limits_and_few_hindcasts_say_nothing(model):

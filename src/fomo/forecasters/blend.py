@@ -42,11 +42,17 @@ WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75), "poi": ("by_poi", 0.5)}
 
 @dataclass(frozen=True)
 class Blend:
-    """The weights of EXPERTS, which add up to 1, and the factor of the members' spread, found in `hindcasts`."""
+    """The weights of EXPERTS, which add up to 1, and the factor of the members' spread, found in `hindcasts`.
+
+    `error`: mean absolute error of the blend there, over the mean traffic; `week_error`: of the same hour last week,
+    where it was known at all of it. NaN: not known.
+    """
 
     weights: Float[np.ndarray, " expert"]
     width: float
     hindcasts: int
+    error: float = np.nan
+    week_error: float = np.nan
 
     def describe(self) -> str:
         """Its parts of one percent and more, the largest first: `carried 61 %, week 39 %`."""
@@ -55,7 +61,11 @@ class Blend:
 
     def provenance(self) -> dict[str, str | float | int]:
         """What a forecast says of it."""
-        return {"hindcasts": self.hindcasts, "blend": self.describe(), "width": round(self.width, 4)}
+        errors = {"hindcast_error": self.error, "hindcast_error_last_week": self.week_error}
+        return {
+            **{"hindcasts": self.hindcasts, "blend": self.describe(), "width": round(self.width, 4)},
+            **{name: round(error, 4) for name, error in errors.items() if np.isfinite(error)},
+        }
 
 
 @dataclass(frozen=True)
@@ -112,10 +122,13 @@ def blend_of(
     # Mean absolute errors, as a few large ones should not make all members wide.
     said = float(expected.scale[scored].double().sum()) * np.sqrt(2 / np.pi)
     found = float(np.abs(some @ errors).sum())
-    if said <= 0 or found <= 0:
-        return Blend(weights, 1.0, number)
-    width = (found / said) ** (number / (number + USUAL_WIDTH_WORTH))
-    return Blend(weights, float(np.clip(width, NARROWEST, WIDEST)), number)
+    carried = float(truth[scored].double().sum())
+    error = found / carried if carried > 0 else np.nan
+    copied = carried > 0 and bool(expected.observation.is_known[:, GUESSES.index("week")][scored].all())
+    week_error = float(np.abs(errors[HINDCAST.index("week")]).sum()) / carried if copied else np.nan
+    ratio = found / said if min(found, said) > 0 else 1.0
+    width = ratio ** (number / (number + USUAL_WIDTH_WORTH))
+    return Blend(weights, float(np.clip(width, NARROWEST, WIDEST)), number, error, week_error)
 
 
 def on_simplex(squares: Float[np.ndarray, "expert expert"], pull: float) -> Float[np.ndarray, " expert"]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -220,6 +221,16 @@ class Fill(_Ask):
         return _say(answer, self.context)
 
 
+def _hindcasts(attrs: Mapping[str, Any]) -> str:
+    """What the past of the city said, in two lines."""
+    found = f"{attrs['hindcasts']} hindcasts of its past"
+    if "hindcast_error" in attrs:
+        found += f" were {attrs['hindcast_error']:.1%} off on average"
+    if "hindcast_error_last_week" in attrs:
+        found += f", the same hours of the week before {attrs['hindcast_error_last_week']:.1%}"
+    return f"{found}\nbelieved: {attrs['blend']}; members {attrs['width']:.2f} times as wide as the network's"
+
+
 def _say(answer: Answer, asked_context: str) -> int:
     if answer.forecast is None:
         print(f"{answer.place}: {answer.drew} in {answer.seconds:.1f} s; {answer.joined_by} joins and writes them")
@@ -230,8 +241,6 @@ def _say(answer: Answer, asked_context: str) -> int:
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
     if attrs.get("hindcasts"):
-        print(
-            f"{attrs['hindcasts']} hindcasts of its past: {attrs['blend']}; members {attrs['width']:.2f} times as wide"
-        )
+        print(_hindcasts(attrs))
     wrote(answer.written)
     return 0
