@@ -112,7 +112,7 @@ def blend_of(
     if number < FEWEST_HINDCASTS:
         return network_alone()
     said_by = islice(_experts(expected), len(HINDCAST))
-    errors = np.stack([(share - truth)[scored].double().numpy() for share in said_by])
+    errors = np.stack([(share - truth)[scored].double().cpu().numpy() for share in said_by])
     squares = errors @ errors.T
     size = np.trace(squares) / len(squares)
     if size <= 0:
