@@ -295,8 +295,8 @@ class FoMo:
         if len(past) < FEWEST_HINDCASTS:
             return network_alone()
         expected = self.drawing.expected(collate([self.window(one.task, reference) for one in past]).to(self.device))
-        truth = torch.from_numpy(np.stack([to_share(one.truth, reference) for one in past]))
-        return blend_of(expected, truth.nan_to_num().to(self.device), torch.isfinite(truth).to(self.device))
+        truth = torch.from_numpy(np.stack([to_share(one.truth, reference) for one in past])).to(self.device)
+        return blend_of(expected, truth, torch.isfinite(truth))
 
     def _answered(
         self,

@@ -116,7 +116,7 @@ def _busiest_block(task: Task, most_cells: int) -> tuple[slice, slice]:
         return slice(0, height), slice(0, width)
     tall = min(height, max(int(np.sqrt(most_cells)), most_cells // width))
     wide = min(width, most_cells // tall)
-    carried = np.nan_to_num(np.nansum(task.window["traffic"].values, 0))
+    carried = np.nansum(task.window["traffic"].values, 0)  # a cell without a record carried nothing that is known
     sums = np.pad(carried.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     blocks = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     row, column = np.unravel_index(int(blocks.argmax()), blocks.shape)
