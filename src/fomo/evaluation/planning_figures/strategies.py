@@ -76,7 +76,8 @@ def sensitivity_figure(rows: Sequence[PlanRow], *, metric: str = "objective", ti
     for city in dict.fromkeys(row.city for row in some):
         found = {name: by_line([row for row in some if (row.city, row.scenario) == (city, name)]) for name in scenarios}
         room = 1.5 * max(_largest(lines.values()) for lines in found.values())
-        below = f"{plain_text(metric, 20)}, {plain_text(next(r.unit for r in some if r.city == city), 20) or 'no unit'}"
+        unit = plain_text(next(row.unit for row in some if row.city == city), 30) or "no unit"
+        below = f"{plain_text(metric, 30)}\n{unit}"
         panels[city] = [
             _Panel(name, below, lines, {} if name == AS_FORECAST else found.get(AS_FORECAST, {}), room)
             for name, lines in found.items()
