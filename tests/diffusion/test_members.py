@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from fomo.diffusion.members import LARGEST_SPREAD, censored_location, members_of, mirrored_pairs
+from fomo.diffusion.members import (
+    AS_OTHERS,
+    FEWEST_OTHERS,
+    LARGEST_SPREAD,
+    OtherCells,
+    censored_location,
+    members_of,
+    mirrored_pairs,
+)
 
 
 @pytest.mark.parametrize("mean", [1 / LARGEST_SPREAD, 0.2, 0.3989, 1.0, 2.5, 8.0, 400.0])
@@ -44,8 +53,63 @@ def test_nothing_is_nothing_and_little_is_little():
 def test_a_member_does_not_depend_on_those_beside_it():
     residual = torch.randn(2, 6, 4, 2, 2)
     mean, scale = torch.rand(2, 4, 2, 2), torch.rand(2, 4, 2, 2)
-    together = members_of(residual, mean, scale)
-    torch.testing.assert_close(members_of(residual[:, 2:3], mean, scale), together[:, 2:3])
+    others = OtherCells.of(torch.rand(2, 4, 3, 3), torch.ones(2, 4, 3, 3, dtype=torch.bool))
+    unknown = torch.tensor([[True, False], [False, True]]).expand(2, 2, 2)
+    together = members_of(residual, mean, scale, unknown, others)
+    torch.testing.assert_close(members_of(residual[:, 2:3], mean, scale, unknown, others), together[:, 2:3])
+
+
+# ---------------------------------------------------------------- cells of which nothing is known
+
+
+def other_cells(values: list[list[float]]) -> OtherCells:
+    """Those of one window of one row of cells, NaN = not observed."""
+    share = torch.tensor(values)[None, :, None]
+    return OtherCells.of(share.nan_to_num(), torch.isfinite(share))
+
+
+def test_quantiles_of_the_other_cells_are_those_of_numpy():
+    random = np.random.default_rng(0)
+    values = random.lognormal(0, 1, (3, 9)).astype(np.float32)
+    values[1, 2] = np.nan
+    levels = np.linspace(0.01, 0.99, 25)
+    found = other_cells(values.tolist()).quantiles(
+        torch.zeros(1, dtype=torch.long), torch.tensor(levels).float()[None, :, None].expand(1, -1, 3)
+    )
+    for time, row in enumerate(values):
+        seen = row[np.isfinite(row)]
+        expected = np.quantile(seen / seen.mean(), levels, method="hazen")
+        np.testing.assert_allclose(found[0, :, time], expected, rtol=2e-4, atol=1e-5)
+
+
+def test_the_mean_over_all_levels_is_one():
+    levels = ((torch.arange(100_000) + 0.5) / 100_000)[None, :, None]
+    found = other_cells([[0.0, 0.0, 0.1, 2.0, 7.0]]).quantiles(torch.zeros(1, dtype=torch.long), levels)
+    assert float(found.double().mean()) == pytest.approx(1, rel=1e-5)
+
+
+def test_members_of_a_cell_of_which_nothing_is_known_lie_as_the_other_cells_do_and_keep_the_mean():
+    residual = torch.randn(1, 200_000, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    mean, scale = torch.full((1, 1, 1, 2), 0.2), torch.full((1, 1, 1, 2), 0.02)
+    others = other_cells([[0.0, 0.1, 0.1, 0.1, 0.7]])
+    members = members_of(residual, mean, scale, torch.tensor([[[True, False]]]), others)
+    plain = members_of(residual, mean, scale)
+    torch.testing.assert_close(members[..., 1], plain[..., 1], rtol=0, atol=0)
+    torch.testing.assert_close(members.mean(1), mean, rtol=0.01, atol=0)
+    assert (members >= 0).all()
+    busiest = 0.2 * 0.7 / 0.2  # flat above the level 0.9
+    above = members[0, residual[0, :, 0, 0, 0] > norm.ppf(0.9), 0, 0, 0]
+    expected = AS_OTHERS * busiest + (1 - AS_OTHERS) * plain[0, residual[0, :, 0, 0, 0] > norm.ppf(0.9), 0, 0, 0]
+    torch.testing.assert_close(above, expected)
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.2, 0.3, np.nan], [0.0, 0.0, 0.0, 0.0], [np.nan] * 4])
+def test_few_other_cells_or_such_without_traffic_say_nothing(values):
+    assert FEWEST_OTHERS == 4
+    residual = torch.randn(1, 6, 1, 1, 1)
+    mean, scale = torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.1)
+    found = members_of(residual, mean, scale, torch.ones(1, 1, 1, dtype=torch.bool), other_cells([values]))
+    torch.testing.assert_close(found, members_of(residual, mean, scale), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("members", [1, 2, 5])

@@ -3,14 +3,18 @@
 Cutting negative traffic off at zero lifts the mean of what is left, most where traffic is small beside its uncertainty:
 at night, in quiet cells, in cells without history. So the members of a value are those of a normal variable cut at
 zero (Tobin, 1958) whose location is chosen such that the mean after the cut is the one that was asked for.
+
+A cell without history is one of its city's cells: most are quiet, a few carry a multiple of the mean. So there the
+members lie, for the larger part, as the traffic of the other cells lies around its mean at that hour.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 #: A scale of more than so many means is taken as so many: else hardly any member would carry traffic.
@@ -19,6 +23,10 @@ LARGEST_SPREAD = 10.0
 FAR_FROM_ZERO = 8.0
 #: Newton steps from above; the function is convex, and six are exact to float32 on the whole range.
 NEWTON_STEPS = 6
+#: How much of a member without history is as the other cells are, where there are at least so many: chosen on the
+#: regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
+AS_OTHERS = 0.7
+FEWEST_OTHERS = 4
 
 
 def censored_location(mean: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -31,15 +39,70 @@ def censored_location(mean: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     return location
 
 
+@dataclass(frozen=True)
+class OtherCells:
+    """How the traffic of the observed cells lies around its mean, hour by hour."""
+
+    ratios: Float[Tensor, "batch time rank"]  # traffic over its mean, ascending, the observed cells first
+    count: Float[Tensor, "batch time"]  # of observed cells; 0 where too few, or without any traffic
+
+    @classmethod
+    def of(cls, share: Float[Tensor, "batch time y x"], observed: Bool[Tensor, "batch time y x"]) -> OtherCells:
+        """Those of some windows."""
+        seen = observed.flatten(2)
+        share, count = share.flatten(2), seen.sum(2)
+        total = (share * seen).sum(2)
+        enough = (count >= FEWEST_OTHERS) & (total > 0)
+        mean = torch.where(enough, total / count.clamp(min=1), 1.0)
+        ratios = torch.where(seen, share / mean[..., None], math.inf).sort(2).values
+        return cls(ratios, torch.where(enough, count, 0).to(share))
+
+    def quantiles(
+        self, row: Int64[Tensor, " cell"], level: Float[Tensor, "cell member time"]
+    ) -> Float[Tensor, "cell member time"]:
+        """Ratios at levels in (0, 1), of cells of the windows `row`; the mean over all levels is 1.
+
+        The ratio of rank i stands at the level (i + 1/2) / count; between two it is linear, beyond the ends flat.
+        """
+        count = self.count[row][:, None]
+        place = (level * count - 0.5).clamp(min=0)
+        place = torch.minimum(place, (count - 1).clamp(min=0))
+        below = place.floor()
+        above = torch.minimum(below + 1, (count - 1).clamp(min=0))
+        ratios = self.ratios[row]
+        low, high = (ratios.gather(2, each.long().transpose(1, 2)).transpose(1, 2) for each in (below, above))
+        return low + (place - below) * (high - low)
+
+
 def members_of(
     residual: Float[Tensor, "batch member time y x"],
     mean: Float[Tensor, "batch time y x"],
     scale: Float[Tensor, "batch time y x"],
+    unknown: Bool[Tensor, "batch y x"] | None = None,
+    others: OtherCells | None = None,
 ) -> Float[Tensor, "batch member time y x"]:
     """Shares from residuals of mean 0 and variance 1; `mean` and `scale` are shares, the mean not negative.
 
-    A member depends on its own residual alone, so it is the same whoever is drawn beside it.
+    `unknown`: cells of which neither history nor users are known, which are like the `others`. A member depends on its
+    own residual alone, so it is the same whoever is drawn beside it.
     """
+    members = _cut(residual, mean, scale)
+    if unknown is not None and others is not None:
+        row, y, x = unknown.nonzero(as_tuple=True)
+        level = 0.5 * (1 + torch.erf(residual[row, :, :, y, x] / math.sqrt(2)))
+        among = (others.count[row] > 0)[:, None]
+        as_others = mean[row, :, y, x][:, None] * others.quantiles(row, level)
+        alone = members[row, :, :, y, x]
+        members[row, :, :, y, x] = torch.where(among, alone + AS_OTHERS * (as_others - alone), alone)
+    return members
+
+
+def _cut(
+    residual: Float[Tensor, "batch member time y x"],
+    mean: Float[Tensor, "batch time y x"],
+    scale: Float[Tensor, "batch time y x"],
+) -> Float[Tensor, "batch member time y x"]:
+    """Those of a normal variable cut at zero."""
     scale = torch.minimum(scale, LARGEST_SPREAD * mean)
     means = mean / scale.clamp(min=1e-12)
     location = scale * censored_location(means.clamp(1 / LARGEST_SPREAD, FAR_FROM_ZERO))

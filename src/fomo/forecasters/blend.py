@@ -35,9 +35,9 @@ PULL = 0.3
 #: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
 USUAL_WIDTH_WORTH = 4.0
 NARROWEST, WIDEST = 0.2, 3.0
-#: What is believed in cells without history beside the network where users or, without them, POI are known: good on the
-#: regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
-WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75), "poi": ("by_poi", 0.5)}
+#: What is believed in cells without history beside the network where users or, without them, POI are known, and the
+#: width there: good on the regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
+WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75, 0.9), "poi": ("by_poi", 0.5, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ def network_alone() -> Blend:
 
 def without_history(layers: Sequence[str]) -> Blend:
     """For cells of which no traffic is known, by the known layers of context."""
-    for layer, (expert, weight) in WITHOUT_HISTORY.items():
+    for layer, (expert, weight, width) in WITHOUT_HISTORY.items():
         if layer in layers:
             weights = (1 - weight) * network_alone().weights
             weights[EXPERTS.index(expert)] = weight
-            return Blend(weights, 1.0, 0)
+            return Blend(weights, width, 0)
     return network_alone()
 
 

@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from fomo.config import Config
-from fomo.diffusion.members import members_of, mirrored_pairs
+from fomo.diffusion.members import OtherCells, members_of, mirrored_pairs
+from fomo.diffusion.memory import remembered
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
 from fomo.forecasters.blend import Blend, Expected, blended
@@ -183,7 +184,7 @@ class Drawing:
         encoded = self._encoded(batch, tiling, samples)
         parts, conditions, rows = encoded.parts, encoded.conditions, encoded.rows
         expected = encoded.expected if blends is None else blended(encoded.expected, blends)
-        middle, scale, observation = expected.mean, expected.scale, expected.observation
+        middle, scale, observation = expected.mean[:, kept], expected.scale[:, kept], expected.observation
         device = middle.device
 
         def denoise(noised: Tensor, sigma: float) -> Tensor:
@@ -201,16 +202,22 @@ class Drawing:
 
         # Where there is no station, a trace of traffic is nothing.
         silent = observation.silent[:, None, None]
+        context = batch.context
+        told = torch.zeros_like(observation.silent) if context is None else (context.users_known & batch.hidden).any(1)
+        unknown = observation.unseen & ~told
+        others = OtherCells.of(batch.share[:, kept], batch.observed[:, kept]) if bool(unknown.any()) else None
 
         def drawn(some: range) -> Tensor:
             """These members, from noise to shares."""
-            clean = self._draw(denoise, lambda draw=None: noise(draw=draw, only=some).to(device))
+            clean = self._draw(denoise, lambda draw=None: noise(draw=draw, only=some).to(device))[:, :, kept]
             if not self.process.standardise:
-                return ((clean + 1) / 2).clamp(min=0)[:, :, kept]
+                return ((clean + 1) / 2).clamp(min=0)
             if self.sampling.antithetic:
                 clean = mirrored_pairs(clean)
-            share = members_of(clean, middle, scale)
-            return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)[:, :, kept]
+            apart = noise(draw=0, only=some).to(device)  # no part of what they were drawn from
+            clean = remembered(clean, apart, batch.step_hours, observation.unseen, told, kept)
+            share = members_of(clean, middle, scale, unknown, others)
+            return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
 
         at_a_time = self._members_at_a_time(samples, rows, batch.share.numel(), device.type == "cpu")
         if len(only) <= at_a_time:

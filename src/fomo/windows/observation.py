@@ -39,6 +39,11 @@ class Observation:
     is_known: Bool[Tensor, "batch guess time y x"]
     context: ContextObservation | None = None  # None: of no window any context is known
 
+    @property
+    def unseen(self) -> Bool[Tensor, "batch y x"]:
+        """Cells without history: nothing observed in the window, nothing known of the week before."""
+        return ~self.unit_known & ~self.is_known[:, GUESSES.index("week")].any(1)
+
 
 #: Simple guesses at every value, all from OBSERVED values: the network weighs them cell by cell.
 GUESSES = (
