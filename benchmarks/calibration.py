@@ -3,7 +3,8 @@
     fomo train recipes/validated.toml --data DIR --out runs/validated --threads 1 --export-half
     python benchmarks/calibration.py --data DIR
 
-The temperature of the shipped weights is chosen here, not on fold 0: results/calibration.md
+The temperature of the shipped weights is chosen here, not on fold 0: results/calibration.md. What members remember
+(`fomo.diffusion.memory`) is told by the tables of sums and means, with it and without.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from fomo.training.recipe import load_recipe
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 TASKS: tuple[TaskName, ...] = ("short", "long")
+GENERATED: TaskName = "generate"
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
 #: Every so many windows are asked.
 STRIDE = 4
@@ -49,24 +52,27 @@ def by_temperature(network: MaskedDiffusionTransformer, checkpoint: Checkpoint, 
     return "\n".join(lines) + "\n"
 
 
-#: What a planner adds up: arrays (..., time, y, x) of the asked steps to (..., quantity).
+#: What a planner adds up: arrays (..., time, cell) of what is asked for to (..., quantity).
 QUANTITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "each value": lambda traffic: traffic.reshape(*traffic.shape[:-3], -1),
-    "sum over the cells": lambda traffic: traffic.sum((-1, -2)),
-    "mean over the horizon": lambda traffic: traffic.mean(-3).reshape(*traffic.shape[:-3], -1),
-    "both": lambda traffic: traffic.mean((-1, -2, -3))[..., None],
+    "each value": lambda traffic: traffic.reshape(*traffic.shape[:-2], -1),
+    "sum over the cells": lambda traffic: traffic.sum(-1),
+    "mean over the horizon": lambda traffic: traffic.mean(-2),
+    "both": lambda traffic: traffic.mean((-1, -2))[..., None],
 }
 
 
 def by_quantity(model: FoMo, asked: Questions, samples: int) -> str:
-    """Within 50 %, within 90 %: a line for each quantity. Windows with unrecorded truth are left out."""
+    """Within 50 %, within 90 %: a line for each quantity. Windows with unrecorded truth are left out.
+
+    Both ends of an interval belong to it, so that cells without traffic, forecast without traffic, count as within.
+    """
     found: dict[str, list[str]] = {name: [] for name in QUANTITIES}
     for questions in asked.values():
         forecasts = model.forecast_tasks([question.task for question in questions], samples, seed=0)
         inside: dict[str, list[list[float]]] = {name: [] for name in QUANTITIES}
         for question, forecast in zip(questions, forecasts, strict=True):
-            steps = question.task.asked.any((1, 2))
-            members, truth = forecast.samples.values[:, steps], question.truth[steps]
+            steps, cells = question.task.asked.any((1, 2)), question.task.asked.any(0)
+            members, truth = forecast.samples.values[:, steps][..., cells], question.truth[steps][:, cells]
             if np.isfinite(truth).all():
                 for name, quantity in QUANTITIES.items():
                     both = [coverage(quantity(members), quantity(truth), level).mean() for level in (0.5, 0.9)]
@@ -79,7 +85,8 @@ def by_quantity(model: FoMo, asked: Questions, samples: int) -> str:
 
 def heading(first: str, asked: Questions) -> list[str]:
     """The first two lines of a Markdown table."""
-    return [f"| {first} | " + " | ".join(f"{family} {task}" for task, family in asked) + " |", "|---" * 7 + "|"]
+    names = [f"{family} {task}" for task, family in asked]
+    return [f"| {first} | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
 
 
 def main() -> None:
@@ -95,18 +102,22 @@ def main() -> None:
     network, checkpoint = load_checkpoint(options.weights)
     chosen = load_recipe(ROOT / "recipes/fomo-tiny.toml").temperature
     data = data_folder(options.data)
-    asked: Questions = {
+    everything: Questions = {
         (task, family): family_questions(read_family(data, family), task, fold=options.fold)[::STRIDE]
-        for task in TASKS
+        for task in (*TASKS, GENERATED)
         for family in FAMILIES
     }
+    asked = {key: questions for key, questions in everything.items() if key[0] in TASKS}
     with whole_file(ROOT / "results/calibration.md") as fresh:
         temperatures = by_temperature(network, checkpoint, asked, options.samples)
         model = FoMo(network, checkpoint.model_copy(update={"temperature": chosen}))
+        remembering = by_quantity(model, everything, options.samples)
+        with patch("fomo.forecasters.drawing.remembered", lambda residual, *_: residual):
+            forgetting = by_quantity(model, everything, options.samples)
         fresh.write_text(
             f"Fold {options.fold}; within 50 %, within 90 %, CRPS.\n\n{temperatures}\n"
-            f"Within 50 %, within 90 %, at a temperature of {chosen}.\n\n"
-            f"{by_quantity(model, asked, options.samples)}\n",
+            f"Within 50 %, within 90 %, at a temperature of {chosen}.\n\n{remembering}\n\n"
+            f"The same with the denoiser's residuals alone, without `fomo.diffusion.memory`.\n\n{forgetting}\n",
             encoding="utf-8",
         )
 

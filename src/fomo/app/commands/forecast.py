@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from fomo.app.commands.console import working, wrote
-from fomo.app.commands.options import CityName, Device, Figure, ForecastFolder, Samples, Seed, Table, Weights
+from fomo.app.commands.options import CityName, Device, Figure, ForecastFolder, Samples, Seed, Table, Totals, Weights
 
 if TYPE_CHECKING:
     from fomo.app.service.forecasting import Answer, ForecastOptions
@@ -33,6 +33,7 @@ class _Ask:
     weights: Weights = "fomo-tiny"
     device: Device = "auto"
     csv: Table = None
+    totals: Totals = None
     figure: Figure = None
 
     def _open(self, file: Path, out: Path) -> tuple[City, Outputs]:
@@ -40,7 +41,7 @@ class _Ask:
             from fomo.app.service.cities import choose_city
             from fomo.app.service.outputs import Outputs
 
-            outputs = Outputs(out, self.csv, self.figure).check()
+            outputs = Outputs(out, self.csv, self.figure, self.totals).check()
             return choose_city(file, self.city), outputs
 
 
@@ -119,8 +120,8 @@ class Forecast(_Ask):
         """Forecast all cities of the files."""
         from fomo.app.errors import UsageError
 
-        if self.csv is not None or self.figure is not None:
-            raise UsageError("--csv, --figure: one city at a time, with --out instead of --out-folder")
+        if any(each is not None for each in (self.csv, self.totals, self.figure)):
+            raise UsageError("--csv, --totals, --figure: one city at a time, with --out instead of --out-folder")
         with working("forecasting"):
             from fomo.app.service.forecasting_cities import forecast_cities
             from fomo.processes import Place
@@ -232,12 +233,16 @@ def _hindcasts(attrs: Mapping[str, Any]) -> str:
 
 
 def _say(answer: Answer, asked_context: str) -> int:
+    from fomo.app.service.totals import Totals, all_together
+
     if answer.forecast is None:
         print(f"{answer.place}: {answer.drew} in {answer.seconds:.1f} s; {answer.joined_by} joins and writes them")
         return 0
     members, asked = answer.forecast.samples.sizes["sample"], int(answer.forecast.asked.values.sum())
     attrs = answer.forecast.attrs
     print(f"{attrs['city']}: {members} members of {asked:,} values [{attrs['unit']}] in {answer.seconds:.1f} s")
+    if asked:
+        print(all_together(answer.forecast, Totals.of(answer.forecast)))
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
     if attrs.get("hindcasts"):

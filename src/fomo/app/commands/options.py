@@ -32,6 +32,15 @@ Table = Annotated[
         help_behavior_hint="(default: none)",
     ),
 ]
+Totals = Annotated[
+    Path | None,
+    arg(
+        metavar="FILE",
+        help="Also write each cell's total and peak with quantiles, which those of single values do not tell "
+        "(.csv or .parquet).",
+        help_behavior_hint="(default: none)",
+    ),
+]
 ForecastFolder = Annotated[
     Path,
     arg(metavar="DIR", help="The forecast: members over (sample, time, y, x), with its provenance; *.zarr."),
@@ -46,5 +55,6 @@ __all__ = [
     "Samples",
     "Seed",
     "Table",
+    "Totals",
     "Weights",
 ]

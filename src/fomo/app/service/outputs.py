@@ -28,17 +28,19 @@ SHOWN_HISTORY = 48
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files of one forecast; `table` and `figure` are left out where None."""
+    """Files of one forecast; `table`, `figure` and `totals` are left out where None."""
 
     forecast: Path
     table: Path | None = None
     figure: Path | None = None
+    totals: Path | None = None
 
     def check(self) -> Outputs:
         """Itself, if everything can be written. Raises `UsageError`."""
         check_folder(self.forecast, holds="asked", kind="a forecast")
-        if self.table is not None:
-            check_file(self.table, TABLES)
+        for table in (self.table, self.totals):
+            if table is not None:
+                check_file(table, TABLES)
         if self.figure is not None:
             check_file(self.figure, (".png",))
         return self
@@ -48,13 +50,17 @@ class Outputs:
         return [forecast.save(self.forecast), *self.write_beside(forecast, city)]
 
     def write_beside(self, forecast: Forecast, city: City) -> list[Path]:
-        """Write table and figure, where they are asked for. Returns the paths.
+        """Write tables and figure, where they are asked for. Returns the paths.
 
         A table holds members of one step at a time, a figure all of them.
         """
         written = []
         if self.table is not None:
             written.append(write_table(forecast, self.table))
+        if self.totals is not None:
+            from fomo.app.service.totals import write_totals
+
+            written.append(write_totals(forecast, self.totals))
         if self.figure is not None:
             from fomo.evaluation.figures import forecast_figure, save_figure
 

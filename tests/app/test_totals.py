@@ -1,0 +1,81 @@
+"""Sums and peaks of a forecast, against sums over the whole array of members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fomo.app.service.totals import Totals, all_together, totals_frame, write_totals
+from fomo.city import mock_city
+from fomo.forecast import Forecast, make_forecast
+from small import Run
+
+
+@pytest.fixture
+def forecast() -> Forecast:
+    """20 members of 6 steps of 2 x 3 cells; one cell is asked for at one step only, one not at all and not known."""
+    city = mock_city(6, 2, 3)
+    random = np.random.default_rng(0)
+    members = random.gamma(2.0, 1.0, (20, 6, 2, 3)).astype(np.float32)
+    asked = np.ones((6, 2, 3), bool)
+    asked[1:, 0, 0] = False
+    asked[:, 1, 2] = False
+    members[:, 1:, 0, 0] = 100.0  # observed
+    members[:, :, 1, 2] = np.nan
+    return make_forecast(members, asked, city, forecaster="itself")
+
+
+def test_totals_and_peaks_are_those_of_the_whole_array(forecast):
+    totals = Totals.of(forecast)
+    members = np.where(forecast.asked.values, forecast.samples.values, np.nan).astype(np.float64)
+    known = totals.steps > 0
+    np.testing.assert_array_equal(totals.steps, [[1, 6, 6], [6, 6, 0]])
+    np.testing.assert_allclose(totals.total, np.nansum(members, 1), rtol=1e-6)
+    np.testing.assert_allclose(totals.peak[:, known], np.nanmax(members[:, :, known], 1), rtol=1e-6)
+    np.testing.assert_array_equal(totals.busiest[known], np.nanargmax(members.mean(0)[:, known], 0))
+    np.testing.assert_allclose(totals.together, np.nansum(members, (2, 3)), rtol=1e-6)
+
+
+def test_quantiles_of_a_sum_are_those_of_the_members_sums_not_sums_of_quantiles(forecast):
+    frame = totals_frame(forecast, Totals.of(forecast))
+    assert frame.height == 5
+    line = frame.filter((pl.col("row") == 1) & (pl.col("col") == 0)).row(0, named=True)
+    sums = forecast.samples.values[:, :, 1, 0].sum(1)
+    assert line["total_q95"] == pytest.approx(np.quantile(sums, 0.95), rel=1e-5)
+    assert line["total_mean"] == pytest.approx(sums.mean(), rel=1e-5)
+    assert line["total_q95"] < float(np.quantile(forecast.samples.values[:, :, 1, 0], 0.95, axis=0).sum())
+    assert line["peak_q50"] == pytest.approx(np.quantile(forecast.samples.values[:, :, 1, 0].max(1), 0.5), rel=1e-5)
+    assert line["steps"] == 6
+    assert np.datetime64(line["busiest"]) in forecast.dataset["time"].values
+
+
+def test_the_line_says_the_sum_of_all_and_the_busiest_step(forecast):
+    said = all_together(forecast, Totals.of(forecast))
+    members = np.where(forecast.asked.values, forecast.samples.values, 0.0)
+    assert f"all together {members.sum((1, 2, 3)).mean():,.4g} (" in said
+    step = members.sum((2, 3)).mean(0).argmax()
+    assert np.datetime_as_string(forecast.dataset["time"].values[step], unit="m") in said
+
+
+def test_a_table_of_totals_is_written_beside_a_forecast(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    out, table = tmp_path / "f.zarr", tmp_path / "totals.csv"
+    asked = ("forecast", city_folder, "--weights", weights, "--horizon", 12, "--samples", 6, "--out", out)
+    said = run(*asked, "--totals", table)
+    assert said.code == 0, said.err
+    assert "all together" in said.out
+    frame, members = pl.read_csv(table, try_parse_dates=True), Forecast.open(out).samples.values
+    assert frame.height == 4 * 5
+    np.testing.assert_allclose(frame["total_mean"].to_numpy(), members.sum(1).mean(0).ravel(), rtol=1e-4)
+    assert run(*asked, "--totals", tmp_path / "totals.txt").code == 2
+
+
+def test_parquet_holds_the_same_as_csv(forecast, tmp_path):
+    names = [write_totals(forecast, tmp_path / f"t{suffix}") for suffix in (".csv", ".parquet")]
+    csv, parquet = pl.read_csv(names[0], try_parse_dates=True), pl.read_parquet(names[1])
+    assert csv.columns == parquet.columns
+    np.testing.assert_allclose(csv["peak_q95"].to_numpy(), parquet["peak_q95"].to_numpy(), rtol=1e-5)
