@@ -9,9 +9,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from fomo.diffusion.members import (
-    AS_OTHERS,
-    FEWEST_OTHERS,
     LARGEST_SPREAD,
+    WORTH_CELLS,
     OtherCells,
     censored_location,
     members_of,
@@ -99,13 +98,22 @@ def test_members_of_a_cell_of_which_nothing_is_known_lie_as_the_other_cells_do_a
     assert (members >= 0).all()
     busiest = 0.2 * 0.7 / 0.2  # flat above the level 0.9
     above = members[0, residual[0, :, 0, 0, 0] > norm.ppf(0.9), 0, 0, 0]
-    expected = AS_OTHERS * busiest + (1 - AS_OTHERS) * plain[0, residual[0, :, 0, 0, 0] > norm.ppf(0.9), 0, 0, 0]
+    weight = 5 / (5 + WORTH_CELLS)
+    expected = weight * busiest + (1 - weight) * plain[0, residual[0, :, 0, 0, 0] > norm.ppf(0.9), 0, 0, 0]
     torch.testing.assert_close(above, expected)
 
 
-@pytest.mark.parametrize("values", [[0.1, 0.2, 0.3, np.nan], [0.0, 0.0, 0.0, 0.0], [np.nan] * 4])
-def test_few_other_cells_or_such_without_traffic_say_nothing(values):
-    assert FEWEST_OTHERS == 4
+def test_other_cells_lie_around_what_is_expected_of_them():
+    share, seen = torch.tensor([[[[4.0, 2.0, 1.0, 9.0]]]]), torch.tensor([[[[True, True, True, False]]]])
+    as_expected = OtherCells.of(share, seen, torch.tensor([[[4.0, 2.0, 1.0, 5.0]]]))
+    torch.testing.assert_close(as_expected.ratios[0, 0, :3], torch.ones(3))
+    alike = OtherCells.of(share, seen)
+    torch.testing.assert_close(alike.ratios[0, 0, :3], torch.tensor([3 / 7, 6 / 7, 12 / 7]))
+    assert float(alike.count) == float(as_expected.count) == 3
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0, 0.0], [np.nan] * 4])
+def test_other_cells_without_traffic_say_nothing(values):
     residual = torch.randn(1, 6, 1, 1, 1)
     mean, scale = torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.1)
     found = members_of(residual, mean, scale, torch.ones(1, 1, 1, dtype=torch.bool), other_cells([values]))

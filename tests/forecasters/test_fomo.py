@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from scipy.stats import spearmanr
 from torch import Tensor
 
 import fomo
@@ -295,6 +296,18 @@ def test_generating_leaves_the_other_cells_untouched(model):
         assert np.isfinite(member).all()
         assert (member >= 0).all()
         assert not np.allclose(member[:, area], city["traffic"].values[:, area])
+
+
+def test_a_cell_without_history_has_one_level_in_all_windows_of_a_member(model):
+    city = mock_city(24 * 6)
+    area = np.zeros((4, 4), bool)
+    area[1:3, 1:3] = True
+    members = model().generate(city, area, samples=64).samples.values[:, :, 1:3, 1:3]
+    early, late = (part.mean(1).reshape(64, -1) for part in (members[:, :64], members[:, 64:128]))
+    together = [spearmanr(early[:, cell], late[:, cell]).statistic for cell in range(4)]
+    assert min(together) > 0.6
+    cells = np.corrcoef(early.T)
+    assert np.abs(cells[~np.eye(4, dtype=bool)]).max() < 0.5  # each cell its own
 
 
 def test_generating_does_not_look_at_what_it_generates(model):

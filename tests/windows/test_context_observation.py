@@ -18,6 +18,7 @@ from fomo.windows.context_observation import (
     NO_RESIDENTS,
     NOMINAL_LEVEL,
     ContextObservation,
+    expected_by_poi,
     rate_prior,
 )
 from fomo.windows.observation import GUESSES, Observation, observe
@@ -355,3 +356,18 @@ def test_the_traffic_of_the_other_cells_is_shared_out_by_the_root_of_what_they_h
             assert float(found[row, t, y, x]) == pytest.approx(cut, rel=1e-3, abs=1e-5)
             compared += 1
     assert compared > 50
+
+
+def test_what_is_expected_by_poi_is_their_root_where_those_of_all_seen_cells_are_known(batch):
+    context: Context = batch.context
+    known = torch.ones_like(context.static_known)
+    everywhere = replace(context, static_known=known)
+    found = expected_by_poi(everywhere, batch.observed)
+    torch.testing.assert_close(found, (context.static[:, ALL_POI] + NO_POI).sqrt())
+    seen = torch.zeros_like(batch.observed)
+    seen[:, 0, 0, 0] = True
+    known[0, ALL_POI, 0, 0] = False  # of a cell that is seen
+    known[1, ALL_POI, 2, 2] = False  # of one that is not
+    some = expected_by_poi(replace(context, static_known=known), seen)
+    torch.testing.assert_close(some[0], torch.ones_like(some[0]))
+    torch.testing.assert_close(some[1:], found[1:])

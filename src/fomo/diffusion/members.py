@@ -5,7 +5,8 @@ at night, in quiet cells, in cells without history. So the members of a value ar
 zero (Tobin, 1958) whose location is chosen such that the mean after the cut is the one that was asked for.
 
 A cell without history is one of its city's cells: most are quiet, a few carry a multiple of the mean. So there the
-members lie, for the larger part, as the traffic of the other cells lies around its mean at that hour.
+members lie, the more the more cells there are, as the traffic of the others lies at that hour around its mean, or where
+POI are known around what these say.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ LARGEST_SPREAD = 10.0
 FAR_FROM_ZERO = 8.0
 #: Newton steps from above; the function is convex, and six are exact to float32 on the whole range.
 NEWTON_STEPS = 6
-#: How much of a member without history is as the other cells are, where there are at least so many: chosen on the
-#: regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
-AS_OTHERS = 0.7
-FEWEST_OTHERS = 4
+#: The network's own shape of a member without history is worth so many other cells: chosen on the regions of folds 1-4
+#: and on districts of Nanchang's grid (journal, 2026-11-26).
+WORTH_CELLS = 25.0
 
 
 def censored_location(mean: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -41,21 +41,26 @@ def censored_location(mean: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
 
 @dataclass(frozen=True)
 class OtherCells:
-    """How the traffic of the observed cells lies around its mean, hour by hour."""
+    """How the traffic of the observed cells lies around what is expected of them, hour by hour."""
 
-    ratios: Float[Tensor, "batch time rank"]  # traffic over its mean, ascending, the observed cells first
-    count: Float[Tensor, "batch time"]  # of observed cells; 0 where too few, or without any traffic
+    ratios: Float[Tensor, "batch time rank"]  # traffic over expectation, mean 1, ascending, the observed cells first
+    count: Float[Tensor, "batch time"]  # of observed cells; 0 where they carry nothing
 
     @classmethod
-    def of(cls, share: Float[Tensor, "batch time y x"], observed: Bool[Tensor, "batch time y x"]) -> OtherCells:
-        """Those of some windows."""
-        seen = observed.flatten(2)
-        share, count = share.flatten(2), seen.sum(2)
-        total = (share * seen).sum(2)
-        enough = (count >= FEWEST_OTHERS) & (total > 0)
-        mean = torch.where(enough, total / count.clamp(min=1), 1.0)
+    def of(
+        cls,
+        share: Float[Tensor, "batch time y x"],
+        observed: Bool[Tensor, "batch time y x"],
+        expected: Float[Tensor, "batch y x"] | None = None,
+    ) -> OtherCells:
+        """Those of some windows. `expected`: in proportion to which cells should carry traffic; None: all alike."""
+        seen, share = observed.flatten(2), share.flatten(2)
+        if expected is not None:
+            share = share / expected.flatten(1)[:, None].clamp(min=1e-12)
+        count, total = seen.sum(2), (share * seen).sum(2)
+        mean = torch.where(total > 0, total / count.clamp(min=1), 1.0)
         ratios = torch.where(seen, share / mean[..., None], math.inf).sort(2).values
-        return cls(ratios, torch.where(enough, count, 0).to(share))
+        return cls(ratios, torch.where(total > 0, count, 0).to(share))
 
     def quantiles(
         self, row: Int64[Tensor, " cell"], level: Float[Tensor, "cell member time"]
@@ -90,10 +95,11 @@ def members_of(
     if unknown is not None and others is not None:
         row, y, x = unknown.nonzero(as_tuple=True)
         level = 0.5 * (1 + torch.erf(residual[row, :, :, y, x] / math.sqrt(2)))
-        among = (others.count[row] > 0)[:, None]
+        count = others.count[row][:, None]
         as_others = mean[row, :, y, x][:, None] * others.quantiles(row, level)
         alone = members[row, :, :, y, x]
-        members[row, :, :, y, x] = torch.where(among, alone + AS_OTHERS * (as_others - alone), alone)
+        both = alone + count / (count + WORTH_CELLS) * (as_others - alone)
+        members[row, :, :, y, x] = torch.where(count > 0, both, alone)
     return members
 
 

@@ -31,7 +31,9 @@ from fomo.forecasters.noise import Noise
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
+from fomo.seeds import derived_seed
 from fomo.windows.batch import Batch
+from fomo.windows.context_observation import expected_by_poi
 from fomo.windows.observation import observe
 from fomo.windows.records import Record, each_tensor, some_rows
 from fomo.windows.regression import SMALLEST_UNIT
@@ -88,21 +90,23 @@ class Drawing:
         only: range | None = None,
         kept: slice = slice(None),
         blends: Sequence[Blend] | None = None,
+        lasting: Sequence[int] | None = None,
     ) -> Float[Tensor, "task sample time y x"]:
         """Shares of the members on the whole grid, never negative; a large grid district by district.
 
         `only`: these of the `samples` members, as they are among all of them; whole pairs. `kept`: these steps of the
-        window. `blends`: one for each window, or None: the network alone.
+        window. `blends`: one for each window, or None: the network alone. `lasting`: seeds of what errors remember;
+        windows of one city that have the same lie above or below what is expected together. By default each its own.
         """
         only = range(samples) if only is None else only
         districts = self.districts((batch.share.shape[2], batch.share.shape[3]))
         if len(districts.corners) == 1:
-            return self.weighted(batch, samples, seeds, only, kept, 0, blends)
+            return self.weighted(batch, samples, seeds, only, kept, 0, blends, lasting)
         members = batch.share.new_zeros(len(seeds), len(only), *batch.share[0, kept].shape)
         height, width = districts.tile
         for index, (y, x) in enumerate(districts.corners):
             members[..., y : y + height, x : x + width] += self.weighted(
-                batch, samples, seeds, only, kept, index, blends
+                batch, samples, seeds, only, kept, index, blends, lasting
             )
         return members
 
@@ -121,6 +125,7 @@ class Drawing:
         kept: slice,
         index: int,
         blends: Sequence[Blend] | None = None,
+        lasting: Sequence[int] | None = None,
     ) -> Float[Tensor, "task sample time y x"]:
         """What one district adds to `members`: its shares times its weights, on its own cells.
 
@@ -129,14 +134,21 @@ class Drawing:
         grid = (batch.share.shape[2], batch.share.shape[3])
         districts = self.districts(grid)
         shape, block = (batch.share.shape[1], *grid), self.sampling.district
-        noise = Noise(tuple(seeds), samples, self.sampling.antithetic, shape, block, only)
-        numbers = partial(noise.part, districts.corners[index], districts.tile)
+        lasting = [derived_seed(seed, 0) for seed in seeds] if lasting is None else lasting
+        numbers, lasts = (
+            partial(
+                Noise(tuple(each), samples, self.sampling.antithetic, shape, block, only).part,
+                districts.corners[index],
+                districts.tile,
+            )
+            for each in (seeds, lasting)
+        )
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:
-            return self._district(batch, tiling, samples, numbers, only, kept, blends)
+            return self._district(batch, tiling, samples, numbers, lasts, only, kept, blends)
         weight = districts.weights[index]
         here = Tiling(grid, districts.tile, (districts.corners[index],), weight[None])
-        drawn = self._district(_cut(batch, here), tiling, samples, numbers, only, kept, blends)
+        drawn = self._district(_cut(batch, here), tiling, samples, numbers, lasts, only, kept, blends)
         return drawn.mul_(weight.to(drawn.device))
 
     def expected(self, batch: Batch) -> Expected:
@@ -172,11 +184,14 @@ class Drawing:
         tiling: Tiling,
         samples: int,
         noise: Callable[..., Tensor],
+        lasting: Callable[..., Tensor],
         only: range,
         kept: slice,
         blends: Sequence[Blend] | None,
     ) -> Float[Tensor, "task sample time y x"]:
         """The members of a grid that is denoised as one; `noise(draw=..., only=...)` gives numbers of its shape.
+
+        `lasting` gives others, for what errors remember.
 
         Encoded once. Members pass the network in the same groups however many are drawn at once, and do not look at
         each other beyond their pair, so that they are the same to the bit.
@@ -205,7 +220,10 @@ class Drawing:
         context = batch.context
         told = torch.zeros_like(observation.silent) if context is None else (context.users_known & batch.hidden).any(1)
         unknown = observation.unseen & ~told
-        others = OtherCells.of(batch.share[:, kept], batch.observed[:, kept]) if bool(unknown.any()) else None
+        others = None
+        if bool(unknown.any()):
+            by_poi = None if context is None else expected_by_poi(context, batch.observed)
+            others = OtherCells.of(batch.share[:, kept], batch.observed[:, kept], by_poi)
 
         def drawn(some: range) -> Tensor:
             """These members, from noise to shares."""
@@ -214,8 +232,8 @@ class Drawing:
                 return ((clean + 1) / 2).clamp(min=0)
             if self.sampling.antithetic:
                 clean = mirrored_pairs(clean)
-            apart = noise(draw=0, only=some).to(device)  # no part of what they were drawn from
-            clean = remembered(clean, apart, batch.step_hours, observation.unseen, told, kept)
+            lasts = lasting(only=some).to(device)  # no part of what they were drawn from
+            clean = remembered(clean, lasts, batch.step_hours, observation.unseen, told, kept)
             share = members_of(clean, middle, scale, unknown, others)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
 

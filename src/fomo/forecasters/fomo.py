@@ -232,10 +232,12 @@ class FoMo:
         only: range | None = None,
         kept: slice = slice(None),
         blend: Blend | None = None,
+        lasting: int | None = None,
     ) -> list[Forecast]:
         """One forecast per task and its seed, in batches of tasks of one shape.
 
-        `kept`: these steps of the window. `blend`: of all tasks; None: each has that of its own past.
+        `kept`: these steps of the window. `blend`: of all tasks; None: each has that of its own past. `lasting`: the
+        seed of what errors remember, the same for all; None: each its own.
         """
         if samples < 1:
             raise CityError(f"{samples} samples are asked for; at least 1 is needed")
@@ -247,7 +249,8 @@ class FoMo:
             at_once = self._tasks_at_once((shape[1], shape[2]), samples)
             for first in range(0, len(members), at_once):
                 some = members[first : first + at_once]
-                found = self._answer([tasks[i] for i in some], samples, [seeds[i] for i in some], only, kept, blend)
+                chosen = [tasks[i] for i in some], samples, [seeds[i] for i in some]
+                found = self._answer(*chosen, only, kept, blend, lasting)
                 for index, answer in zip(some, found, strict=True):
                     answers[index] = answer
         return [answer for answer in answers if answer is not None]
@@ -265,6 +268,7 @@ class FoMo:
         only: range | None,
         kept: slice,
         blend: Blend | None,
+        lasting: int | None,
     ) -> list[Forecast]:
         references = [
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
@@ -272,7 +276,9 @@ class FoMo:
         known = list(zip(tasks, references, strict=True))
         batch = collate([self.window(task, reference) for task, reference in known])
         blends = [self._blend(task, reference) if blend is None else blend for task, reference in known]
-        shares = self.drawing.members(batch.to(self.device), samples, seeds, only, kept, blends).cpu().numpy()
+        lasts = None if lasting is None else [lasting] * len(tasks)
+        drawn = self.drawing.members(batch.to(self.device), samples, seeds, only, kept, blends, lasts)
+        shares = drawn.cpu().numpy()
         answers = []
         for (task, reference), members, seed, its in zip(known, shares, seeds, blends, strict=True):
             asked, window = task.asked[kept], task.window.isel(time=kept)
@@ -402,7 +408,8 @@ class FoMo:
         at_once = self._tasks_at_once((city.sizes["y"], city.sizes["x"]), samples)
         for some in (begins[first : first + at_once] for first in range(0, len(begins), at_once)):
             seeds = [derived_seed(seed, start) for start in some]
-            answers = self._answer_all([wanted[start] for start in some], samples, seeds, only)
+            lasting = derived_seed(seed, steps)  # a cell whose level is not known has one level in all windows
+            answers = self._answer_all([wanted[start] for start in some], samples, seeds, only, lasting=lasting)
             for start, answer in zip(some, answers, strict=True):
                 members[:, start : start + WINDOW] = answer.samples.values
                 asked[start : start + WINDOW] = wanted[start].asked

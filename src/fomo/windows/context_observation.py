@@ -215,6 +215,17 @@ def observe_context(
     return ContextObservation(relative, is_known, channels, context.anything)
 
 
+def _counting(context: Context, layer: int, none: float) -> Float[Tensor, "batch y x"]:
+    """What cells have of a layer, as it counts: traffic is in proportion to this."""
+    return (context.static[:, layer] + none).pow(STATIC_POWER)
+
+
+def expected_by_poi(context: Context, seen: Bool[Tensor, "batch time y x"]) -> Float[Tensor, "batch y x"]:
+    """In proportion to what cells carry traffic by their POI; 1 in windows where POI of a seen cell are not known."""
+    known = (context.static_known[:, ALL_POI] | ~seen.any(1)).flatten(1).all(1)
+    return torch.where(known[:, None, None], _counting(context, ALL_POI, NO_POI), 1.0)
+
+
 def _by_static(
     batch: Batch,
     context: Context,
@@ -229,7 +240,7 @@ def _by_static(
     Where nothing is observed of a window, all its cells together carry what is usual, at the nominal level.
     """
     known = context.static_known[:, layer]
-    amount = ((context.static[:, layer] + none).pow(STATIC_POWER) * known)[:, None]
+    amount = (_counting(context, layer, none) * known)[:, None]
     there = seen * known[:, None]
     traffic = (share * there).sum((2, 3), keepdim=True) - share * there
     others = (amount * there).sum((2, 3), keepdim=True) - amount * there
@@ -246,6 +257,7 @@ __all__ = [
     "USER_CHANNELS",
     "ContextObservation",
     "Users",
+    "expected_by_poi",
     "observe_context",
     "observe_users",
     "rate_prior",
