@@ -72,6 +72,7 @@ def remembered(
 ) -> Float[Tensor, "task member kept y x"]:
     """The same residuals with a memory, which is made of `noise`, standard normal and no part of them.
 
+    Its first step rules what lasts: the root is lower triangular, and its first column the covariance with that step.
     `unseen`: cells without history; `told`: cells whose users are known at the hours that are asked for. `kept`: the
     steps of the window that `residual` has.
     """

@@ -27,7 +27,7 @@ from fomo.diffusion.memory import remembered
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
 from fomo.forecasters.blend import Blend, Expected, blended
-from fomo.forecasters.noise import Noise
+from fomo.forecasters.noise import Noise, evenly_spread
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
@@ -135,20 +135,24 @@ class Drawing:
         districts = self.districts(grid)
         shape, block = (batch.share.shape[1], *grid), self.sampling.district
         lasting = [derived_seed(seed, 0) for seed in seeds] if lasting is None else lasting
-        numbers, lasts = (
-            partial(
-                Noise(tuple(each), samples, self.sampling.antithetic, shape, block, only).part,
-                districts.corners[index],
-                districts.tile,
+        members = (samples, self.sampling.antithetic, shape, block, only)
+        levels = (1, False, (1, *grid), block, range(1))
+        numbers = _Numbers(
+            *(
+                partial(Noise(tuple(its), *what).part, districts.corners[index], districts.tile)
+                for its, what in (
+                    (seeds, members),
+                    (lasting, members),
+                    ([derived_seed(seed, 1) for seed in lasting], levels),
+                )
             )
-            for each in (seeds, lasting)
         )
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:
-            return self._district(batch, tiling, samples, numbers, lasts, only, kept, blends)
+            return self._district(batch, tiling, samples, numbers, only, kept, blends)
         weight = districts.weights[index]
         here = Tiling(grid, districts.tile, (districts.corners[index],), weight[None])
-        drawn = self._district(_cut(batch, here), tiling, samples, numbers, lasts, only, kept, blends)
+        drawn = self._district(_cut(batch, here), tiling, samples, numbers, only, kept, blends)
         return drawn.mul_(weight.to(drawn.device))
 
     def expected(self, batch: Batch) -> Expected:
@@ -183,15 +187,12 @@ class Drawing:
         batch: Batch,
         tiling: Tiling,
         samples: int,
-        noise: Callable[..., Tensor],
-        lasting: Callable[..., Tensor],
+        numbers: _Numbers,
         only: range,
         kept: slice,
         blends: Sequence[Blend] | None,
     ) -> Float[Tensor, "task sample time y x"]:
-        """The members of a grid that is denoised as one; `noise(draw=..., only=...)` gives numbers of its shape.
-
-        `lasting` gives others, for what errors remember.
+        """The members of a grid that is denoised as one, from numbers of its shape.
 
         Encoded once. Members pass the network in the same groups however many are drawn at once, and do not look at
         each other beyond their pair, so that they are the same to the bit.
@@ -227,12 +228,15 @@ class Drawing:
 
         def drawn(some: range) -> Tensor:
             """These members, from noise to shares."""
-            clean = self._draw(denoise, lambda draw=None: noise(draw=draw, only=some).to(device))[:, :, kept]
+            clean = self._draw(denoise, lambda draw=None: numbers.start(draw=draw, only=some).to(device))[:, :, kept]
             if not self.process.standardise:
                 return ((clean + 1) / 2).clamp(min=0)
             if self.sampling.antithetic:
                 clean = mirrored_pairs(clean)
-            lasts = lasting(only=some).to(device)  # no part of what they were drawn from
+            lasts = numbers.lasting(only=some).to(device)  # no part of what they were drawn from
+            if bool(observation.unseen.any()):
+                levels = evenly_spread(numbers.levels()[:, 0, 0], some, self.sampling.antithetic).to(device)
+                lasts[:, :, 0] = torch.where(observation.unseen[:, None], levels, lasts[:, :, 0])
             clean = remembered(clean, lasts, batch.step_hours, observation.unseen, told, kept)
             share = members_of(clean, middle, scale, unknown, others)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
@@ -268,6 +272,15 @@ class Drawing:
             return ddpm(denoise, start, self.process, steps, lambda: noise(draw=next(draws)))
         samplers = {"angle": angle, "heun": heun, "multistep": multistep}
         return samplers[self.sampling.sampler](denoise, start, self.levels())
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Standard normal numbers of one district, of some members (`only`): (task, member, time, y, x)."""
+
+    start: Callable[..., Tensor]  # what members are denoised from; `draw` counts fresh ones
+    lasting: Callable[..., Tensor]  # for what errors remember
+    levels: Callable[..., Tensor]  # (task, 1, 1, y, x), of a cell: the order of its members' levels
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fomo.forecasters.tiles import in_common
@@ -23,6 +23,7 @@ from fomo.seeds import derived_seed
 GROUP = 16
 #: Numbers that are passed over at a time.
 PASSED_OVER = 2**20
+_WORD = 2**32
 
 
 def member_noise(shape: tuple[int, ...], samples: int, seed: int, antithetic: bool) -> Float[Tensor, "sample time y x"]:
@@ -134,9 +135,46 @@ class Noise:
         return drawn[only.start - first * unit : only.stop - first * unit]
 
 
+def evenly_spread(
+    seeds: Float[Tensor, "task y x"], members: range, antithetic: bool
+) -> Float[Tensor, "task member y x"]:
+    """Standard normal numbers of which the first 2^n of a cell lie one in each of 2^n equal parts of the distribution.
+
+    Where one number rules a whole member of a cell, the mean over a few members is near its own. They are the points of
+    van der Corput's sequence, each cell's scrambled on its own (Owen, 1995) by a hash (Burley, 2020); a member's number
+    depends on its place alone, not on how many there are. `seeds`: a standard normal number for each cell. With
+    `antithetic`, member 2i + 1 has the negative of member 2i's.
+    """
+    seed = (torch.special.ndtr(seeds.double()) * _WORD).long()[:, None].clamp(0, _WORD - 1)
+    place = torch.tensor(list(members), device=seeds.device)
+    first = (place // 2 if antithetic else place)[None, :, None, None].expand(-1, -1, *seeds.shape[1:])
+    # In another order in each cell, blocks of 2^n members together: else all would rise and fall at once.
+    shuffled = _reversed(_from_below(_reversed(first), seed))
+    point = _reversed(_from_below(shuffled, (seed * 0x9E3779B1 + 0x7F4A7C15) % _WORD))
+    normal = torch.special.ndtri((point.double() + 0.5) / _WORD).float()
+    sign = 1 - 2 * (place % 2) if antithetic else torch.ones_like(place)
+    return normal * sign[None, :, None, None]
+
+
+def _from_below(x: Int64[Tensor, "*#axes"], seed: Int64[Tensor, "*#axes"]) -> Int64[Tensor, "..."]:
+    """A permutation of 32 bits in which every bit depends on itself and those below it alone."""
+    x = (x ^ (x * 0x3D20ADEA)) % _WORD
+    x = (x + seed) % _WORD
+    x = (x * ((seed >> 16) | 1)) % _WORD
+    x = (x ^ (x * 0x05526C56)) % _WORD
+    return (x ^ (x * 0x53A22864)) % _WORD
+
+
+def _reversed(x: Int64[Tensor, "*axes"]) -> Int64[Tensor, "*axes"]:
+    """32 bits, the last one first."""
+    for width, mask in ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF)):
+        x = ((x & mask) << width) | ((x >> width) & mask)
+    return x
+
+
 def _blocks(first: int, count: int, edge: int) -> range:
     """The blocks along one axis that `count` cells from `first` on touch."""
     return range(first // edge, (first + count - 1) // edge + 1)
 
 
-__all__ = ["Noise", "Stream", "member_noise"]
+__all__ = ["Noise", "Stream", "evenly_spread", "member_noise"]
