@@ -25,7 +25,7 @@ from fomo.sources import data_folder, read_family
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILY = "german_cities_context"
-SAMPLES = 8
+SAMPLES = 128  # the mean over fewer is not that of a cell whose level nobody knows
 
 
 def made(model: FoMo, city: City, hours: int) -> np.ndarray:

@@ -115,7 +115,7 @@ def compare(data: Path, weights: str, elsewhere: str, kept: Path, only: list[str
         began = time.perf_counter()
         request = Request(
             city, data, elsewhere if what == "deploy" else weights, fits=SHIPPED_FITS, most=ORIGINS.get(city),
-            context=context, sensitivity=context == "past",
+            context=context, sensitivity=context == "past", samples=128 if what == "deploy" else 24,
         )  # fmt: skip
         try:
             found = made(what, request)

@@ -256,6 +256,8 @@ class Prb(_Forecast):
 class Deploy(_Ask):
     """Where base stations go in a district without history, judged by whom they serve as people move."""
 
+    # Stations go by the mean over the members, and levels of cells without history differ much between them.
+    samples: Annotated[int, arg(metavar="N", help="Members of the generated district.")] = 128
     area: Annotated[
         str,
         arg(
