@@ -55,9 +55,17 @@ def test_quantiles_of_a_sum_are_those_of_the_members_sums_not_sums_of_quantiles(
 def test_the_line_says_the_sum_of_all_and_the_busiest_step(forecast):
     said = all_together(forecast, Totals.of(forecast))
     members = np.where(forecast.asked.values, forecast.samples.values, 0.0)
-    assert f"all together {members.sum((1, 2, 3)).mean():,.4g} (" in said
+    assert f"all together {members.sum((1, 2, 3)).mean():.4g} (" in said
     step = members.sum((2, 3)).mean(0).argmax()
     assert np.datetime_as_string(forecast.dataset["time"].values[step], unit="m") in said
+
+
+def test_large_numbers_are_written_out(forecast):
+    large = Forecast(forecast.dataset.assign(traffic=forecast.samples * 54_321))
+    said = all_together(large, Totals.of(large))
+    mean = float(np.where(large.asked.values, large.samples.values, 0.0).astype(np.float64).sum((1, 2, 3)).mean())
+    assert f"{round(mean, -3):,.0f} (" in said
+    assert "e+" not in said
 
 
 def test_a_table_of_totals_is_written_beside_a_forecast(

@@ -87,8 +87,9 @@ def all_together(forecast: Forecast, totals: Totals) -> str:
 
 def _spread(members: Float[np.ndarray, " sample"]) -> str:
     """Mean, and the 5 to 95 % of the members."""
-    low, high = np.quantile(members, (0.05, 0.95))
-    return f"{members.mean():,.4g} ({low:,.4g} to {high:,.4g})"
+    values = members.mean(), *np.quantile(members, (0.05, 0.95))
+    mean, low, high = (f"{float(f'{value:.4g}'):,.10g}" for value in values)  # four digits, no exponent
+    return f"{mean} ({low} to {high})"
 
 
 __all__ = ["Totals", "all_together", "totals_frame", "write_totals"]
