@@ -26,13 +26,15 @@ from fomo.sources import data_folder, read_family
 ROOT = Path(__file__).resolve().parent.parent
 FAMILY = "german_cities_context"
 SAMPLES = 128  # the mean over fewer is not that of a cell whose level nobody knows
+ONE_BY_ONE = 8  # members whose values are compared with other values
 
 
-def made(model: FoMo, city: City, hours: int) -> np.ndarray:
-    """The mean of the members, (time, y, x), shares of full traffic."""
+def made(model: FoMo, city: City, hours: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the members, (time, y, x), and the first members, shares of full traffic."""
     part = city.isel(time=slice(0, hours))
     area = np.ones((city.sizes["y"], city.sizes["x"]), bool)
-    return model.generate(part, area & city["covered"].values, samples=SAMPLES, seed=0).mean.values
+    forecast = model.generate(part, area & city["covered"].values, samples=SAMPLES, seed=0)
+    return forecast.mean.values, forecast.samples.values[:ONE_BY_ONE]
 
 
 def daily(traffic: np.ndarray) -> np.ndarray:
@@ -74,7 +76,8 @@ def main() -> None:
     data, model = data_folder(options.data), load(options.weights)
     lines = ["| | Aachen, a week | Munich, a day |", "|---|---|---|"]
     cities = {name: read_family(data, f"{FAMILY}_{name}_context")[0] for name in ("aachen", "munich")}
-    traffic = {"aachen": made(model, cities["aachen"], 168), "munich": made(model, cities["munich"], 24)}
+    both = {"aachen": made(model, cities["aachen"], 168), "munich": made(model, cities["munich"], 24)}
+    traffic, members = {name: mean for name, (mean, _) in both.items()}, both["aachen"][1]
     means = {name: np.nanmean(values, 0) for name, values in traffic.items()}
     layers = {name: (city["residents"].values, np.nansum(city["poi"].values, 0)) for name, city in cities.items()}
     for i, label in enumerate(("residents", "POI")):
@@ -92,7 +95,7 @@ def main() -> None:
     synthetic = read_family(data, f"{FAMILY}_aachen")[0]["traffic"].values
     theirs = np.nanmean(synthetic, 0)
     divergence = jensen_shannon(
-        histogram(traffic["aachen"].ravel() / np.nanpercentile(traffic["aachen"], 99.99)),
+        histogram(members[np.isfinite(members)] / np.nanpercentile(members, 99.99)),
         histogram(synthetic[np.isfinite(synthetic)].ravel() / np.nanpercentile(synthetic, 99.99)),
     )
     curve = np.corrcoef(daily(traffic["aachen"]), daily(synthetic))[0, 1]
