@@ -29,11 +29,16 @@ NEWTON_STEPS = 6
 WORTH_CELLS = 25.0
 
 
+def _below(value: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """Phi: the share of a standard normal variable that lies below."""
+    return 0.5 * (1 + torch.erf(value / math.sqrt(2)))
+
+
 def censored_location(mean: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """The m for which E[max(m + Z, 0)] = m Phi(m) + phi(m) = `mean`, Z standard normal; `mean` at least 1 / 10."""
     location = mean
     for _ in range(NEWTON_STEPS):
-        below = 0.5 * (1 + torch.erf(location / math.sqrt(2)))  # Phi
+        below = _below(location)
         density = torch.exp(-location.square() / 2) / math.sqrt(2 * math.pi)
         location = location - (location * below + density - mean) / below
     return location
@@ -70,10 +75,10 @@ class OtherCells:
         The ratio of rank i stands at the level (i + 1/2) / count; between two it is linear, beyond the ends flat.
         """
         count = self.count[row][:, None]
-        place = (level * count - 0.5).clamp(min=0)
-        place = torch.minimum(place, (count - 1).clamp(min=0))
+        last = (count - 1).clamp(min=0)
+        place = torch.minimum((level * count - 0.5).clamp(min=0), last)
         below = place.floor()
-        above = torch.minimum(below + 1, (count - 1).clamp(min=0))
+        above = torch.minimum(below + 1, last)
         ratios = self.ratios[row]
         low, high = (ratios.gather(2, each.long().transpose(1, 2)).transpose(1, 2) for each in (below, above))
         return low + (place - below) * (high - low)
@@ -94,9 +99,8 @@ def members_of(
     members = _cut(residual, mean, scale)
     if unknown is not None and others is not None:
         row, y, x = unknown.nonzero(as_tuple=True)
-        level = 0.5 * (1 + torch.erf(residual[row, :, :, y, x] / math.sqrt(2)))
         count = others.count[row][:, None]
-        as_others = mean[row, :, y, x][:, None] * others.quantiles(row, level)
+        as_others = mean[row, :, y, x][:, None] * others.quantiles(row, _below(residual[row, :, :, y, x]))
         alone = members[row, :, :, y, x]
         both = alone + count / (count + WORTH_CELLS) * (as_others - alone)
         members[row, :, :, y, x] = torch.where(count > 0, both, alone)

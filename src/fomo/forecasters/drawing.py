@@ -135,17 +135,16 @@ class Drawing:
         districts = self.districts(grid)
         shape, block = (batch.share.shape[1], *grid), self.sampling.district
         lasting = [derived_seed(seed, 0) for seed in seeds] if lasting is None else lasting
-        members = (samples, self.sampling.antithetic, shape, block, only)
-        levels = (1, False, (1, *grid), block, range(1))
+
+        def drawn_from(noise: Noise) -> Callable[..., Tensor]:
+            return partial(noise.part, districts.corners[index], districts.tile)
+
+        antithetic = self.sampling.antithetic
+        ordered = tuple(derived_seed(seed, 1) for seed in lasting)
         numbers = _Numbers(
-            *(
-                partial(Noise(tuple(its), *what).part, districts.corners[index], districts.tile)
-                for its, what in (
-                    (seeds, members),
-                    (lasting, members),
-                    ([derived_seed(seed, 1) for seed in lasting], levels),
-                )
-            )
+            start=drawn_from(Noise(tuple(seeds), samples, antithetic, shape, block, only)),
+            lasting=drawn_from(Noise(tuple(lasting), samples, antithetic, shape, block, only)),
+            levels=drawn_from(Noise(ordered, 1, False, (1, *grid), block, range(1))),
         )
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:

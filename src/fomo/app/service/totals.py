@@ -44,8 +44,9 @@ class Totals:
             total += known
             together[:, step] = known.sum((1, 2))
             peak = np.where(here, np.maximum(peak, members), peak)
-            higher = here & (members.mean(0) > largest)
-            busiest, largest = np.where(higher, step, busiest), np.where(higher, members.mean(0), largest)
+            mean = members.mean(0)
+            higher = here & (mean > largest)
+            busiest, largest = np.where(higher, step, busiest), np.where(higher, mean, largest)
         return cls(asked.sum(0), total, peak, busiest, together)
 
 
