@@ -135,16 +135,12 @@ class Drawing:
         districts = self.districts(grid)
         shape, block = (batch.share.shape[1], *grid), self.sampling.district
         lasting = [derived_seed(seed, 0) for seed in seeds] if lasting is None else lasting
-
-        def drawn_from(noise: Noise) -> Callable[..., Tensor]:
-            return partial(noise.part, districts.corners[index], districts.tile)
-
-        antithetic = self.sampling.antithetic
+        antithetic, place = self.sampling.antithetic, (districts.corners[index], districts.tile)
         ordered = tuple(derived_seed(seed, 1) for seed in lasting)
         numbers = _Numbers(
-            start=drawn_from(Noise(tuple(seeds), samples, antithetic, shape, block, only)),
-            lasting=drawn_from(Noise(tuple(lasting), samples, antithetic, shape, block, only)),
-            levels=drawn_from(Noise(ordered, 1, False, (1, *grid), block, range(1))),
+            start=partial(Noise(tuple(seeds), samples, antithetic, shape, block, only).part, *place),
+            lasting=partial(Noise(tuple(lasting), samples, antithetic, shape, block, only).part, *place),
+            levels=partial(Noise(ordered, 1, False, (1, *grid), block, range(1)).part, *place),
         )
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:
