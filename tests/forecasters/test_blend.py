@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.optimize import nnls
 
 from fomo.city import City, mock_city
 from fomo.forecasters.blend import (
@@ -23,10 +20,10 @@ from fomo.forecasters.blend import (
     blend_of,
     blended,
     network_alone,
-    on_simplex,
 )
 from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.own_past import OwnPast
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
 from fomo.windows.batch import collate
 from fomo.windows.observation import observe
@@ -64,34 +61,10 @@ def said(model: FoMo, city: City, number: int = 8) -> tuple[Expected, torch.Tens
 # ---------------------------------------------------------------- weights
 
 
-@given(st.integers(2, len(EXPERTS)), st.floats(1e-3, 10.0), st.integers(0, 10_000))
-def test_weights_are_those_of_an_independent_solver(experts, pull, seed):
-    random = np.random.default_rng(seed)
-    errors = random.normal(size=(experts, 30)) * random.uniform(0.1, 2, (experts, 1)) + random.normal(size=30)
-    squares = errors @ errors.T / 30
-    found = on_simplex(squares, pull)
-    root = np.linalg.cholesky(squares + pull * np.eye(experts)).T
-    towards = np.linalg.solve(root.T, pull * np.eye(1, experts)[0])
-    heavy = 1e4 * np.sqrt(np.trace(squares))
-    expected, _ = nnls(np.vstack([root, np.full((1, experts), heavy)]), np.append(towards, heavy))
-    np.testing.assert_allclose(found, expected, atol=2e-4)
-    assert found.min() >= 0
-    assert found.sum() == pytest.approx(1)
-
-
-def test_two_uncorrelated_experts_share_by_their_inverse_variances():
-    np.testing.assert_allclose(on_simplex(np.diag([4.0, 1.0]), 0.0), [0.2, 0.8], atol=1e-12)
-
-
-def test_equal_experts_leave_all_to_the_network_and_a_strong_pull_does_so_too():
-    np.testing.assert_allclose(on_simplex(np.ones((3, 3)), 0.1), [1, 0, 0], atol=1e-9)
-    np.testing.assert_allclose(on_simplex(np.diag([4.0, 1.0]), 1e9), [1, 0], atol=1e-6)
-
-
 def test_an_expert_that_is_always_right_is_believed(model):
     expected, _, asked = said(model, repeating())
     right = blended(expected, [Blend(np.eye(len(EXPERTS))[WEEK], 1.0, 8)] * len(asked)).mean
-    blend = blend_of(expected, right, asked)
+    blend = blend_of(expected, right, asked, network_alone())
     assert blend.describe().startswith("week")
     assert blend.weights[0] < 0.1
     errors = [(mean - right)[asked].square().mean() for mean in (expected.mean, blended(expected, [blend] * 8).mean)]
@@ -101,7 +74,7 @@ def test_an_expert_that_is_always_right_is_believed(model):
 def test_a_network_that_is_always_right_is_believed(model):
     expected, _, asked = said(model, mock_city(24 * 14))
     truth = expected.mean + 1e-6
-    assert blend_of(expected, truth, asked).weights[0] == pytest.approx(1, abs=1e-4)
+    assert blend_of(expected, truth, asked, network_alone()).weights[0] == pytest.approx(1, abs=1e-4)
 
 
 def test_only_what_is_scored_counts(model):
@@ -110,7 +83,7 @@ def test_only_what_is_scored_counts(model):
     scored[:, :, 0] = False
     spoilt = truth.clone()
     spoilt[~scored] = 1e9
-    one, other = blend_of(expected, truth, scored), blend_of(expected, spoilt, scored)
+    one, other = blend_of(expected, truth, scored, network_alone()), blend_of(expected, spoilt, scored, network_alone())
     np.testing.assert_array_equal(one.weights, other.weights)
     assert one.width == other.width
 
@@ -123,7 +96,7 @@ def test_width_is_the_error_found_over_the_error_said(model, factor):
     expected, _, asked = said(model, mock_city(24 * 14))
     noise = torch.from_numpy(np.random.default_rng(0).normal(size=expected.mean.shape)).float()
     truth = expected.mean + factor * expected.scale * noise
-    blend = blend_of(expected, truth, asked)
+    blend = blend_of(expected, truth, asked, network_alone())
     error = (blended(expected, [Blend(blend.weights, 1.0, 8)] * len(truth)).mean - truth)[asked].abs().mean()
     said_to_be = expected.scale[asked].mean() * np.sqrt(2 / np.pi)
     ratio = float(error / said_to_be)
@@ -134,7 +107,7 @@ def test_width_is_the_error_found_over_the_error_said(model, factor):
 def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_them(model):
     expected, _, asked = said(model, repeating())
     week = blended(expected, [Blend(np.eye(len(EXPERTS))[WEEK], 1.0, 8)] * len(asked)).mean
-    blend = blend_of(expected, 2 * week, asked)
+    blend = blend_of(expected, 2 * week, asked, network_alone())
     assert blend.week_error == pytest.approx(0.5)
     mean = blended(expected, [Blend(blend.weights, 1.0, 8)] * len(asked)).mean
     off = (mean - 2 * week)[asked].abs().sum() / (2 * week)[asked].sum()
@@ -142,15 +115,15 @@ def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_the
     assert set(blend.provenance()) == {"hindcasts", "blend", "width", "hindcast_error", "hindcast_error_last_week"}
     nothing = torch.zeros_like(expected.observation.is_known)
     unknown = Expected(expected.mean, expected.scale, replace(expected.observation, is_known=nothing))
-    assert np.isnan(blend_of(unknown, 2 * week, asked).week_error)
+    assert np.isnan(blend_of(unknown, 2 * week, asked, network_alone()).week_error)
     assert set(network_alone().provenance()) == {"hindcasts", "blend", "width"}
 
 
 def test_width_has_limits_and_few_hindcasts_say_nothing(model):
     expected, _, asked = said(model, mock_city(24 * 14))
-    assert blend_of(expected, expected.mean + 1e4, asked).width == WIDEST
+    assert blend_of(expected, expected.mean + 1e4, asked, network_alone()).width == WIDEST
     few = Expected(expected.mean[:3], expected.scale[:3], expected.observation)
-    alone = blend_of(few, expected.mean[:3], asked[:3])
+    alone = blend_of(few, expected.mean[:3], asked[:3], network_alone())
     assert len(few.mean) < FEWEST_HINDCASTS
     assert (alone.weights[0], alone.width, alone.hindcasts) == (1, 1, 0)
 
@@ -204,21 +177,48 @@ def test_the_mean_of_the_members_is_the_blend(model):
     task = forecast_task(city, 16, 48, reference=20.0)
     blend = model._blend(task, 20.0)
     with torch.inference_mode():
-        expected = blended(model.drawing.expected(collate([model.window(task, 20.0)])), [blend])
+        expected = blended(model.drawing.expected(collate([model.window(task, 20.0, blend)])), [blend])
     members = model._answer_all([task], 512, [0])[0].samples.values[:, 48:]
     mean = 20 * expected.mean[0, 48:].numpy()
     assert np.abs(members.mean(0) - mean).mean() < 0.1 * members.std(0).mean()
 
 
 def test_too_short_a_past_changes_nothing_and_the_past_alone_decides(model):
-    city = mock_city(24 * 4)
+    city = mock_city(40)  # less than two days
     short = model.forecast(city, samples=3)
-    assert short.attrs["hindcasts"] == 0
-    np.testing.assert_array_equal(
-        short.samples.values, model.without_hindcasts().forecast(city, samples=3).samples.values
-    )
+    assert (short.attrs["hindcasts"], short.attrs["blend"]) == (0, "network 100 %")
+    alone = model.without_hindcasts().forecast(city, samples=3)
+    np.testing.assert_array_equal(short.samples.values, alone.samples.values)
     no_past = model.forecast(repeating(), samples=3, past_week=False)
-    assert no_past.attrs["hindcasts"] == 0
+    assert (no_past.attrs["hindcasts"], no_past.attrs["blend"]) == (0, "network 100 %")
+
+
+def test_a_few_days_are_half_believed_before_there_are_hindcasts(model):
+    city = repeating(days=4)
+    task = forecast_task(city, 16, 48, reference=20.0)
+    blend = model._blend(task, 20.0)
+    assert (blend.hindcasts, blend.width, blend.describe()) == (0, 1.0, "network 50 %, own_past 50 %")
+    record = OwnPast.of(task, 20.0)
+    assert record is not None
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(task, 20.0, blend)]))
+    both = blended(expected, [blend]).mean[0, 48:]
+    own = torch.from_numpy(record.ahead(0, record.weights([0], 16)[0]))
+    torch.testing.assert_close(both, (expected.mean[0, 48:] + own) / 2)
+    assert model.forecast(city, samples=2).attrs["blend"] == blend.describe()
+
+
+def test_where_the_past_of_a_cell_is_not_known_the_network_speaks(model):
+    city = repeating(days=4)
+    values = city["traffic"].values.copy()
+    values[:, 0, 0] = np.nan
+    task = forecast_task(city.assign(traffic=city["traffic"].copy(data=values)), 16, 48, reference=20.0)
+    blend = model._blend(task, 20.0)
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(task, 20.0, blend)]))
+    both = blended(expected, [blend]).mean[0, 48:]
+    torch.testing.assert_close(both[:, 0, 0], expected.mean[0, 48:, 0, 0])
+    assert not torch.allclose(both[:, 1, 1], expected.mean[0, 48:, 1, 1])
 
 
 def test_what_is_asked_never_enters_its_own_blend(model):
@@ -298,11 +298,11 @@ def test_cells_without_history_go_by_their_users_and_only_they_do(small_network)
         )
     ]
     assert blends[0].describe() == "per_user_lasting 75 %, network 25 %"
-    assert [blend.describe() for blend in blends[1:]] == ["network 100 %"] * 2
+    assert [blend.describe() for blend in blends[1:]] == ["network 100 %", "network 75 %, own_past 25 %"]
     alone = model.without_hindcasts()._blend(generate_task(users, area, **known), 20.0)
     assert alone.describe() == "network 100 %"
 
 
 def test_a_layer_of_users_gives_experts_of_its_own(model):
     assert observe(collate([model.window(forecast_task(mock_city(), 16, 48), 20.0)])).context is None
-    assert set(EXPERTS[6:]) == {"per_user_lasting", "users_ratio", "per_user_expected", "by_poi"}
+    assert set(EXPERTS[7:]) == {"per_user_lasting", "users_ratio", "per_user_expected", "by_poi"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -83,15 +84,29 @@ def test_hiding_takes_only_observed_values():
 def layers(batch: Batch) -> dict[str, torch.Tensor]:
     """All tensors of a batch, those of its context too."""
     assert batch.context is not None
-    return {name: value for name, value in vars(batch).items() if name != "context"} | vars(batch.context)
+    own = {name: value for name, value in vars(batch).items() if name != "context" and value is not None}
+    return own | vars(batch.context)
 
 
 def test_rows_cut_every_field(random_batch, with_context):
     batch = with_context(random_batch(batch=5))
+    batch = replace(batch, own_past=batch.share)
     some = layers(batch.rows(slice(1, 3)))
     for name, value in layers(batch).items():
         assert torch.equal(some[name], value[1:3]), name
     assert random_batch().rows(slice(0, 1)).context is None
+
+
+def test_what_the_past_says_is_nan_for_windows_without_one(random_batch):
+    window = {
+        **{name: np.zeros((4, 2, 2)) for name in ("share", "week", "rhythm", "state")},
+        **{"shapes": np.zeros((1, 4)), "noise": np.ones(4), "start_hour": 0.0, "step_hours": 1.0, "cell_km": 1.0},
+    }
+    assert collate([window]).own_past is None
+    both = collate([window, window | {"own_past": np.ones((4, 2, 2), np.float32)}]).own_past
+    assert both is not None
+    assert both[0].isnan().all()
+    assert (both[1] == 1).all()
 
 
 def test_a_batch_moves_whole(random_batch, with_context):

@@ -1,36 +1,41 @@
 """How far the network is believed in a city, and how sure it is there, from hindcasts of the city's own past.
 
 A network that never saw a city cannot know how alike its weeks are; the city's past can. At each hindcast
-(`windows.hindcast`) the network's mean stands beside simple guesses that are made on the way to it anyway. The blend is
-the weighted mean, weights at least 0 and 1 together, with the least squared error over all hindcasts (stacking: Wolpert
-1992, Breiman 1996), drawn towards the network alone; and the width of the members is what the errors of that mean were,
-over what the network said they would be. One set of weights and one width for all cells and hours: weights of each cell
-and of each lead time were no better (journal, 2026-11-26).
+(`windows.hindcast`) the network's mean stands beside what the past alone says (`own_past`) and beside simple guesses
+that are made on the way to it anyway. The blend is the weighted mean, weights at least 0 and 1 together, with the least
+squared error over all hindcasts (`simplex`), drawn towards network and past, half and half, which is also the answer
+where there are too few hindcasts; and the width of the members is what the errors of that mean were, over what the
+network said they would be. One set of weights and one width for all cells and hours: weights of each cell and of each
+lead time were no better (journal, 2026-11-26).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice, product
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fomo.forecasters.simplex import on_simplex
 from fomo.windows.context_observation import CONTEXT_GUESSES
 from fomo.windows.observation import GUESSES, Observation
 
 #: What stands beside the network: guesses from traffic, and from users where they are known.
 BESIDE = ("carried", "shaped_recent", "rhythm_recent", "week", "yesterday")
 BESIDE_OF_CONTEXT = ("per_user_lasting", "users_ratio", "per_user_expected")
-#: The network, what hindcasts weigh beside it, and what is known of cells without history alone.
-HINDCAST = ("network", *BESIDE, *BESIDE_OF_CONTEXT)
+#: The network and what hindcasts weigh beside it, the city's own past first; and, of cells without history, POI.
+HINDCAST = ("network", "own_past", *BESIDE, *BESIDE_OF_CONTEXT)
 EXPERTS = (*HINDCAST, "by_poi")
 #: Fewer hindcasts than these say too little.
 FEWEST_HINDCASTS = 4
-#: Pull towards the network alone, over the number of hindcasts, in units of the experts' mean squared error.
+#: What is believed of the city's own past before any hindcast, where users of the asked hours are known and elsewhere;
+#: the rest is the network.
+OWN_PAST_BESIDE_USERS, OWN_PAST = 0.25, 0.5
+#: Pull towards that, over the number of hindcasts, in units of the experts' mean squared error.
 PULL = 0.3
 #: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
 USUAL_WIDTH_WORTH = 4.0
@@ -45,7 +50,8 @@ class Blend:
     """The weights of EXPERTS, which add up to 1, and the factor of the members' spread, found in `hindcasts`.
 
     `error`: mean absolute error of the blend there, over the mean traffic; `week_error`: of the same hour last week,
-    where it was known at all of it. NaN: not known.
+    where it was known at all of it. NaN: not known. `own_past`: what of the past says what at each lead time, see
+    `own_past.OwnPast.weights`; None: it says nothing.
     """
 
     weights: Float[np.ndarray, " expert"]
@@ -53,6 +59,7 @@ class Blend:
     hindcasts: int
     error: float = np.nan
     week_error: float = np.nan
+    own_past: Float[np.ndarray, "lead own"] | None = None
 
     def describe(self) -> str:
         """Its parts of one percent and more, the largest first: `carried 61 %, week 39 %`."""
@@ -70,16 +77,28 @@ class Blend:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a network says of a batch before members are drawn: means and scales, shares; and what it has seen."""
+    """What a network says of a batch before members are drawn: means and scales, shares; and what it has seen.
+
+    `own_past`: what the past of each city alone says, NaN where it says nothing.
+    """
 
     mean: Float[Tensor, "batch time y x"]
     scale: Float[Tensor, "batch time y x"]
     observation: Observation
+    own_past: Float[Tensor, "batch time y x"] | None = None
 
 
 def network_alone() -> Blend:
-    """What is left where a city's past is too short to judge by."""
+    """What is left where nothing is known of a city's past."""
     return Blend(np.eye(1, len(EXPERTS))[0], 1.0, 0)
+
+
+def unjudged(own_past: Float[np.ndarray, "lead own"], users_told: bool) -> Blend:
+    """What is believed before any hindcast; `users_told`: users of the asked hours are known."""
+    believed = OWN_PAST_BESIDE_USERS if users_told else OWN_PAST
+    weights = (1 - believed) * network_alone().weights
+    weights[EXPERTS.index("own_past")] = believed
+    return Blend(weights, 1.0, 0, own_past=own_past)
 
 
 def without_history(layers: Sequence[str]) -> Blend:
@@ -101,23 +120,26 @@ def blended(expected: Expected, blends: Sequence[Blend]) -> Expected:
     for index, share in enumerate(_experts(expected)):
         if bool(weights[:, index].any()):
             total = total + weights[:, index, None, None, None] * share
-    return Expected(total, expected.scale * width, expected.observation)
+    return replace(expected, mean=total, scale=expected.scale * width)
 
 
 def blend_of(
-    expected: Expected, truth: Float[Tensor, "hindcast time y x"], scored: Bool[Tensor, "hindcast time y x"]
+    expected: Expected,
+    truth: Float[Tensor, "hindcast time y x"],
+    scored: Bool[Tensor, "hindcast time y x"],
+    before: Blend,
 ) -> Blend:
-    """The blend that hindcasts ask for; `truth` (shares) is read where `scored`."""
+    """The blend that hindcasts ask for; `truth` (shares) is read where `scored`. `before`: what it is drawn towards."""
     number = len(truth)
     if number < FEWEST_HINDCASTS:
-        return network_alone()
+        return before
     said_by = islice(_experts(expected), len(HINDCAST))
     errors = np.stack([(share - truth)[scored].double().cpu().numpy() for share in said_by])
     squares = errors @ errors.T
     size = np.trace(squares) / len(squares)
     if size <= 0:
-        return network_alone()
-    some = on_simplex(squares / size, PULL / number)
+        return before
+    some = on_simplex(squares / size, PULL / number, before.weights[: len(squares)])
     weights = np.pad(some, (0, len(EXPERTS) - len(some)))
     # Mean absolute errors, as a few large ones should not make all members wide.
     said = float(expected.scale[scored].double().sum()) * np.sqrt(2 / np.pi)
@@ -128,28 +150,8 @@ def blend_of(
     week_error = float(np.abs(errors[HINDCAST.index("week")]).sum()) / carried if copied else np.nan
     ratio = found / said if min(found, said) > 0 else 1.0
     width = ratio ** (number / (number + USUAL_WIDTH_WORTH))
-    return Blend(weights, float(np.clip(width, NARROWEST, WIDEST)), number, error, week_error)
-
-
-def on_simplex(squares: Float[np.ndarray, "expert expert"], pull: float) -> Float[np.ndarray, " expert"]:
-    """The w >= 0 with sum 1 that minimises w' S w + pull |w - (1, 0, ...)|^2, exactly.
-
-    The minimum is that of its own support under the sum alone, so all supports are tried: there are few experts.
-    """
-    experts = len(squares)
-    support = np.array(list(product((False, True), repeat=experts))[1:])
-    quadratic = squares + pull * np.eye(experts)
-    linear = pull * np.eye(1, experts)[0]
-    system = np.zeros((len(support), experts + 1, experts + 1))
-    both = support[:, :, None] & support[:, None, :]
-    system[:, :-1, :-1] = np.where(both, quadratic, np.eye(experts))
-    system[:, :-1, -1] = system[:, -1, :-1] = support
-    right = np.concatenate([np.where(support, linear, 0.0), np.ones((len(support), 1))], 1)
-    weights = np.linalg.solve(system, right[..., None])[:, :-1, 0]
-    cost = np.einsum("si,ij,sj->s", weights, quadratic, weights) - 2 * weights @ linear
-    best = np.where((weights >= -1e-12).all(1), cost, np.inf).argmin()
-    clipped = np.maximum(weights[best], 0.0)
-    return np.asarray(clipped / clipped.sum())
+    width = float(np.clip(width, NARROWEST, WIDEST))
+    return replace(before, weights=weights, width=width, hindcasts=number, error=error, week_error=week_error)
 
 
 def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
@@ -161,10 +163,12 @@ def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
         return torch.where(known, (relative + 1) * unit, mean)
 
     yield mean
+    past = expected.own_past
+    yield mean if past is None else torch.where(past.isnan(), mean, past)
     for name in BESIDE:
         index = GUESSES.index(name)
         yield share(observation.known[:, index], observation.is_known[:, index])
-    for name in EXPERTS[1 + len(BESIDE) :]:
+    for name in EXPERTS[2 + len(BESIDE) :]:
         if observation.context is None:
             yield mean
             continue
@@ -181,6 +185,6 @@ __all__ = [
     "blend_of",
     "blended",
     "network_alone",
-    "on_simplex",
+    "unjudged",
     "without_history",
 ]

@@ -175,7 +175,7 @@ class Drawing:
         log_scale = _whole([condition.log_scale for condition in conditions], tiling)
         unit = observation.unit[:, None]
         middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
-        return _Encoded(Expected(middle, scale, observation), parts, conditions, rows)
+        return _Encoded(Expected(middle, scale, observation, batch.own_past), parts, conditions, rows)
 
     def _district(
         self,

@@ -22,15 +22,16 @@ from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
-from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend, blend_of, network_alone, without_history
+from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend, blend_of, network_alone, unjudged, without_history
 from fomo.forecasters.drawing import Drawing, SamplingConfig
+from fomo.forecasters.own_past import OwnPast
 from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.hindcast import hindcasts
+from fomo.windows.hindcast import busiest_block, hindcasts
 from fomo.windows.scale import reference_of, to_share
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
 from fomo.windows.task_arrays import task_arrays
@@ -138,7 +139,7 @@ class FoMo:
         blend = self._blend(task, ahead.reference)
         shell = self._answered(task, nobody, asked, window, seed, ahead.reference, blend)
         districts = self.drawing.districts((city.sizes["y"], city.sizes["x"]))
-        batch = cache(lambda: collate([self.window(task, ahead.reference)]).to(self.device))
+        batch = cache(lambda: collate([self.window(task, ahead.reference, blend)]).to(self.device))
 
         def draw(district: int, only: range) -> np.ndarray:
             with torch.inference_mode():
@@ -274,8 +275,8 @@ class FoMo:
             reference_of(task.window["traffic"].values) if task.reference is None else task.reference for task in tasks
         ]
         known = list(zip(tasks, references, strict=True))
-        batch = collate([self.window(task, reference) for task, reference in known])
         blends = [self._blend(task, reference) if blend is None else blend for task, reference in known]
+        batch = collate([self.window(*both, its) for both, its in zip(known, blends, strict=True)])
         lasts = None if lasting is None else [lasting] * len(tasks)
         drawn = self.drawing.members(batch.to(self.device), samples, seeds, only, kept, blends, lasts)
         shares = drawn.cpu().numpy()
@@ -297,12 +298,24 @@ class FoMo:
             anything = bool(np.isfinite(task.window["traffic"].values).any())
             reads = self.sampling.hindcasts and self.reads_context and anything
             return without_history(task.layers if reads else ())
-        past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
-        if len(past) < FEWEST_HINDCASTS:
+        record = OwnPast.of(task, reference) if self.sampling.hindcasts else None
+        if record is None:
             return network_alone()
-        expected = self.drawing.expected(collate([self.window(one.task, reference) for one in past]).to(self.device))
+        past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
+        past = past if len(past) >= FEWEST_HINDCASTS else []
+        block = record.block(*busiest_block(task, MOST_CELLS))
+        horizon = int(task.asked.any((1, 2)).sum())
+        weights = block.weights([0, *(one.ago for one in past)], horizon)
+        before = unjudged(weights[0], task.context == "full" and "users" in task.window)
+        if not past:
+            return before
+        windows = [
+            self.window(one.task, reference) | {"own_past": _ahead_only(block.ahead(one.ago, its), len(one.truth))}
+            for one, its in zip(past, weights[1:], strict=True)
+        ]
+        expected = self.drawing.expected(collate(windows).to(self.device))
         truth = torch.from_numpy(np.stack([to_share(one.truth, reference) for one in past])).to(self.device)
-        return blend_of(expected, truth, torch.isfinite(truth))
+        return blend_of(expected, truth, torch.isfinite(truth), before)
 
     def _answered(
         self,
@@ -335,10 +348,10 @@ class FoMo:
             provenance=self._provenance(reference, layers) | ({} if blend is None else blend.provenance()),
         )  # fmt: skip
 
-    def window(self, task: Task, reference: float) -> dict[str, Any]:
-        """A task as arrays, with what is usual in its family."""
+    def window(self, task: Task, reference: float, blend: Blend | None = None) -> dict[str, Any]:
+        """A task as arrays, with what is usual in its family, and what its past alone says under a blend."""
         family = str(task.window.attrs["family"])
-        return task_arrays(
+        arrays = task_arrays(
             task,
             reference,
             self.checkpoint.pattern(family),
@@ -346,6 +359,11 @@ class FoMo:
             self.checkpoint.users_pattern(family),
             reads_context=self.reads_context,
         )
+        record = None if blend is None or blend.own_past is None else OwnPast.of(task, reference)
+        if record is not None and blend is not None and blend.own_past is not None:
+            horizon = int(task.asked.any((1, 2)).sum())
+            arrays["own_past"] = _ahead_only(record.ahead(0, blend.own_past[:horizon]), len(task.asked))
+        return arrays
 
     def _continue(
         self,
@@ -435,6 +453,11 @@ class FoMo:
             "sampling_steps": self.sampling.steps,
             "antithetic": int(self.sampling.antithetic),
         }
+
+
+def _ahead_only(ahead: np.ndarray, steps: int) -> np.ndarray:
+    """The last of so many steps of a window, (time, y, x); NaN before them."""
+    return np.pad(ahead, ((steps - len(ahead), 0), (0, 0), (0, 0)), constant_values=np.nan)
 
 
 def _generation(area: np.ndarray) -> Callable[..., Task]:

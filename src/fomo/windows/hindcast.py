@@ -22,10 +22,14 @@ FEWEST_DAYS = 1
 
 @dataclass(frozen=True)
 class Hindcast:
-    """A task of the past and what came of it: float32 (time, y, x), the city's unit, NaN where never recorded."""
+    """A task of the past and what came of it: float32 (time, y, x), the city's unit, NaN where never recorded.
+
+    `ago`: how many steps before those of the task it asks.
+    """
 
     task: Task
     truth: np.ndarray
+    ago: int
 
 
 def hindcasts(task: Task, number: int, most_cells: int) -> list[Hindcast]:
@@ -35,11 +39,11 @@ def hindcasts(task: Task, number: int, most_cells: int) -> list[Hindcast]:
     ask. Of a large grid, the block of at most `most_cells` cells that carried most. None for a task that does not ask
     for the steps after its history, or does not know what was before its window.
     """
-    history = _history(task)
+    history = history_steps(task)
     if history is None or task.earlier is None or number < 1:
         return []
     steps = task.asked.shape[0]
-    rows, columns = _busiest_block(task, most_cells)
+    rows, columns = busiest_block(task, most_cells)
     cells = (slice(None), rows, columns)
     traffic = np.concatenate([task.earlier[cells], task.window["traffic"].values[:history][cells]])
     users = None
@@ -59,7 +63,7 @@ def hindcasts(task: Task, number: int, most_cells: int) -> list[Hindcast]:
     return found
 
 
-def _history(task: Task) -> int | None:
+def history_steps(task: Task) -> int | None:
     """Steps before the first asked one; None where the task is not to continue the window's beginning."""
     steps = np.flatnonzero(task.asked.any(axis=(1, 2)))
     if not steps.size or steps[0] == 0 or steps.size != len(task.asked) - steps[0]:
@@ -88,8 +92,9 @@ def _hindcast(
     seen, truth = np.where(asked, np.nan, window), np.where(asked, window, np.nan)
     if not (np.isfinite(seen).any() and np.isfinite(truth).any()):
         return None
-    ago = np.timedelta64((len(traffic) - history - start) * int(template.attrs["step_minutes"]), "m")
-    then = template.assign_coords(time=template["time"].values - ago)
+    ago = len(traffic) - first
+    minutes = int(template.attrs["step_minutes"])
+    then = template.assign_coords(time=template["time"].values - np.timedelta64(ago * minutes, "m"))
     then["traffic"] = then["traffic"].copy(data=seen)
     if users is not None:
         known = users[start : start + steps].copy()
@@ -101,15 +106,16 @@ def _hindcast(
             task,
             window=then,
             asked=asked,
-            last_week=week_before(traffic[:first], start, steps, int(template.attrs["step_minutes"])),
+            last_week=week_before(traffic[:first], start, steps, minutes),
             earlier=traffic[:start],
             users_earlier=None if users is None else users[:start],
         ),
         truth,
+        ago,
     )
 
 
-def _busiest_block(task: Task, most_cells: int) -> tuple[slice, slice]:
+def busiest_block(task: Task, most_cells: int) -> tuple[slice, slice]:
     """Rows and columns of the square block that carried most, or all of them where the grid is no larger."""
     height, width = task.asked.shape[1:]
     if height * width <= most_cells:
@@ -123,4 +129,4 @@ def _busiest_block(task: Task, most_cells: int) -> tuple[slice, slice]:
     return slice(int(row), int(row) + tall), slice(int(column), int(column) + wide)
 
 
-__all__ = ["Hindcast", "hindcasts"]
+__all__ = ["Hindcast", "busiest_block", "hindcasts", "history_steps"]

@@ -1,0 +1,182 @@
+"""What a city's own past says of the hours to come, without a network: simple forecasts, weighed by how they did.
+
+A network that never saw a city knows how traffic behaves in others; the weeks of this one say how it behaves here: how
+much of yesterday lasts, whether the whole city rises and falls together, whether weeks repeat themselves. So a few
+forecasts that need no training are made at every other hour of the last two weeks, each time from what was known then,
+and those weights are taken that would have been best (`simplex`), apart for near and far lead times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from einops import rearrange, repeat
+from jaxtyping import Float
+
+from fomo.forecasters.simplex import on_simplex
+from fomo.windows.batch import hours_since_monday
+from fomo.windows.hindcast import history_steps
+from fomo.windows.regression import SMALLEST_UNIT
+from fomo.windows.rhythm import OTHER_KIND, SAME_KIND, SAME_WEEKDAY
+from fomo.windows.scale import to_share
+from fomo.windows.task import Task
+
+#: A day counts this much less than the next one: in `usual`, a mean of about three days of a kind, and in `latest`.
+DECAYS = (0.7, 0.3)
+#: Hours over which traffic is held against what was usual: how far it lies above or below today, and of late.
+TODAY_HOURS, LATELY_HOURS, LAST_HOURS = 12.0, 3.0, 1.0
+#: `usual`: the same hour of earlier days, days of the same kind more. `cell_today`, `cell_lately`: times how far the
+#: cell lay above what was usual; `city_today`, `latest_city`: times how far all cells together did, the second with
+#: `latest`; `left_over`: plus what the last hour lay above it; `week`: a week before, `usual` where that is not known.
+EXPERTS = ("usual", "cell_today", "cell_lately", "city_today", "latest_city", "left_over", "week")
+#: Times above or below what is usual are at most this factor.
+LARGEST_FACTOR = 4.0
+#: Days looked at, and the fewest that say anything; hours between origins; hours of lead that have the same weights.
+DAYS, FEWEST_DAYS, APART_HOURS, LEAD_HOURS = 14, 2, 3.0, 4.0
+#: Pull towards equal weights, in units of the experts' mean squared error.
+PULL = 0.01
+
+
+@dataclass(frozen=True)
+class OwnPast:
+    """What was recorded of a grid, as shares, NaN where it was not; and when it begins, in local time."""
+
+    share: Float[np.ndarray, "step y x"]
+    start_hour: float  # hours since Monday 00:00
+    step_hours: float
+
+    @classmethod
+    def of(cls, task: Task, reference: float) -> OwnPast | None:
+        """What is known before the asked steps of a task; None where that is less than `FEWEST_DAYS`.
+
+        None, too, where the task does not ask for the steps after its history.
+        """
+        history = history_steps(task)
+        if history is None or task.earlier is None:
+            return None
+        traffic = np.concatenate([task.earlier, task.window["traffic"].values[:history]])
+        step_hours = task.window.attrs["step_minutes"] / 60
+        kept = round((DAYS + 8) * 24 / step_hours)  # the first origin looks a week back, too
+        if len(traffic) < FEWEST_DAYS * 24 / step_hours:
+            return None
+        first = max(0, len(traffic) - kept)
+        begin = hours_since_monday(task.window["time"].values[:1])[0] - (len(task.earlier) - first) * step_hours
+        return cls(to_share(traffic[first:], reference), float(begin % 168), step_hours)
+
+    def block(self, rows: slice, columns: slice) -> OwnPast:
+        """The same time of some of the cells."""
+        return replace(self, share=self.share[:, rows, columns])
+
+    @property
+    def day(self) -> int:
+        """Steps in a day."""
+        return self.steps(24)
+
+    def steps(self, hours: float) -> int:
+        """Steps in so many hours, at least one."""
+        return max(1, round(hours / self.step_hours))
+
+    def experts(self, origin: int, horizon: int) -> Float[np.ndarray, "expert step y x"]:
+        """What EXPERTS say of `horizon` steps from the step `origin` of the record, from what was recorded before it.
+
+        NaN where there is nothing to go by. At least one step more than a day lies before the origin.
+        """
+        back = min(self.day, origin - self.day)
+        usual, latest = self._days(origin, back, horizon)
+        was = self.share[origin - back : origin]
+        ahead = usual[back:]
+
+        def above(days: np.ndarray, hours: float, axes: tuple[int, ...] = (0,)) -> np.ndarray:
+            """How far the last hours lay above those of `days`: a factor, of each cell or of all together."""
+            steps = min(self.steps(hours), back)
+            both = np.isfinite(was[-steps:]) & np.isfinite(days[back - steps : back])
+            found, then = (np.where(both, each[-steps:], 0.0).sum(axes) for each in (was, days[:back]))
+            some = both.sum(axes) * SMALLEST_UNIT
+            factor = np.where(some > 0, (found + some) / np.where(some > 0, then + some, 1.0), 1.0)
+            return np.asarray(factor.clip(1 / LARGEST_FACTOR, LARGEST_FACTOR))
+
+        steps = min(self.steps(LAST_HOURS), back)
+        beside = (was - usual[:back])[-steps:]
+        left = np.where(np.isfinite(beside), beside, 0.0).sum(0) / np.maximum(np.isfinite(beside).sum(0), 1)
+        week = ahead.copy()
+        before = np.arange(origin, origin + horizon) - 7 * self.day
+        there = (before >= 0) & (before < origin)
+        week[there] = np.where(np.isfinite(self.share[before[there]]), self.share[before[there]], week[there])
+        everywhere = (0, 1, 2)
+        return np.stack(
+            [
+                ahead,
+                ahead * above(usual, TODAY_HOURS),
+                ahead * above(usual, LATELY_HOURS),
+                ahead * above(usual, TODAY_HOURS, everywhere),
+                latest[back:] * above(latest, LATELY_HOURS, everywhere),
+                np.maximum(ahead + left, 0.0),
+                week,
+            ]
+        )
+
+    def weights(self, ago: Sequence[int], horizon: int) -> Float[np.ndarray, "question lead expert"]:
+        """The weights of EXPERTS at every lead time that were best before a question, for each of several questions.
+
+        `ago`: how many steps before the end of the record each is asked.
+        """
+        ends = len(self.share) - np.array(ago)
+        latest, apart, group = int(ends.max()), self.steps(APART_HOURS), self.steps(LEAD_HOURS)
+        first = max(self.day + self.day // 4, latest - DAYS * self.day)
+        origins = np.arange(latest - apart, first - 1, -apart)
+        groups = -(-horizon // group)
+        squares = np.zeros((len(origins), groups * group, len(EXPERTS), len(EXPERTS)))
+        for index, origin in enumerate(origins):
+            reach = min(horizon, latest - int(origin))
+            errors = self.experts(int(origin), reach) - self.share[origin : origin + reach]
+            errors = np.where(np.isfinite(errors).all(0), errors, 0.0)
+            squares[index, :reach] = np.einsum("ityx,jtyx->tij", errors, errors, optimize=True)
+        had_come = origins[:, None] + np.arange(groups * group) < ends[:, None, None]  # question origin lead
+        known = rearrange(
+            had_come.astype(float), "question origin (group step) -> question origin group step", step=group
+        )
+        by_group = rearrange(squares, "origin (group step) i j -> origin group step i j", step=group)
+        squares = np.einsum("qogs,ogsij->qgij", known, by_group, optimize=True)
+        size = np.trace(squares, axis1=-2, axis2=-1)[..., None, None] / len(EXPERTS)
+        equal = np.full(len(EXPERTS), 1 / len(EXPERTS))
+        found = on_simplex(squares / np.where(size > 0, size, 1.0), PULL, equal)
+        return np.asarray(
+            repeat(found, "question group expert -> question (group step) expert", step=group)[:, :horizon]
+        )
+
+    def ahead(self, ago: int, weights: Float[np.ndarray, "lead expert"]) -> Float[np.ndarray, "lead y x"]:
+        """The weighted mean of EXPERTS from `ago` steps before the end of the record; NaN: nothing to go by."""
+        said = self.experts(len(self.share) - ago, len(weights))
+        return np.einsum("le,elyx->lyx", weights, said).astype(np.float32)
+
+    def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "decay step y x"]:
+        """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
+
+        For each of DECAYS; of each step, days before it and before `origin`; NaN where none was recorded.
+        """
+        step = np.arange(origin - back, origin + horizon)
+        days_ago = np.arange(1, min(DAYS, -(-int(step[-1] + 1) // self.day)) + 1)[:, None]
+        source = step - days_ago * self.day
+        weekday, then = (((self.start_hour + self.step_hours * each) // 24 % 7).astype(int) for each in (step, source))
+        kind = np.where((weekday >= 5) == (then >= 5), SAME_KIND, OTHER_KIND)
+        age = (np.minimum(step, origin) - 1 - source) // self.day
+        weight = np.where(weekday == then, SAME_WEEKDAY, kind) * ((source >= 0) & (source < origin))
+        weights = weight * np.array(DECAYS)[:, None, None] ** age
+        at = source.clip(0, origin - 1)
+        total = np.einsum("kdt,dtyx->ktyx", weights, self._filled[at])
+        worth = np.einsum("kdt,dtyx->ktyx", weights, self._known[at])
+        return np.asarray(np.where(worth > 0, total / np.where(worth > 0, worth, 1.0), np.nan))
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        return np.isfinite(self.share).astype(np.float64)
+
+    @cached_property
+    def _filled(self) -> np.ndarray:
+        return np.where(np.isfinite(self.share), self.share, 0.0).astype(np.float64)
+
+
+__all__ = ["EXPERTS", "OwnPast"]

@@ -1,0 +1,187 @@
+"""What a city's past alone says: against plain loops, closed forms, and cities made to have one right answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fomo.city import City, mock_city
+from fomo.forecasters.own_past import APART_HOURS, DAYS, DECAYS, EXPERTS, LARGEST_FACTOR, OwnPast
+from fomo.windows.regression import SMALLEST_UNIT
+from fomo.windows.rhythm import OTHER_KIND, SAME_KIND, SAME_WEEKDAY
+from fomo.windows.task import fill_task, forecast_task
+
+
+def past(share: Any, start_hour: float = 0.0, step_hours: float = 1.0) -> OwnPast:
+    values = np.asarray(share, np.float32)
+    return OwnPast(values.reshape(len(values), -1, 1), start_hour, step_hours)
+
+
+def said(record: OwnPast, name: str, origin: int, horizon: int) -> np.ndarray:
+    return record.experts(origin, horizon)[EXPERTS.index(name), :, :, 0]
+
+
+def daily(days: int, cells: int = 3, seed: int = 0) -> np.ndarray:
+    """A curve of the day for each cell, repeated: (step, cell)."""
+    return np.tile(np.random.default_rng(seed).uniform(0.05, 0.6, (24, cells)), (days, 1))
+
+
+def usual_by_loops(values: np.ndarray, origin: int, step: int, start_hour: float) -> float:
+    total = worth = 0.0
+    for ago in range(1, DAYS + 1):
+        source = step - 24 * ago
+        if not 0 <= source < origin or np.isnan(values[source]):
+            continue
+        weekday, then = (int((start_hour + at) // 24 % 7) for at in (step, source))
+        weight = SAME_WEEKDAY if weekday == then else SAME_KIND if (weekday >= 5) == (then >= 5) else OTHER_KIND
+        weight *= DECAYS[0] ** ((min(step, origin) - 1 - source) // 24)
+        total, worth = total + weight * values[source], worth + weight
+    return total / worth if worth else np.nan
+
+
+# ---------------------------------------------------------------- experts
+
+
+@pytest.mark.parametrize("start_hour", [0.0, 100.0])
+def test_the_usual_is_the_weighted_mean_of_earlier_days(start_hour):
+    values = np.random.default_rng(1).uniform(0, 1, 24 * 12).astype(np.float32)
+    values[[30, 100, 101, 250]] = np.nan
+    record, origin = past(values, start_hour), 24 * 9 + 5
+    found = said(record, "usual", origin, 60)[:, 0]
+    expected = [usual_by_loops(values, origin, origin + lead, start_hour) for lead in range(60)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_cell_that_carries_twice_as_much_today_is_expected_to_go_on():
+    values = np.repeat(daily(6), 1, 0)
+    origin = 24 * 5 + 14
+    values[24 * 5 :, 0] *= 2
+    usual, today = (said(past(values), name, origin, 4) for name in ("usual", "cell_today"))
+    was, then = values[origin - 12 : origin], daily(6)[origin - 12 : origin]
+    some = 12 * SMALLEST_UNIT
+    np.testing.assert_allclose(today, usual * ((was.sum(0) + some) / (then.sum(0) + some)), rtol=1e-4)
+    assert (today[:, 0] / usual[:, 0]).min() > 1.8
+    np.testing.assert_allclose(today[:, 1:], usual[:, 1:], rtol=1e-4)
+    together = said(past(values), "city_today", origin, 4) / usual
+    factor = (was.sum() + 3 * some) / (then.sum() + 3 * some)
+    np.testing.assert_allclose(together, factor, rtol=1e-4)
+
+
+def test_factors_have_limits():
+    values = daily(6)
+    values[24 * 5 :] *= 1000
+    usual, today = (said(past(values), name, 24 * 5 + 14, 4) for name in ("usual", "cell_today"))
+    np.testing.assert_allclose(today, LARGEST_FACTOR * usual, rtol=1e-5)
+
+
+def test_what_the_last_hour_left_over_is_added_and_last_week_is_copied():
+    values = np.random.default_rng(2).uniform(0.1, 1, (24 * 9, 2)).astype(np.float32)
+    record, origin = past(values), 24 * 9
+    usual, left, week = (said(record, name, origin, 5) for name in ("usual", "left_over", "week"))
+    before = [usual_by_loops(values[:, cell], origin, origin - 1, 0.0) for cell in range(2)]
+    np.testing.assert_allclose(left, np.maximum(usual + values[-1] - before, 0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(week, values[origin - 168 : origin - 163])
+    np.testing.assert_array_equal(said(record, "week", 100, 5), said(record, "usual", 100, 5))
+
+
+def test_nothing_recorded_says_nothing_and_gaps_are_passed_over():
+    values = daily(5)
+    values[:, 1] = np.nan
+    values[50:60, 2] = np.nan
+    found = past(values).experts(24 * 5, 24)[..., 0]
+    assert np.isnan(found[:, :, 1]).all()
+    assert np.isfinite(found[:, :, [0, 2]]).all()
+    np.testing.assert_allclose(found[0][:, 2], daily(5)[:24, 2], rtol=1e-5)
+
+
+def test_what_comes_after_the_origin_is_not_known():
+    values = np.random.default_rng(3).uniform(0, 1, (24 * 9, 2)).astype(np.float32)
+    poisoned = values.copy()
+    poisoned[150:] = 1e6
+    np.testing.assert_array_equal(past(values).experts(150, 48), past(poisoned).experts(150, 48))
+
+
+# ---------------------------------------------------------------- weights
+
+
+def test_weeks_that_repeat_are_copied():
+    week = np.random.default_rng(4).lognormal(0, 0.8, (168, 4)) / 20
+    record = past(np.tile(week, (4, 1))[: 24 * 22])
+    weights = record.weights([0], 16)[0]
+    assert weights.shape == (16, len(EXPERTS))
+    assert weights[:, EXPERTS.index("week")].min() > 0.9
+    np.testing.assert_allclose(record.ahead(0, weights)[:, :, 0], week[24:40], rtol=0.15, atol=0.003)
+
+
+def test_a_city_that_rises_and_falls_as_one_is_forecast_so():
+    random = np.random.default_rng(5)
+    days = random.uniform(0.5, 1.5, 20).repeat(24)[:, None]
+    values = daily(20, cells=6) * days * random.lognormal(0, 0.2, (480, 6))  # single cells are noisy
+    record, asked = past(values[: 24 * 19 + 12]), values[24 * 19 + 12 :]
+    weights = record.weights([0], 12)[0]
+    today = [EXPERTS.index(name) for name in ("cell_today", "cell_lately", "city_today", "latest_city")]
+    assert weights[:4, today].sum(1).min() > 0.7  # later ones often lie beyond midnight
+    errors = [
+        np.abs(each - asked).mean() for each in (record.ahead(0, weights)[..., 0], said(record, "usual", 468, 12))
+    ]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_weights_add_up_to_one_and_are_those_of_the_question_asked_alone():
+    values = np.random.default_rng(6).uniform(0, 1, (24 * 14, 3)).astype(np.float32)
+    record = past(values)
+    apart = int(APART_HOURS)
+    ago = [0, 4 * apart, 20 * apart]
+    together = record.weights(ago, 20)
+    np.testing.assert_allclose(together.sum(-1), 1)
+    for index, each in enumerate(ago):
+        cut = past(values[: len(values) - each])
+        alone = cut.weights([0], 20)[0]
+        np.testing.assert_allclose(together[index], alone, atol=1e-6)  # the origins of both lie on one raster
+        np.testing.assert_array_equal(record.ahead(each, together[index]), cut.ahead(0, together[index]))
+
+
+def test_what_came_after_a_question_does_not_move_its_weights():
+    values = np.random.default_rng(7).uniform(0, 1, (24 * 12, 3)).astype(np.float32)
+    poisoned = values.copy()
+    poisoned[-36:] = 5.0
+    np.testing.assert_array_equal(past(values).weights([0, 36], 16)[1], past(poisoned).weights([0, 36], 16)[1])
+
+
+def test_without_any_origin_all_experts_count_alike():
+    weights = past(daily(2)[:32]).weights([0, 1], 8)
+    np.testing.assert_allclose(weights, 1 / len(EXPERTS))
+
+
+# ---------------------------------------------------------------- tasks
+
+
+@pytest.mark.parametrize("step_minutes", [15, 60])
+def test_the_record_of_a_task_ends_where_it_asks(step_minutes):
+    city = mock_city(30 * 24 * 60 // step_minutes, 2, 3, step_minutes)
+    record = OwnPast.of(forecast_task(city, 16, 48, reference=20.0), 20.0)
+    assert record is not None
+    np.testing.assert_allclose(record.share, city["traffic"].values[-len(record.share) :] / 20, rtol=1e-6)
+    assert len(record.share) == (DAYS + 8) * record.day
+    begin = city["time"].values[-len(record.share)]
+    hours = (begin - np.datetime64("1970-01-05")) / np.timedelta64(1, "h") % 168  # a Monday
+    assert record.start_hour == pytest.approx(hours)
+    part = record.block(slice(0, 1), slice(1, 3))
+    own = slice(0, EXPERTS.index("city_today"))  # of each cell alone
+    whole = record.experts(14 * part.day, 9)[own, :, :1, 1:3]
+    np.testing.assert_array_equal(part.experts(14 * part.day, 9)[own], whole)
+
+
+def test_a_task_without_a_past_has_no_record():
+    long, short = mock_city(24 * 6), mock_city(47)
+    gaps = long["traffic"].values.copy()
+    gaps[100:110] = np.nan
+    missing: City = long.assign(traffic=long["traffic"].copy(data=gaps))
+    for task in (
+        forecast_task(short, 16, 40),
+        forecast_task(long, 16, 48, past_week=False),
+        fill_task(missing),
+    ):
+        assert OwnPast.of(task, 20.0) is None
