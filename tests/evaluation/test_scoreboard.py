@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from made_scores import made
 
-from fomo.evaluation.scoreboard import Result, fewer_windows, first_place, lines, markdown, summary, write_scoreboard
+from fomo.evaluation.protocol import EvaluationError
+from fomo.evaluation.scoreboard import (
+    Result,
+    fewer_windows,
+    first_place,
+    lines,
+    markdown,
+    read_scoreboard,
+    summary,
+    with_kept,
+    write_scoreboard,
+)
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
 
 
@@ -90,6 +103,25 @@ def test_csv_and_parquet_hold_the_same(found, tmp_path):
     wanted = ["city", "protocol", "task", "context", "forecaster", "kind", "metric", "value", "low", "high"]
     assert csv.columns[:10] == wanted
     assert csv["value"].to_list()[0] == pytest.approx(parquet["value"].to_list()[0], abs=1e-6)
+
+
+def test_a_table_is_read_as_it_was_written_and_anything_else_is_refused(found, tmp_path):
+    assert read_scoreboard(write_scoreboard(found, tmp_path / "board.parquet")) == list(found)
+    (tmp_path / "no.parquet").write_text("no table")
+    for name in ("no.parquet", "nowhere.parquet"):
+        with pytest.raises(EvaluationError, match=name):
+            read_scoreboard(tmp_path / name)
+
+
+def test_rows_that_have_no_number_are_kept_as_they_were_and_new_numbers_take_the_place_of_old(found):
+    assert any(line.value is None for line in found)
+    empty = [replace(line, value=None, note="not scored yet") for line in found if line.metric == "rmse"]
+    before = [replace(line, value=7.0) for line in found]
+    assert with_kept(found, []) == list(found)
+    assert sorted(with_kept(empty, before), key=str) == sorted(before, key=str)
+    both = with_kept(found, before)
+    assert [line for line in both if line.value != 7.0] == [line for line in found if line.value is not None]
+    assert len(both) == len(found)
 
 
 def test_figures_are_drawn_from_what_there_is(found):

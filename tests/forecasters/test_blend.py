@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fomo.city import City, mock_city
+from fomo.forecasters import own_past
 from fomo.forecasters.blend import (
     EXPERTS,
     FEWEST_HINDCASTS,
@@ -20,6 +21,7 @@ from fomo.forecasters.blend import (
     blend_of,
     blended,
     network_alone,
+    unjudged,
 )
 from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo
@@ -117,6 +119,10 @@ def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_the
     unknown = Expected(expected.mean, expected.scale, replace(expected.observation, is_known=nothing))
     assert np.isnan(blend_of(unknown, 2 * week, asked, network_alone()).week_error)
     assert set(network_alone().provenance()) == {"hindcasts", "blend", "width"}
+    weights = np.zeros((16, len(own_past.EXPERTS)))
+    weights[:, own_past.EXPERTS.index("week")] = 0.7
+    weights[:, 0] = np.linspace(0, 0.6, 16)
+    assert unjudged(weights, False).provenance()["own_past"] == "week 70 %, usual 30 %"
 
 
 def test_width_has_limits_and_few_hindcasts_say_nothing(model):

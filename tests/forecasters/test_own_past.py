@@ -91,6 +91,7 @@ def test_nothing_recorded_says_nothing_and_gaps_are_passed_over():
     values[:, 1] = np.nan
     values[50:60, 2] = np.nan
     found = past(values).experts(24 * 5, 24)[..., 0]
+    assert found.dtype == np.float32
     assert np.isnan(found[:, :, 1]).all()
     assert np.isfinite(found[:, :, [0, 2]]).all()
     np.testing.assert_allclose(found[0][:, 2], daily(5)[:24, 2], rtol=1e-5)

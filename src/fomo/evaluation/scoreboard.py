@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fomo.evaluation.protocol import Scores
+from fomo.evaluation.protocol import EvaluationError, Scores
 from fomo.evaluation.rows import RESAMPLED, SCORES, Row, row
 from fomo.files import whole_file
 
@@ -126,6 +126,29 @@ def write_scoreboard(found: Sequence[Line], path: Path) -> Path:
         else:
             frame(found).write_parquet(fresh)
     return path
+
+
+def read_scoreboard(path: Path) -> list[Line]:
+    """The lines of a Parquet file that `write_scoreboard` wrote. Raises `EvaluationError`."""
+    try:
+        return [Line(**each) for each in pl.read_parquet(path).iter_rows(named=True)]
+    except (OSError, pl.exceptions.PolarsError, TypeError) as error:
+        raise EvaluationError(f"{path} is no scoreboard that can be read: {error}") from error
+
+
+def with_kept(found: Sequence[Line], before: Sequence[Line]) -> list[Line]:
+    """The lines found, and where a forecaster has no number in a column those that it had before."""
+
+    def place(line: Line) -> tuple[str, ...]:
+        return line.city, line.protocol, line.task, line.context, line.forecaster
+
+    kept: dict[tuple[str, ...], list[Line]] = {}
+    for line in before:
+        kept.setdefault(place(line), []).append(line)
+    together: list[Line] = []
+    for line in found:
+        together += [line] if line.value is not None else kept.pop(place(line), [line])
+    return together
 
 
 def markdown(found: Sequence[Line], protocol: str, task: str, context: str, metrics: Sequence[str]) -> str:
@@ -247,6 +270,8 @@ __all__ = [
     "frame",
     "lines",
     "markdown",
+    "read_scoreboard",
     "summary",
+    "with_kept",
     "write_scoreboard",
 ]

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fomo.forecasters import own_past
 from fomo.forecasters.simplex import on_simplex
 from fomo.windows.context_observation import CONTEXT_GUESSES
 from fomo.windows.observation import GUESSES, Observation
@@ -63,16 +64,22 @@ class Blend:
 
     def describe(self) -> str:
         """Its parts of one percent and more, the largest first: `carried 61 %, week 39 %`."""
-        parts = sorted(zip(-self.weights, EXPERTS, strict=True))
-        return ", ".join(f"{name} {-100 * weight:.0f} %" for weight, name in parts if -weight >= 0.005)
+        return _parts(self.weights, EXPERTS)
 
     def provenance(self) -> dict[str, str | float | int]:
         """What a forecast says of it."""
         errors = {"hindcast_error": self.error, "hindcast_error_last_week": self.week_error}
+        past = {} if self.own_past is None else {"own_past": _parts(self.own_past.mean(0), own_past.EXPERTS)}
         return {
-            **{"hindcasts": self.hindcasts, "blend": self.describe(), "width": round(self.width, 4)},
+            **{"hindcasts": self.hindcasts, "blend": self.describe(), **past, "width": round(self.width, 4)},
             **{name: round(error, 4) for name, error in errors.items() if np.isfinite(error)},
         }
+
+
+def _parts(weights: Float[np.ndarray, " expert"], names: Sequence[str]) -> str:
+    """Names with their percentages, the largest first, without what is less than half a percent."""
+    parts = sorted(zip(-weights, names, strict=True))
+    return ", ".join(f"{name} {-100 * weight:.0f} %" for weight, name in parts if -weight >= 0.005)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from fomo.forecasters.simplex import on_simplex
 from fomo.windows.batch import hours_since_monday
@@ -93,14 +93,15 @@ class OwnPast:
             """How far the last hours lay above those of `days`: a factor, of each cell or of all together."""
             steps = min(self.steps(hours), back)
             both = np.isfinite(was[-steps:]) & np.isfinite(days[back - steps : back])
-            found, then = (np.where(both, each[-steps:], 0.0).sum(axes) for each in (was, days[:back]))
+            found, then = (np.where(both, each[-steps:], 0.0).sum(axes, np.float64) for each in (was, days[:back]))
             some = both.sum(axes) * SMALLEST_UNIT
             factor = np.where(some > 0, (found + some) / np.where(some > 0, then + some, 1.0), 1.0)
-            return np.asarray(factor.clip(1 / LARGEST_FACTOR, LARGEST_FACTOR))
+            return np.asarray(factor.clip(1 / LARGEST_FACTOR, LARGEST_FACTOR), np.float32)
 
         steps = min(self.steps(LAST_HOURS), back)
         beside = (was - usual[:back])[-steps:]
-        left = np.where(np.isfinite(beside), beside, 0.0).sum(0) / np.maximum(np.isfinite(beside).sum(0), 1)
+        known = np.isfinite(beside)
+        left = np.where(known, beside, 0.0).sum(0) / known.sum(0, np.float32).clip(1)
         week = ahead.copy()
         before = np.arange(origin, origin + horizon) - 7 * self.day
         there = (before >= 0) & (before < origin)
@@ -132,25 +133,22 @@ class OwnPast:
         for index, origin in enumerate(origins):
             reach = min(horizon, latest - int(origin))
             errors = self.experts(int(origin), reach) - self.share[origin : origin + reach]
-            errors = np.where(np.isfinite(errors).all(0), errors, 0.0)
+            errors = np.where(np.isfinite(errors).all(0), errors, 0.0).astype(np.float64)
             squares[index, :reach] = np.einsum("ityx,jtyx->tij", errors, errors, optimize=True)
         had_come = origins[:, None] + np.arange(groups * group) < ends[:, None, None]  # question origin lead
-        known = rearrange(
-            had_come.astype(float), "question origin (group step) -> question origin group step", step=group
-        )
+        known = rearrange(1.0 * had_come, "question origin (group step) -> question origin group step", step=group)
         by_group = rearrange(squares, "origin (group step) i j -> origin group step i j", step=group)
         squares = np.einsum("qogs,ogsij->qgij", known, by_group, optimize=True)
         size = np.trace(squares, axis1=-2, axis2=-1)[..., None, None] / len(EXPERTS)
         equal = np.full(len(EXPERTS), 1 / len(EXPERTS))
         found = on_simplex(squares / np.where(size > 0, size, 1.0), PULL, equal)
-        return np.asarray(
-            repeat(found, "question group expert -> question (group step) expert", step=group)[:, :horizon]
-        )
+        each = repeat(found, "question group expert -> question (group step) expert", step=group)
+        return np.asarray(each[:, :horizon])
 
     def ahead(self, ago: int, weights: Float[np.ndarray, "lead expert"]) -> Float[np.ndarray, "lead y x"]:
         """The weighted mean of EXPERTS from `ago` steps before the end of the record; NaN: nothing to go by."""
         said = self.experts(len(self.share) - ago, len(weights))
-        return np.einsum("le,elyx->lyx", weights, said).astype(np.float32)
+        return np.einsum("le,elyx->lyx", weights.astype(np.float32), said)
 
     def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "decay step y x"]:
         """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
@@ -164,19 +162,21 @@ class OwnPast:
         kind = np.where((weekday >= 5) == (then >= 5), SAME_KIND, OTHER_KIND)
         age = (np.minimum(step, origin) - 1 - source) // self.day
         weight = np.where(weekday == then, SAME_WEEKDAY, kind) * ((source >= 0) & (source < origin))
-        weights = weight * np.array(DECAYS)[:, None, None] ** age
-        at = source.clip(0, origin - 1)
-        total = np.einsum("kdt,dtyx->ktyx", weights, self._filled[at])
-        worth = np.einsum("kdt,dtyx->ktyx", weights, self._known[at])
-        return np.asarray(np.where(worth > 0, total / np.where(worth > 0, worth, 1.0), np.nan))
+        weights = rearrange(weight * np.array(DECAYS)[:, None, None] ** age, "decay day step -> day decay step 1 1")
+        total = np.zeros((len(DECAYS), len(step), *self.share.shape[1:]), np.float32)
+        worth = np.zeros_like(total)
+        for day, at in zip(weights.astype(np.float32), source.clip(0, origin - 1), strict=True):  # all at once is large
+            total += day * self._filled[at]
+            worth += day * self._known[at]
+        return np.asarray(np.where(worth > 0, total / np.where(worth > 0, worth, 1), np.nan))
 
     @cached_property
-    def _known(self) -> np.ndarray:
-        return np.isfinite(self.share).astype(np.float64)
+    def _known(self) -> Bool[np.ndarray, "step y x"]:
+        return np.isfinite(self.share)
 
     @cached_property
-    def _filled(self) -> np.ndarray:
-        return np.where(np.isfinite(self.share), self.share, 0.0).astype(np.float64)
+    def _filled(self) -> Float[np.ndarray, "step y x"]:
+        return np.where(self._known, self.share, np.float32(0))
 
 
 __all__ = ["EXPERTS", "OwnPast"]

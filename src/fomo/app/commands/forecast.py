@@ -222,14 +222,20 @@ class Fill(_Ask):
         return _say(answer, self.context)
 
 
-def _hindcasts(attrs: Mapping[str, Any]) -> str:
-    """What the past of the city said, in two lines."""
+def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
+    """What the past of the city said, in lines."""
+    if "own_past" not in attrs:
+        return []
+    believed = f"believed: {attrs['blend']}"
+    said = f"its own past: {attrs['own_past']}"
+    if not attrs["hindcasts"]:
+        return [f"{believed}; too little past to ask it what is asked now", said]
     found = f"{attrs['hindcasts']} hindcasts of its past"
     if "hindcast_error" in attrs:
         found += f" were {attrs['hindcast_error']:.1%} off on average"
     if "hindcast_error_last_week" in attrs:
         found += f", the same hours of the week before {attrs['hindcast_error_last_week']:.1%}"
-    return f"{found}\nbelieved: {attrs['blend']}; members {attrs['width']:.2f} times as wide as the network's"
+    return [found, f"{believed}; members {attrs['width']:.2f} times as wide as the network's", said]
 
 
 def _say(answer: Answer, asked_context: str) -> int:
@@ -245,7 +251,7 @@ def _say(answer: Answer, asked_context: str) -> int:
         print(all_together(answer.forecast, Totals.of(answer.forecast)))
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
-    if attrs.get("hindcasts"):
-        print(_hindcasts(attrs))
+    for line in _of_its_past(attrs):
+        print(line)
     wrote(answer.written)
     return 0

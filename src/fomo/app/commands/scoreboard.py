@@ -29,6 +29,8 @@ class Scoreboard:
     jobs: Annotated[int, arg(metavar="N", help="Processes, one thread each.")] = 2
     tables: bool = False
     """Write the tables of what is scored already, and do no work."""
+    keep: bool = False
+    """Where nothing is scored in --out, keep the rows that the table in --results has."""
     search: bool = False
     """Try the learning rates of [search] with every rival; the best are for [rates] of the recipe."""
     check: bool = False
@@ -49,12 +51,14 @@ class Scoreboard:
             from fomo.app.service.scoreboard.run import run, table
             from fomo.app.service.scoreboard.search import search, trials, write_trials
             from fomo.app.service.scoreboard.work import Place
+            from fomo.evaluation.scoreboard import read_scoreboard, with_kept
             from fomo.forecasters.registry import find_entries
             from fomo.sources import data_folder
 
             recipe = load_scoreboard(self.recipe)
             place = Place(data_folder(self.data), self.out)
             find_entries(self.only)
+            before = read_scoreboard(self.results / "scoreboard.parquet") if self.keep else []
         if self.check:
             wrong = check(recipe, place, self.results / "scoreboard.csv", print)
             for line in wrong:
@@ -68,7 +72,7 @@ class Scoreboard:
         if self.search:
             wrote(write_trials(trials(recipe, place), self.results))
         else:
-            wrote(write_tables(table(recipe, place, failed), self.results))
+            wrote(write_tables(with_kept(table(recipe, place, failed), before), self.results))
             write_logs(place.out / "fits", self.results / "training/rivals")
             write_own_logs(place.out / "fomo", self.results / "training/scoreboard")
         for job, error in failed.items():
