@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from fomo.diffusion.memory import FADES_AFTER, MEMORIES, Memory, covariance, remembered
+from fomo.diffusion.memory import (
+    FADES_AFTER,
+    HOURLY_FADES_AFTER,
+    IN_COMMON,
+    MEMORIES,
+    SHARE_IN_COMMON,
+    Memory,
+    covariance,
+    in_common,
+    remembered,
+)
 
 
 def flags(unseen: bool, told: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,3 +82,40 @@ def test_steps_that_are_kept_are_those_of_the_whole_window():
     kept = slice(7, None)
     some = remembered(residual[:, :, kept], noise, torch.tensor([0.5, 1.0]), unseen, told, kept)
     torch.testing.assert_close(some, whole[:, :, kept])
+
+
+# ---------------------------------------------------------------- what cells have in common
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_cells_have_the_share_of_their_variance_in_common_that_is_asked_for(unseen):
+    generator = torch.Generator().manual_seed(1)
+    residual = torch.randn(1, 100_000, 12, 1, 2, generator=generator)
+    noise = torch.randn(1, 100_000, 12, generator=generator)
+    cells = torch.full((1, 1, 2), unseen)
+    found = in_common(residual, noise, torch.tensor([0.3]), torch.tensor([1.0]), cells)[0, :, :, 0].double()
+    share, memory = SHARE_IN_COMMON[True] if unseen else 0.3, IN_COMMON[unseen]
+    hours = np.arange(12)
+    fading = np.exp(-hours / FADES_AFTER - 2 * np.sin(np.pi * hours / 24) ** 2)
+    by_hand = memory.lasting + memory.daily * fading + memory.hourly * np.exp(-hours / HOURLY_FADES_AFTER)
+    assert by_hand[0] == pytest.approx(1)
+    across = (found[..., 0].T @ found[..., 1])[0] / len(found)
+    np.testing.assert_allclose(across, share * by_hand, atol=0.02)
+    np.testing.assert_allclose(found.var((0,)), 1, atol=0.02)
+
+
+def test_cells_that_share_nothing_stay_as_they_were_and_each_window_has_its_own_share():
+    residual, noise = torch.randn(3, 2, 8, 2, 2), torch.randn(3, 2, 8)
+    steps, unseen = torch.tensor([0.25, 1.0, 0.25]), torch.rand(3, 2, 2) > 0.7
+    unseen[0] = False
+    share = torch.tensor([0.0, 0.2, 1.0])
+    found = in_common(residual, noise, share, steps, unseen)
+    torch.testing.assert_close(found[0], residual[0], rtol=0, atol=0)
+    for row in range(3):
+        some = slice(row, row + 1)
+        alone = in_common(residual[some], noise[some], share[some], steps[some], unseen[some])
+        torch.testing.assert_close(found[some], alone)
+    kept = slice(5, None)
+    part = in_common(residual[:, :, kept], noise, share, steps, unseen, kept)
+    torch.testing.assert_close(part, found[:, :, kept])
+    torch.testing.assert_close(in_common(-residual, -noise, share, steps, unseen), -found)

@@ -14,10 +14,13 @@ from fomo.forecasters import own_past
 from fomo.forecasters.blend import (
     EXPERTS,
     FEWEST_HINDCASTS,
+    IN_COMMON_WORTH,
+    LARGEST_IN_COMMON,
     USUAL_WIDTH_WORTH,
     WIDEST,
     Blend,
     Expected,
+    _in_common,
     blend_of,
     blended,
     network_alone,
@@ -114,11 +117,14 @@ def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_the
     mean = blended(expected, [Blend(blend.weights, 1.0, 8)] * len(asked)).mean
     off = (mean - 2 * week)[asked].abs().sum() / (2 * week)[asked].sum()
     assert blend.error == pytest.approx(float(off), rel=1e-4)
-    assert set(blend.provenance()) == {"hindcasts", "blend", "width", "hindcast_error", "hindcast_error_last_week"}
+    assert set(blend.provenance()) == {
+        *("hindcasts", "blend", "width", "in_common"),
+        *("hindcast_error", "hindcast_error_last_week"),
+    }
     nothing = torch.zeros_like(expected.observation.is_known)
     unknown = Expected(expected.mean, expected.scale, replace(expected.observation, is_known=nothing))
     assert np.isnan(blend_of(unknown, 2 * week, asked, network_alone()).week_error)
-    assert set(network_alone().provenance()) == {"hindcasts", "blend", "width"}
+    assert set(network_alone().provenance()) == {"hindcasts", "blend", "width", "in_common"}
     weights = np.zeros((16, len(own_past.EXPERTS)))
     weights[:, own_past.EXPERTS.index("week")] = 0.7
     weights[:, 0] = np.linspace(0, 0.6, 16)
@@ -132,6 +138,51 @@ def test_width_has_limits_and_few_hindcasts_say_nothing(model):
     alone = blend_of(few, expected.mean[:3], asked[:3], network_alone())
     assert len(few.mean) < FEWEST_HINDCASTS
     assert (alone.weights[0], alone.width, alone.hindcasts) == (1, 1, 0)
+
+
+# ---------------------------------------------------------------- what cells have in common
+
+
+def test_errors_that_cells_share_are_found_in_hindcasts(model):
+    expected, _, asked = said(model, mock_city(24 * 14), 12)
+    random = np.random.default_rng(3)
+    alone = torch.from_numpy(random.normal(size=expected.mean.shape)).float()
+    together = torch.from_numpy(random.normal(size=(*expected.mean.shape[:2], 1, 1))).float()
+    before = network_alone()
+    found = []
+    for share in (0.0, 0.3, 1.0):
+        error = (1 - share) ** 0.5 * alone + share**0.5 * together
+        found.append(blend_of(expected, expected.mean + expected.scale * error, asked, before).in_common)
+    usual = IN_COMMON_WORTH * before.in_common / (12 + IN_COMMON_WORTH)
+    assert found[0] == pytest.approx(usual, abs=0.05)
+    assert found[1] == pytest.approx(usual + 0.3 * 12 / (12 + IN_COMMON_WORTH), abs=0.1)
+    assert found[2] == LARGEST_IN_COMMON
+
+
+def test_what_is_in_common_is_the_mean_product_of_two_cells_errors_over_that_of_their_scales(model):
+    expected, _, asked = said(model, mock_city(24 * 14), 4)
+    asked[:, :, 0, 0] = False
+    truth = expected.mean + torch.from_numpy(np.random.default_rng(4).normal(size=expected.mean.shape)).float()
+    errors = ((truth - expected.mean) * asked).flatten(2).double().numpy()
+    scales = (expected.scale * asked).flatten(2).double().numpy()
+    pairs = [(a, b) for a in range(errors.shape[2]) for b in range(errors.shape[2]) if a != b]
+    products, most = (sum((each[..., a] * each[..., b]).sum() for a, b in pairs) for each in (errors, scales))
+    assert _in_common(expected, truth, asked) == pytest.approx(products / most, rel=1e-4)
+
+
+def test_members_of_cells_that_err_together_spread_their_sum_and_stay_as_wide_each(model):
+    city = mock_city(24 * 3, 6, 6)
+    task = forecast_task(city, 16, 48, reference=20.0)
+    drawn = [
+        model._answer_all([task], 400, [0], blend=replace(network_alone(), in_common=share))[0].samples.values[:, 48:]
+        for share in (0.0, 0.5)
+    ]
+    alone, together = (members.sum((2, 3)).std(0).mean() for members in drawn)
+    assert together > 2 * alone
+    alone, together = (members.std(0).mean() for members in drawn)
+    assert together == pytest.approx(alone, rel=0.1)
+    alone, together = (members.mean(0).sum() for members in drawn)
+    assert together == pytest.approx(alone, rel=0.02)
 
 
 # ---------------------------------------------------------------- means

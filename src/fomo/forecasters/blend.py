@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fomo.diffusion.memory import SHARE_IN_COMMON
 from fomo.forecasters import own_past
 from fomo.forecasters.simplex import on_simplex
 from fomo.windows.context_observation import CONTEXT_GUESSES
@@ -41,6 +42,8 @@ PULL = 0.3
 #: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
 USUAL_WIDTH_WORTH = 4.0
 NARROWEST, WIDEST = 0.2, 3.0
+#: As if so many hindcasts more had found what cells usually have in common; and the most that they have.
+IN_COMMON_WORTH, LARGEST_IN_COMMON = 4.0, 0.6
 #: What is believed in cells without history beside the network where users or, without them, POI are known, and the
 #: width there: good on the regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
 WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75, 0.9), "poi": ("by_poi", 0.5, 1.0)}
@@ -52,7 +55,8 @@ class Blend:
 
     `error`: mean absolute error of the blend there, over the mean traffic; `week_error`: of the same hour last week,
     where it was known at all of it. NaN: not known. `own_past`: what of the past says what at each lead time, see
-    `own_past.OwnPast.weights`; None: it says nothing.
+    `own_past.OwnPast.weights`; None: it says nothing. `in_common`: the share of the variance of errors that all cells
+    have in common.
     """
 
     weights: Float[np.ndarray, " expert"]
@@ -61,6 +65,7 @@ class Blend:
     error: float = np.nan
     week_error: float = np.nan
     own_past: Float[np.ndarray, "lead own"] | None = None
+    in_common: float = SHARE_IN_COMMON[False]
 
     def describe(self) -> str:
         """Its parts of one percent and more, the largest first: `carried 61 %, week 39 %`."""
@@ -71,7 +76,8 @@ class Blend:
         errors = {"hindcast_error": self.error, "hindcast_error_last_week": self.week_error}
         past = {} if self.own_past is None else {"own_past": _parts(self.own_past.mean(0), own_past.EXPERTS)}
         return {
-            **{"hindcasts": self.hindcasts, "blend": self.describe(), **past, "width": round(self.width, 4)},
+            **{"hindcasts": self.hindcasts, "blend": self.describe(), **past},
+            **{"width": round(self.width, 4), "in_common": round(self.in_common, 4)},
             **{name: round(error, 4) for name, error in errors.items() if np.isfinite(error)},
         }
 
@@ -158,7 +164,23 @@ def blend_of(
     ratio = found / said if min(found, said) > 0 else 1.0
     width = ratio ** (number / (number + USUAL_WIDTH_WORTH))
     width = float(np.clip(width, NARROWEST, WIDEST))
-    return replace(before, weights=weights, width=width, hindcasts=number, error=error, week_error=week_error)
+    blend = replace(before, weights=weights, width=width, hindcasts=number, error=error, week_error=week_error)
+    together = _in_common(blended(expected, [blend] * number), truth, scored)
+    shrunk = (number * together + IN_COMMON_WORTH * before.in_common) / (number + IN_COMMON_WORTH)
+    return replace(blend, in_common=float(np.clip(shrunk, 0.0, LARGEST_IN_COMMON)))
+
+
+def _in_common(
+    expected: Expected, truth: Float[Tensor, "hindcast time y x"], scored: Bool[Tensor, "hindcast time y x"]
+) -> float:
+    """The correlation between the errors of two cells at one time that makes sums over cells as uncertain as they were.
+
+    The mean of products of different cells' errors over that of their scales.
+    """
+    errors = torch.where(scored, truth - expected.mean, 0.0).double().flatten(2)
+    scales = torch.where(scored, expected.scale, 0.0).double().flatten(2)
+    products, most = (each.sum(2).square().sum() - each.square().sum() for each in (errors, scales))
+    return float(products / most) if most > 0 else 0.0
 
 
 def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fomo.config import Config
 from fomo.diffusion.members import OtherCells, members_of, mirrored_pairs
-from fomo.diffusion.memory import remembered
+from fomo.diffusion.memory import SHARE_IN_COMMON, in_common, remembered
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
 from fomo.forecasters.blend import Blend, Expected, blended
@@ -136,11 +136,14 @@ class Drawing:
         shape, block = (batch.share.shape[1], *grid), self.sampling.district
         lasting = [derived_seed(seed, 0) for seed in seeds] if lasting is None else lasting
         antithetic, place = self.sampling.antithetic, (districts.corners[index], districts.tile)
-        ordered = tuple(derived_seed(seed, 1) for seed in lasting)
+        ordered, shared, shared_order = (tuple(derived_seed(seed, n) for seed in lasting) for n in (1, 2, 3))
+        one, cell = (1, 1), ((0, 0), (1, 1))
         numbers = _Numbers(
             start=partial(Noise(tuple(seeds), samples, antithetic, shape, block, only).part, *place),
             lasting=partial(Noise(tuple(lasting), samples, antithetic, shape, block, only).part, *place),
             levels=partial(Noise(ordered, 1, False, (1, *grid), block, range(1)).part, *place),
+            shared=partial(Noise(shared, samples, antithetic, (shape[0], *one), one, only).part, *cell),
+            shared_level=partial(Noise(shared_order, 1, False, (1, *one), one, range(1)).part, *cell),
         )
         tiling = make_tiling(districts.tile, self.sampling.tile, self.sampling.overlap)
         if len(districts.corners) == 1:
@@ -221,6 +224,10 @@ class Drawing:
             by_poi = None if context is None else expected_by_poi(context, batch.observed)
             others = OtherCells.of(batch.share[:, kept], batch.observed[:, kept], by_poi)
 
+        usual = SHARE_IN_COMMON[False]
+        shares = [usual] * len(middle) if blends is None else [blend.in_common for blend in blends]
+        part = torch.tensor(shares, device=device)
+
         def drawn(some: range) -> Tensor:
             """These members, from noise to shares."""
             clean = self._draw(denoise, lambda draw=None: numbers.start(draw=draw, only=some).to(device))[:, :, kept]
@@ -233,6 +240,9 @@ class Drawing:
                 levels = evenly_spread(numbers.levels()[:, 0, 0], some, self.sampling.antithetic).to(device)
                 lasts[:, :, 0] = torch.where(observation.unseen[:, None], levels, lasts[:, :, 0])
             clean = remembered(clean, lasts, batch.step_hours, observation.unseen, told, kept)
+            shared = numbers.shared(only=some)[..., 0, 0]
+            shared[:, :, 0] = evenly_spread(numbers.shared_level()[:, 0, 0], some, self.sampling.antithetic)[..., 0, 0]
+            clean = in_common(clean, shared.to(device), part, batch.step_hours, observation.unseen, kept)
             share = members_of(clean, middle, scale, unknown, others)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
 
@@ -276,6 +286,8 @@ class _Numbers:
     start: Callable[..., Tensor]  # what members are denoised from; `draw` counts fresh ones
     lasting: Callable[..., Tensor]  # for what errors remember
     levels: Callable[..., Tensor]  # (task, 1, 1, y, x), of a cell: the order of its members' levels
+    shared: Callable[..., Tensor]  # (task, member, time, 1, 1), for what errors of all cells have in common
+    shared_level: Callable[..., Tensor]  # (task, 1, 1, 1, 1): the order of members in that
 
 
 @dataclass(frozen=True)

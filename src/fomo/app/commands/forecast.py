@@ -235,7 +235,9 @@ def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
         found += f" were {attrs['hindcast_error']:.1%} off on average"
     if "hindcast_error_last_week" in attrs:
         found += f", the same hours of the week before {attrs['hindcast_error_last_week']:.1%}"
-    return [found, f"{believed}; members {attrs['width']:.2f} times as wide as the network's", said]
+    wide = f"members {attrs['width']:.2f} times as wide as the network's"
+    common = f"{attrs['in_common']:.0%} of their variance common to all cells"
+    return [found, f"{believed}; {wide}, {common}", said]
 
 
 def _say(answer: Answer, asked_context: str) -> int:
