@@ -1,16 +1,19 @@
 """Are the intervals right where weights were not trained? By temperature, and for sums and means.
 
     fomo train recipes/validated.toml --data DIR --out runs/validated --threads 1 --export-half
+    fomo train recipes/without-jinan.toml --data DIR --out runs/without-jinan --threads 1 --export-half  # and others
     python benchmarks/calibration.py --data DIR
 
-The temperature of the shipped weights is chosen here, not on fold 0: results/calibration.md. What members remember
-(`fomo.diffusion.memory`) is told by the tables of sums and means, with it and without.
+The temperature of the shipped weights is chosen here, not on fold 0: results/calibration.md. What members remember and
+share (`fomo.diffusion.memory`) is told by the tables of sums and means, with it and without: on fold 2, and on the last
+fifth of whole cities, each by weights that never saw the city.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,7 +25,7 @@ from fomo.evaluation.protocol import evaluate
 from fomo.evaluation.questions import Question, TaskName, family_questions
 from fomo.evaluation.rows import row
 from fomo.files import whole_file
-from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.fomo import FoMo, load
 from fomo.model.checkpoint import Checkpoint, load_checkpoint
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.sources import data_folder, read_family
@@ -37,7 +40,12 @@ TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
 STRIDE = 4
 
 
+#: Whole cities that have weights without them: runs/without-NAME.
+CITIES = ("jinan", "mobile_nanjing", "nanchang_grid")
+
 Questions = dict[tuple[TaskName, str], list[Question]]
+#: Columns of a table: what is asked, and of whom.
+Asked = dict[tuple[TaskName, str], tuple[FoMo, list[Question]]]
 
 
 def by_temperature(network: MaskedDiffusionTransformer, checkpoint: Checkpoint, asked: Questions, samples: int) -> str:
@@ -61,13 +69,19 @@ QUANTITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def by_quantity(model: FoMo, asked: Questions, samples: int) -> str:
+def denoiser_alone() -> AbstractContextManager[object]:
+    """Members as the denoiser gives them, which neither remember nor share."""
+    alone = {name: lambda residual, *_: residual for name in ("remembered", "in_common")}
+    return patch.multiple("fomo.forecasters.drawing", **alone)
+
+
+def by_quantity(asked: Asked, samples: int) -> str:
     """Within 50 %, within 90 %: a line for each quantity. Windows with unrecorded truth are left out.
 
     Both ends of an interval belong to it, so that cells without traffic, forecast without traffic, count as within.
     """
     found: dict[str, list[str]] = {name: [] for name in QUANTITIES}
-    for questions in asked.values():
+    for model, questions in asked.values():
         forecasts = model.forecast_tasks([question.task for question in questions], samples, seed=0)
         inside: dict[str, list[list[float]]] = {name: [] for name in QUANTITIES}
         for question, forecast in zip(questions, forecasts, strict=True):
@@ -83,7 +97,7 @@ def by_quantity(model: FoMo, asked: Questions, samples: int) -> str:
     return "\n".join([*heading("of", asked), *(f"| {name} | {' | '.join(cells)} |" for name, cells in found.items())])
 
 
-def heading(first: str, asked: Questions) -> list[str]:
+def heading(first: str, asked: Iterable[tuple[TaskName, str]]) -> list[str]:
     """The first two lines of a Markdown table."""
     names = [f"{family} {task}" for task, family in asked]
     return [f"| {first} | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
@@ -108,18 +122,28 @@ def main() -> None:
         for family in FAMILIES
     }
     asked = {key: questions for key, questions in everything.items() if key[0] in TASKS}
+    temperatures = by_temperature(network, checkpoint, asked, options.samples)
+    model = FoMo(network, checkpoint.model_copy(update={"temperature": chosen}))
+    regions: Asked = {key: (model, questions) for key, questions in everything.items()}
+    cities: Asked = {}
+    for city in CITIES:
+        never_saw = load(ROOT / f"runs/without-{city.replace('_', '-')}/weights")
+        for task in TASKS:
+            cities[task, city] = never_saw, family_questions(read_family(data, city), task, split="last_fifth")
+    parts = [f"Fold {options.fold}; within 50 %, within 90 %, CRPS.", temperatures]
+    for asked_of, who in (
+        (regions, f"Fold {options.fold}"),
+        (cities, "Whole cities, the last fifth of their time, by weights that never saw them"),
+    ):
+        parts += [
+            f"{who}; within 50 %, within 90 %, at a temperature of {chosen}.",
+            by_quantity(asked_of, options.samples),
+        ]
+        with denoiser_alone():
+            alone = by_quantity(asked_of, options.samples)
+        parts += ["The same with the denoiser's residuals alone, without `fomo.diffusion.memory`.", alone]
     with whole_file(ROOT / "results/calibration.md") as fresh:
-        temperatures = by_temperature(network, checkpoint, asked, options.samples)
-        model = FoMo(network, checkpoint.model_copy(update={"temperature": chosen}))
-        remembering = by_quantity(model, everything, options.samples)
-        with patch("fomo.forecasters.drawing.remembered", lambda residual, *_: residual):
-            forgetting = by_quantity(model, everything, options.samples)
-        fresh.write_text(
-            f"Fold {options.fold}; within 50 %, within 90 %, CRPS.\n\n{temperatures}\n"
-            f"Within 50 %, within 90 %, at a temperature of {chosen}.\n\n{remembering}\n\n"
-            f"The same with the denoiser's residuals alone, without `fomo.diffusion.memory`.\n\n{forgetting}\n",
-            encoding="utf-8",
-        )
+        fresh.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

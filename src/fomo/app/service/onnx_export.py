@@ -224,8 +224,8 @@ def _description(model: FoMo, window: tuple[int, int, int]) -> dict[str, Any]:
             "levels": [dict(zip(("sigma", "c_skip", "c_out", "c_in", "c_noise"), row, strict=True)) for row in rows],
             "last_sigma": float(sigmas[-1]),
             "members": "fomo.diffusion.members.members_of with mean (relative_mean + 1) unit and scale temperature "
-            "exp(log_scale) unit, after fomo.diffusion.memory.remembered and in_common, where standardise; else share = (D + 1) / 2, "
-            "not below 0",
+            "exp(log_scale) unit, after remembered and in_common of fomo.diffusion.memory, where standardise; else "
+            "share = (D + 1) / 2, not below 0",
         },
     }
 
