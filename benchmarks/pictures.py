@@ -1,7 +1,8 @@
-"""Figures like the paper's 4 and 6: single windows of the three tasks, and of zero- and few-shot.
+"""Figures like the paper's 4 and 6: single windows of the three tasks, of zero- and few-shot, and of whole cities.
 
     python benchmarks/pictures.py tasks --data DIR      # docs/figures/tasks.png
     python benchmarks/pictures.py few-shot --data DIR   # few-shot-windows.png, after few_shot.py
+    python benchmarks/pictures.py sums --data DIR       # sums.png: all cells together; weights of without-NAME.toml
 
 Nothing is picked by how well it went: the first test region, the window in the middle of those that are asked about,
 and of the cells that are asked for the one with the most traffic.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -46,6 +48,20 @@ def panel(model: FoMo, question: Question, title: str, samples: int) -> Panel:
     )
 
 
+def together(model: FoMo, question: Question, title: str, samples: int) -> Panel:
+    """The mean of all asked cells of a question."""
+    forecast = model.forecast_tasks([question.task], samples, seed=0)[0]
+    cells = question.task.asked.any(0)
+    hours = np.arange(len(question.truth)) * question.task.window.attrs["step_minutes"] / 60
+    return Panel(
+        title,
+        hours,
+        question.truth[:, cells].mean(1) / question.reference,
+        forecast.samples.values[:, :, cells].mean(2) / question.reference,
+        question.task.asked.any((1, 2)),
+    )
+
+
 def middle(questions: list[Question]) -> Question:
     """The middle one of the first region's windows."""
     own = [question for question in questions if question.region == questions[0].region]
@@ -76,15 +92,27 @@ def few_shot(data: Path, samples: int) -> None:
     save_figure(windows_figure(panels, len(SHARES)), ROOT / "docs/figures/few-shot-windows.png")
 
 
+def sums(data: Path, samples: int) -> None:
+    """All cells of cities left out of training, with what their errors have in common and as if they had nothing."""
+    panels = []
+    for city, run in CITIES.items():
+        question = middle(family_questions(read_family(data, city), "long"))
+        model = load(ROOT / f"runs/without-{run}/weights")
+        panels.append(together(model, question, f"{city}, mean of all cells", samples))
+        with patch("fomo.forecasters.drawing.in_common", lambda residual, *_: residual):
+            panels.append(together(model, question, f"{city}, as if cells erred apart", samples))
+    save_figure(windows_figure(panels, 2), ROOT / "docs/figures/sums.png")
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=["tasks", "few-shot"])
+    parser.add_argument("figure", choices=["tasks", "few-shot", "sums"])
     parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
     parser.add_argument("--samples", type=int, default=50)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    make = {"tasks": tasks, "few-shot": few_shot}[options.figure]
+    make = {"tasks": tasks, "few-shot": few_shot, "sums": sums}[options.figure]
     make(data_folder(options.data), options.samples)
 
 
