@@ -1,6 +1,7 @@
 """FoMo and four rivals in a city that none was trained on, from none, 5 % and 10 % of its cells (Figure 5).
 
     python benchmarks/few_shot_rivals.py --data DIR      # rivals that `fomo scoreboard` has trained on the set fold-0
+    python benchmarks/few_shot_rivals.py --data DIR --only FoMo     # rows of the others stay as they are
 
 All learn from the same blocks of 4 x 4 cells in the first four fifths of the time, in as many steps at the same rate,
 and keep what they began with where that is better on the held-back last fifth. Scored there, in all cells, each second
@@ -38,7 +39,8 @@ from fomo.tokens.masks import MaskConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CITY = "milan_20x20"  # in no training part of the recipes
-RIVALS = ("TimeGPT", "UniST", "Lag-Llama", "KG-Diff")
+OWN, RIVALS = "FoMo", ("TimeGPT", "UniST", "Lag-Llama", "KG-Diff")
+ROWS = ROOT / "results/few-shot-rivals.csv"
 SHARES = (0.05, 0.10)
 TASKS: tuple[TaskName, ...] = ("short", "long")
 STEPS, RATE, EVERY = 120, 5e-4, 2
@@ -63,15 +65,16 @@ class Point:
     crps: float
 
 
-def forecasters(data: Path, fits: Path) -> Iterator[tuple[Forecaster, float, int, bool]]:
-    """Every forecaster at every share: with the cells it saw, and whether they changed it."""
+def forecasters(data: Path, fits: Path, names: list[str]) -> Iterator[tuple[Forecaster, float, int, bool]]:
+    """These forecasters at every share: with the cells they saw, and whether they changed them."""
     city = read_family(data, CITY)[0]
-    yield load("fomo-tiny"), 0.0, 0, False
-    for share in SHARES:
+    if OWN in names:
+        yield load("fomo-tiny"), 0.0, 0, False
+    for share in SHARES if OWN in names else ():
         out = ROOT / f"runs/few-shot/rivals-{CITY}-{round(100 * share)}"
         done = adapt(city, out, share=share, steps=STEPS, learning_rate=RATE, device="cpu")
         yield load(str(done.weights)), share, done.cells, done.step > 0
-    for entry in (find_entries((name,))[0] for name in RIVALS):
+    for entry in (find_entries((name,))[0] for name in RIVALS if name in names):
         rival, _ = load_rival(entry, fits / slug(entry.name))
         yield rival, 0.0, 0, False
         for share in SHARES:
@@ -79,12 +82,12 @@ def forecasters(data: Path, fits: Path) -> Iterator[tuple[Forecaster, float, int
             yield found.rival, share, found.cells, found.kept
 
 
-def points(data: Path, fits: Path, samples: int) -> Iterator[Point]:
+def points(data: Path, fits: Path, samples: int, names: list[str]) -> Iterator[Point]:
     """All scores, as they come."""
     cities = read_family(data, CITY)
     questions = {task: family_questions(cities, task, split="last_fifth")[::EVERY] for task in TASKS}
-    for forecaster, share, cells, changed in forecasters(data, fits):
-        name = "FoMo" if forecaster.name.lower().startswith("fomo") else forecaster.name
+    for forecaster, share, cells, changed in forecasters(data, fits, names):
+        name = OWN if forecaster.name.lower().startswith("fomo") else forecaster.name
         for task in TASKS:
             found = row(evaluate(forecaster, questions[task], samples=samples, seed=0, progress=False))
             assert found.rmse is not None and found.mae is not None and found.crps is not None
@@ -93,7 +96,7 @@ def points(data: Path, fits: Path, samples: int) -> Iterator[Point]:
 
 def write(found: list[Point]) -> None:
     """Rows, the README's table and the figure."""
-    with whole_file(ROOT / "results/few-shot-rivals.csv") as fresh:
+    with whole_file(ROWS) as fresh:
         pl.DataFrame([asdict(point) for point in found]).write_csv(fresh, float_precision=6)
     columns = [(task, share) for task in TASKS for share in (0.0, *SHARES)]
     lines = ["| forecaster | " + " | ".join(f"{task}, {share:.0%}" for task, share in columns) + " |"]
@@ -125,14 +128,17 @@ def main() -> None:
     parser.add_argument("--fits", type=Path, default=ROOT / "runs/scoreboard/fits/fold-0")
     parser.add_argument("--samples", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=(OWN, *RIVALS), default=[OWN, *RIVALS])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    before = [Point(**each) for each in pl.read_csv(ROWS).iter_rows(named=True)]
+    kept = [point for point in before if point.forecaster not in options.only]
     found: list[Point] = []
-    for point in points(data_folder(options.data), options.fits, options.samples):
+    for point in points(data_folder(options.data), options.fits, options.samples, options.only):
         found.append(point)
         print(point, flush=True)
         if len(found) % len(TASKS) == 0:
-            write(found)
+            write(sorted(found + kept, key=lambda each: (OWN, *RIVALS).index(each.forecaster)))
 
 
 if __name__ == "__main__":
