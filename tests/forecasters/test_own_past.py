@@ -104,6 +104,16 @@ def test_what_comes_after_the_origin_is_not_known():
     np.testing.assert_array_equal(past(values).experts(150, 48), past(poisoned).experts(150, 48))
 
 
+@pytest.mark.parametrize("step_hours", [24.0, 12.0, 1 / 12])
+def test_steps_of_any_length_have_a_day(step_hours):
+    day = round(24 / step_hours)
+    record = past(np.random.default_rng(8).uniform(0.1, 1, (6 * day, 2)), step_hours=step_hours)
+    assert record.day == day
+    weights = record.weights([0, 1], 7)
+    assert weights.shape == (2, 7, len(EXPERTS))
+    assert np.isfinite(record.ahead(0, weights[0])).all()
+
+
 # ---------------------------------------------------------------- weights
 
 
