@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
+from alone import members_without
 
 from fomo.evaluation.metrics import coverage
 from fomo.evaluation.protocol import evaluate
@@ -67,12 +66,6 @@ QUANTITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean over the horizon": lambda traffic: traffic.mean(-2),
     "both": lambda traffic: traffic.mean((-1, -2))[..., None],
 }
-
-
-def denoiser_alone() -> AbstractContextManager[object]:
-    """Members as the denoiser gives them, which neither remember nor share."""
-    alone = {name: lambda residual, *_: residual for name in ("remembered", "in_common")}
-    return patch.multiple("fomo.forecasters.drawing", **alone)
 
 
 def by_quantity(asked: Asked, samples: int) -> str:
@@ -139,7 +132,7 @@ def main() -> None:
             f"{who}; within 50 %, within 90 %, at a temperature of {chosen}.",
             by_quantity(asked_of, options.samples),
         ]
-        with denoiser_alone():
+        with members_without():
             alone = by_quantity(asked_of, options.samples)
         parts += ["The same with the denoiser's residuals alone, without `fomo.diffusion.memory`.", alone]
     with whole_file(ROOT / "results/calibration.md") as fresh:

@@ -310,7 +310,7 @@ class FoMo:
         if not past:
             return before
         windows = [
-            self.window(one.task, reference) | {"own_past": _ahead_only(block.ahead(one.ago, its), len(one.truth))}
+            self.window(one.task, reference) | {"own_past": block.in_window(one.ago, its, one.task.asked)}
             for one, its in zip(past, weights[1:], strict=True)
         ]
         expected = self.drawing.expected(collate(windows).to(self.device))
@@ -359,10 +359,10 @@ class FoMo:
             self.checkpoint.users_pattern(family),
             reads_context=self.reads_context,
         )
-        record = None if blend is None or blend.own_past is None else OwnPast.of(task, reference)
-        if record is not None and blend is not None and blend.own_past is not None:
-            horizon = int(task.asked.any((1, 2)).sum())
-            arrays["own_past"] = _ahead_only(record.ahead(0, blend.own_past[:horizon]), len(task.asked))
+        weights = None if blend is None else blend.own_past
+        record = None if weights is None else OwnPast.of(task, reference)
+        if record is not None and weights is not None:
+            arrays["own_past"] = record.in_window(0, weights, task.asked)
         return arrays
 
     def _continue(
@@ -453,11 +453,6 @@ class FoMo:
             "sampling_steps": self.sampling.steps,
             "antithetic": int(self.sampling.antithetic),
         }
-
-
-def _ahead_only(ahead: np.ndarray, steps: int) -> np.ndarray:
-    """The last of so many steps of a window, (time, y, x); NaN before them."""
-    return np.pad(ahead, ((steps - len(ahead), 0), (0, 0), (0, 0)), constant_values=np.nan)
 
 
 def _generation(area: np.ndarray) -> Callable[..., Task]:

@@ -2,7 +2,7 @@
 
 A network that never saw a city knows how traffic behaves in others; the weeks of this one say how it behaves here: how
 much of yesterday lasts, whether the whole city rises and falls together, whether weeks repeat themselves. So a few
-forecasts that need no training are made at every other hour of the last two weeks, each time from what was known then,
+forecasts that need no training are made at every third hour of the last two weeks, each time from what was known then,
 and those weights are taken that would have been best (`simplex`), apart for near and far lead times.
 """
 
@@ -57,14 +57,13 @@ class OwnPast:
         history = history_steps(task)
         if history is None or task.earlier is None:
             return None
-        traffic = np.concatenate([task.earlier, task.window["traffic"].values[:history]])
         step_hours = task.window.attrs["step_minutes"] / 60
-        kept = round((DAYS + 8) * 24 / step_hours)  # the first origin looks a week back, too
-        if len(traffic) < FEWEST_DAYS * 24 / step_hours:
+        if len(task.earlier) + history < FEWEST_DAYS * 24 / step_hours:
             return None
-        first = max(0, len(traffic) - kept)
-        begin = hours_since_monday(task.window["time"].values[:1])[0] - (len(task.earlier) - first) * step_hours
-        return cls(to_share(traffic[first:], reference), float(begin % 168), step_hours)
+        kept = round((DAYS + 8) * 24 / step_hours)  # the first origin looks a week back, too
+        traffic = np.concatenate([task.earlier[-kept:], task.window["traffic"].values[:history]])[-kept:]
+        begin = hours_since_monday(task.window["time"].values[:1])[0] - (len(traffic) - history) * step_hours
+        return cls(to_share(traffic, reference), float(begin % 168), step_hours)
 
     def block(self, rows: slice, columns: slice) -> OwnPast:
         """The same time of some of the cells."""
@@ -149,6 +148,14 @@ class OwnPast:
         """The weighted mean of EXPERTS from `ago` steps before the end of the record; NaN: nothing to go by."""
         said = self.experts(len(self.share) - ago, len(weights))
         return np.einsum("le,elyx->lyx", weights.astype(np.float32), said)
+
+    def in_window(
+        self, ago: int, weights: Float[np.ndarray, "lead expert"], asked: Bool[np.ndarray, "time y x"]
+    ) -> Float[np.ndarray, "time y x"]:
+        """`ahead` at the last steps of a window, those that it asks for; NaN before them."""
+        steps = int(asked.any((1, 2)).sum())
+        before = np.full((len(asked) - steps, *self.share.shape[1:]), np.nan, np.float32)
+        return np.concatenate([before, self.ahead(ago, weights[:steps])])
 
     def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "decay step y x"]:
         """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
