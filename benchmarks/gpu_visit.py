@@ -50,15 +50,23 @@ def sized(recipe: Recipe, preset: str) -> Recipe:
     return recipe.model_copy(update={"model": model, "name": f"{recipe.name}-{preset}"})
 
 
-def profiled(training: Training) -> str:
-    """Where the time of some steps goes, the largest first."""
+def profiled(training: Training) -> tuple[str, float | None]:
+    """Where the time of some steps goes, the largest first; and the seconds a step that kernels ran, on CUDA."""
     training.advance()  # warm caches, and what is compiled
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if training.device.startswith("cuda") else [])]
-    with profile(activities=activities) as found:
+    on_cuda = training.device.startswith("cuda")
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]) as found:
         for _ in range(PROFILED):
             training.advance()
-    order = "self_cuda_time_total" if len(activities) > 1 else "self_cpu_time_total"
-    return str(found.key_averages().table(sort_by=order, row_limit=25))
+    averages = found.key_averages()
+    text = str(averages.table(sort_by="self_device_time_total" if on_cuda else "self_cpu_time_total", row_limit=40))
+    if not on_cuda:
+        return text, None
+    kernels = [
+        event for event in averages
+        if event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
+        and not event.key.startswith("Memcpy")
+    ]  # fmt: skip
+    return text, sum(event.self_device_time_total for event in kernels) / 1e6 / PROFILED
 
 
 def forecasts_a_second(model: FoMo) -> float:
@@ -118,7 +126,8 @@ def visit(recipe: Recipe, minutes: float, data: Path, out: Path, device: str, co
     last = json.loads((out / METRICS).read_text(encoding="utf-8").splitlines()[-1])
     with whole_file(out / "profile.txt") as fresh:
         windows, _, _ = training_set(recipe, data)
-        fresh.write_text(profiled(Training(recipe, windows, device, compile_network)) + "\n", encoding="utf-8")
+        text, _ = profiled(Training(recipe, windows, device, compile_network))
+        fresh.write_text(text + "\n", encoding="utf-8")
     model = load(out / "weights", device=device)
     found = {
         "preset": recipe.name,

@@ -115,9 +115,27 @@ def one_run(size: str, share: float, base: Recipe, whole: Sequence[City], data: 
     began = time.process_time()
     run(training, folder)
     seconds = time.process_time() - began
+    return score_run(training, references, windows, cities, data, folder) | {
+        "size": size,
+        "share": share,
+        "seconds": round(seconds, 1),
+        "device": "cpu",
+    }
+
+
+def score_run(
+    training: Training,
+    references: dict[str, float],
+    windows: TrainingSet,
+    cities: Sequence[City],
+    data: Path,
+    folder: Path,
+) -> dict[str, Any]:
+    """What a finished run saw, its late losses, and its scores on the fold that it was to be asked for."""
+    recipe = training.recipe
     seen = tuple(sorted({trained_name(city) for city in cities}))
     checkpoint = describe(recipe, References(references, {}), windows, seen, {})
-    model_ready = FoMo(training.average, checkpoint)
+    model_ready = FoMo(training.average, checkpoint, device=training.device)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     late = np.array([line["loss"] for line in lines if line["step"] > recipe.optimiser.steps / 2])
     scores: list[dict[str, Any]] = [
@@ -130,7 +148,7 @@ def one_run(size: str, share: float, base: Recipe, whole: Sequence[City], data: 
     for family in UOMO:
         regions = read_family(data, family)
         for task in TASKS:
-            asked = family_questions(regions, task, fold=base.data.validation_fold or 0)
+            asked = family_questions(regions, task, fold=recipe.data.validation_fold or 0)
             asked = asked[:: -(-len(asked) // WINDOWS)]
             found = row(evaluate(model_ready, asked, samples=MEMBERS, progress=False))
             for metric in ("rmse", "crps", "jsd"):
@@ -139,15 +157,11 @@ def one_run(size: str, share: float, base: Recipe, whole: Sequence[City], data: 
                     {"task": task, "family": family, "metric": metric, "value": value, "low": low, "high": high}
                 )
     return {
-        "size": size,
-        "share": share,
         "parameters": parameter_count(training.network),
         "values": values_of(cities),
         "cities": len(cities),
         "tokens": tokens_of(recipe),
         "steps": recipe.optimiser.steps,
-        "seconds": round(seconds, 1),
-        "device": "cpu",
         "scores": scores,
     }
 
@@ -173,28 +187,43 @@ def load_runs(out: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("*.json"))]
 
 
-def write_table(runs: Sequence[dict[str, Any]], path: Path) -> None:
+COLUMNS = (
+    "size", "share", "parameters", "values", "tokens", "task", "family", "metric", "value", "low", "high", "device",
+    "seconds",
+)  # fmt: skip
+
+
+def score_lines(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One line a score, and over the families their geometric mean; its interval takes the families as independent."""
-    columns = (
-        "size", "share", "parameters", "values", "tokens", "task", "family", "metric", "value", "low", "high", "device",
-        "seconds",
-    )  # fmt: skip
     lines = []
     for one in sorted(runs, key=lambda one: (one["parameters"], one["share"])):
-        about = {name: one[name] for name in columns if name in one}
+        about = {name: one[name] for name in COLUMNS if name in one}
         lines += [about | score for score in one["scores"]]
         for task in TASKS:
             for metric in ("rmse", "crps", "jsd"):
                 lines.append(
                     about | {"task": task, "family": "all", "metric": metric} | over_families(one, task, metric)
                 )
+    return lines
+
+
+def write_lines(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """The whole table."""
     with whole_file(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(
             {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in line.items()}
             for line in lines
         )
+
+
+def other_devices(path: Path) -> list[dict[str, Any]]:
+    """Lines of a table that were not found on a processor, which `fit` leaves as they are."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["device"] != "cpu"]
 
 
 def over_families(one: dict[str, Any], task: str, metric: str) -> dict[str, float]:
@@ -302,7 +331,8 @@ def fit_all(out: Path) -> None:
         text, laws = report(runs)
     except ValueError as error:
         raise SystemExit(f"{out}: {error}. Run: python benchmarks/scaling.py train --data DIR") from None
-    write_table(runs, ROOT / "results/scaling.csv")
+    table = ROOT / "results/scaling.csv"
+    write_lines([*score_lines(runs), *other_devices(table)], table)
     logs = ROOT / "results/training/scaling"
     logs.mkdir(parents=True, exist_ok=True)
     for one in runs:

@@ -50,6 +50,8 @@ WITHOUT_GRID = frozenset(
 
 #: Steps that keep the spread of many (journal, 2026-11-26); of the K of `ddpm` as many as can be afforded.
 STEPS: dict[SamplerName, int] = {"angle": 3, "multistep": 8, "heun": 8, "ddpm": 25}
+#: Members x tiles that are answered together where nothing else is asked for: a GPU waits for every single call.
+ROWS, ROWS_ELSEWHERE = 256, 4096
 #: Values (members x tiles x steps x cells) that pass the network at once: on a CPU few, so that its caches hold them.
 AT_ONCE, AT_ONCE_ELSEWHERE = 2**17, 2**23
 #: Values (tasks x members x steps x cells) of the grid that are drawn from noise to traffic at once, where the members
@@ -68,9 +70,14 @@ class SamplingConfig(Config):
     tile: tuple[int, int] = (8, 8)
     overlap: int = Field(2, ge=0)  # cells that neighbouring tiles share: 4 cost 1.6 times as much for the same errors
     antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
-    rows: int = Field(256, ge=1)  # members x tiles that are answered together at most: bounds the memory
+    #: Members x tiles that are answered together at most, which bounds the memory; None: as suits the device.
+    rows: int | None = Field(None, ge=1)
     district: tuple[int, int] = (64, 64)  # a larger grid is drawn in parts of this size: bounds the memory
     hindcasts: int = Field(12, ge=0)  # of the city's own past, where it is known: see `blend`; 0: the network alone
+
+    def rows_on(self, device: str) -> int:
+        """`rows` on a device of this type."""
+        return self.rows or (ROWS if device == "cpu" else ROWS_ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class Drawing:
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
         device = batch.share.device
         most = AT_ONCE if device.type == "cpu" else AT_ONCE_ELSEWHERE
-        rows = max(1, min(self.sampling.rows, most // (time * math.prod(tiling.tile))))
+        rows = max(1, min(self.sampling.rows_on(device.type), most // (time * math.prod(tiling.tile))))
         at_once = max(1, rows // samples)
         parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
         cut_batch, cut_observation = _cut(batch, tiling), _cut(observation, tiling)

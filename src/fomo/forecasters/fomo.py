@@ -258,7 +258,8 @@ class FoMo:
 
     def _tasks_at_once(self, grid: tuple[int, int], samples: int) -> int:
         """Tasks of one shape that are answered together."""
-        return max(1, self.sampling.rows // (samples * count_tiles(grid, self.sampling.tile, self.sampling.overlap)))
+        rows = self.sampling.rows_on(torch.device(self.device).type)
+        return max(1, rows // (samples * count_tiles(grid, self.sampling.tile, self.sampling.overlap)))
 
     @torch.inference_mode()
     def _answer(

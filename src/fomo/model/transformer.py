@@ -100,6 +100,14 @@ class Condition:
     kept: Int64[Tensor, " kept"] | slice  # tokens that the denoiser sees
 
 
+def looked_at(some: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch token"]:
+    """The tokens of `some`, and all of a window that has none of them, of which nothing is used.
+
+    Attention to nothing is not a number in the fused kernels of CUDA, and its gradient makes all others none.
+    """
+    return some | ~some.any(-1, keepdim=True)
+
+
 class MaskedDiffusionTransformer(nn.Module):
     """The network of §3.3, for any grid, granularity period and window length."""
 
@@ -144,7 +152,7 @@ class MaskedDiffusionTransformer(nn.Module):
         state = to_tokens(pad_to_tokens(batch.state, shape, int(CellState.PADDING)), shape)
         asked = (state == CellState.HIDDEN).any(-1)
         there = (state != CellState.PADDING).any(-1)
-        attend = None if not self.training and bool(there.all()) else there
+        attend = None if not self.training and bool(there.all()) else looked_at(there)
 
         grid = shape.grid(*size)
         position = token_positions(grid, self.config.token, batch.step_hours, batch.cell_km)
@@ -180,7 +188,7 @@ class MaskedDiffusionTransformer(nn.Module):
             adapt=(*(adapt(tokens) for adapt in self.adapt_observation()), self.adapt_decoder(tokens)),
             hidden=batch.hidden[denoised],
             turn=turn[:, denoised, kept],
-            attend=None if not self.training and bool(asked.all()) else asked,
+            attend=None if not self.training and bool(asked.all()) else looked_at(asked),
             kept=kept,
         )
 

@@ -12,7 +12,7 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -38,12 +38,18 @@ def workers_for(device: str, processes: int) -> int:
 class Ahead:
     """Gives the batch of one step after the other."""
 
-    def __init__(self, make: Callable[[int], Batch], workers: int) -> None:
-        """`make`: the batch of a step. With no `workers` it is made when it is asked for."""
-        self.make, self.workers = make, workers
+    def __init__(
+        self, make: Callable[[int], Batch], workers: int, place: Callable[[Batch], Batch] | None = None
+    ) -> None:
+        """`make`: the batch of a step. With no `workers` it is made when it is asked for.
+
+        `place`: what is done with a batch that others made, ahead too, by a thread: moving it to a device.
+        """
+        self.make, self.workers, self.place = make, workers, place
         self._next = -1  # the first step whose batch is not waited for
         self._pool: ProcessPoolExecutor | None = None
-        self._waiting = deque[Future[bytes]]()
+        self._reader: ThreadPoolExecutor | None = None
+        self._waiting = deque[Future[Batch]]()
 
     def take(self, step: int) -> Batch:
         """The batch of a step; any order is good, but only the next one is ready.
@@ -56,26 +62,33 @@ class Ahead:
             self.close()
             context = get_context("fork")  # so that nothing is copied but what is written
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self.make,))
+            self._reader = ThreadPoolExecutor(1)
             self._next = step
+        assert self._reader is not None
         try:
             while len(self._waiting) < READY * self.workers:
-                self._waiting.append(self._pool.submit(_made, self._next))
+                self._waiting.append(self._reader.submit(self._read, self._pool.submit(_made, self._next)))
                 self._next += 1
-            batch = pickle.loads(self._waiting.popleft().result())
+            batch = self._waiting.popleft().result()
         except BrokenProcessPool as error:
             self.close()
             raise ProcessError(
                 f"a process that makes batches is gone ({error}): free memory, or train with workers=0; the last "
                 "checkpoint is good"
             ) from None
-        assert isinstance(batch, Batch)
         return batch
+
+    def _read(self, made: Future[bytes]) -> Batch:
+        batch: Batch = pickle.loads(made.result())
+        return batch if self.place is None else self.place(batch)
 
     def close(self) -> None:
         """End the processes; a later `take` begins new ones."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-        self._pool = None
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+        self._pool = self._reader = None
         self._waiting.clear()
 
 

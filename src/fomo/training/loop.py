@@ -12,6 +12,7 @@ import json
 import math
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import fields, replace
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fomo.diffusion.process import PROCESSES, Process
@@ -39,6 +40,7 @@ from fomo.training.shards import Objective, copied, divided
 from fomo.training.share import set_windows, share_dropout
 from fomo.training.snapshot import Snapshot, own, whole
 from fomo.training.together import Together
+from fomo.training.told import Told
 from fomo.windows.batch import Batch
 from fomo.windows.context import Context, draw_context
 from fomo.windows.records import each_tensor
@@ -110,8 +112,11 @@ class Training:
             freeze(self.network, recipe.finetune)
         self.network = self.network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.losses = torch.compile(losses) if compile_network else losses
+        self.losses = losses
+        if compile_network:
+            self._compile()
         self.objective = self._in_processes()
+        self.both = list(self.average.parameters()), list(self.network.parameters())  # after they were divided
         trained = [p for p in self.network.parameters() if p.requires_grad]
         decayed, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
         self.optimiser = torch.optim.AdamW(
@@ -124,11 +129,21 @@ class Training:
             fused=True,
         )
         place = self.together.place
-        self.ahead = Ahead(self._made, workers_for(device, place.local_size) if workers is None else workers)
+        workers = workers_for(device, place.local_size) if workers is None else workers
+        # Of several processes each takes its own windows of a batch before they go anywhere.
+        self.ahead = Ahead(self._made, workers, self._placed if self.share.size == 1 else None)
+        self.unread = deque[Told]()
+        self.reads_at_once = not device.startswith("cuda")  # nothing is gained by reading later
         self.step = 0
         self.compared_at: int | None = None  # the step at which all processes were seen to draw the same
         self.shapes = [window_shape(text) for text in recipe.windows]
         self.shape_frequency = np.array(list(recipe.windows.values())) / sum(recipe.windows.values())
+
+    def _compile(self) -> None:
+        """Compile the blocks, where the time goes, and the head: layers of one form share what is compiled once."""
+        dynamic = True if len(self.recipe.windows) > 1 else None
+        for part in (*self.network.encoder, *self.network.denoiser, self.network.head):
+            part.compile(dynamic=dynamic)
 
     def _in_processes(self) -> nn.Module | None:
         """The losses in DDP or FSDP2; None where this process is alone."""
@@ -147,6 +162,19 @@ class Training:
 
         Raises `FloatingPointError` for a gradient that is not finite, `ProcessError` where a process that makes batches
         is gone.
+        """
+        self.launch()
+        return self.read()[-1][1]
+
+    def read(self, but: int = 0) -> list[tuple[int, dict[str, float]]]:
+        """(step, numbers) of all steps that were launched and not read yet, `but` the last of them."""
+        count = max(0, len(self.unread) - but)
+        return [(told.step, told.numbers()) for told in (self.unread.popleft() for _ in range(count))]
+
+    def launch(self) -> None:
+        """One optimiser step, whose numbers `read` gives: a GPU is still at it while the next one is prepared.
+
+        Raises as `advance` does; on a GPU `read` says later that a gradient is not finite.
         """
         config = self.recipe.optimiser
         batch = self.ahead.take(self.step)
@@ -167,28 +195,29 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over processes, and should be added.
         (found.total if self.share.size == 1 else found.total * self.share.size).backward()
-        norm = whole(torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip))
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient is not finite at step {self.step}: lower the learning rate; the last checkpoint is good"
-            )
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.both[1], config.clip))
+        told = Told.of(self.step + 1, self._named(found, norm), {"rate": rate, "cells": float(size * math.prod(shape))})
+        if self.reads_at_once:
+            told.numbers()  # weights stay what they are where the gradient is not finite
         self.optimiser.step()
         self.step += 1
         keep = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            averaged, now = ([own(part) for part in each.parameters()] for each in (self.average, self.network))
+            averaged, now = ([own(part) for part in parts] for parts in self.both)
             torch._foreach_lerp_(averaged, now, 1 - keep)
+        self.unread.append(told)
+
+    def _named(self, found: Losses, norm: Tensor) -> dict[str, Tensor]:
+        """What the log calls the numbers of a step."""
         found = self._of_all(found)
-        return {
-            "loss": found.total.item(),
-            "denoising": found.denoising.item(),
-            "mean": found.mean.item(),
-            "scale": found.scale.item(),
-            "gradient": norm.item(),
-            **self._context_numbers(found),
-            "rate": rate,
-            "cells": float(size * math.prod(shape)),
-        }
+        named = {"loss": found.total, "denoising": found.denoising, "mean": found.mean, "scale": found.scale}
+        if self.recipe.context is not None:
+            named |= {"contrast": found.contrast, "alignment": found.alignment, "score": found.score}
+        return named | {"gradient": norm}
+
+    def _placed(self, batch: Batch) -> Batch:
+        """A batch on the device."""
+        return batch.to(self.device)
 
     def _made(self, step: int) -> Batch:
         """The batch of a step, the same in all processes."""
@@ -224,7 +253,7 @@ class Training:
     def _own(self, batch: Batch) -> tuple[Batch, Context | None]:
         """One's own windows of a batch, and the contexts of the windows before them where others have those."""
         if self.share.size == 1:
-            return batch.to(self.device), None
+            return self._placed(batch), None
         windows = len(batch.share)
         if self.compared_at is None:
             self.compared_at = self.step
@@ -244,13 +273,13 @@ class Training:
         parts = [getattr(found, field.name).detach().float() for field in fields(found)]
         return Losses(*self.share.add(torch.stack(parts)))
 
-    def _context_numbers(self, found: Losses) -> dict[str, float]:
-        if self.recipe.context is None:
-            return {}
-        return {name: getattr(found, name).item() for name in ("contrast", "alignment", "score")}
-
     def snapshot(self) -> Snapshot:
-        """Everything that changes. All processes call it, and that of the first one holds it."""
+        """Everything that changes. All processes call it, and that of the first one holds it.
+
+        Raises `FloatingPointError` where a gradient was not finite.
+        """
+        for told in self.unread:
+            told.numbers()
         return Snapshot.take(self.step, self.network, self.average, self.optimiser, keep=self.together.first)
 
     def save(self, folder: Path) -> None:
@@ -299,11 +328,21 @@ def run(
     log = _metrics(folder / "metrics.jsonl", training.step) if together.first else nullcontext(_ignore)
     with closing(training.ahead), log as write:
         while training.step < config.steps:
-            numbers = training.advance()
-            step = training.step
-            if validate is not None and (step % config.validate_every == 0 or step == config.steps):
-                numbers |= together.from_first(partial(validate, training.whole_average()))
-            if step % config.log_every == 0 or step == config.steps or "validation" in numbers:
+            training.launch()
+            step, last = training.step, training.step == config.steps
+            judge = validate if step % config.validate_every == 0 or last else None
+            logged = step % config.log_every == 0 or last or judge is not None
+            out_of_time = minutes is not None and together.any(time.monotonic() - began > minutes * 60)
+            saved = step % config.checkpoint_every == 0 or last or out_of_time
+            for earlier, numbers in training.read(1):
+                if report is not None:
+                    report(earlier, numbers)
+            if not (logged or saved or training.reads_at_once):
+                continue  # the device goes on with the next step while it is at this one
+            ((_, numbers),) = training.read()
+            if judge is not None:
+                numbers |= together.from_first(partial(judge, training.whole_average()))
+            if logged:
                 elapsed = time.monotonic() - began
                 numbers |= {"seconds": elapsed, "processor_seconds": time.process_time() - began_work}
                 steps_per_second = (step - began_step) / elapsed
@@ -314,11 +353,10 @@ def run(
                 write({"step": step, **numbers})
             if report is not None:
                 report(step, numbers)
-            out_of_time = minutes is not None and together.any(time.monotonic() - began > minutes * 60)
-            if step % config.checkpoint_every == 0 or step == config.steps or out_of_time:
+            if saved:
                 training.save(folder / "snapshot")
             if out_of_time:
-                return step == config.steps
+                return last
     return True
 
 
