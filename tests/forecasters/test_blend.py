@@ -16,11 +16,14 @@ from fomo.forecasters.blend import (
     FEWEST_HINDCASTS,
     IN_COMMON_WORTH,
     LARGEST_IN_COMMON,
+    NARROWEST,
+    OWN_PAST_WORTH,
     USUAL_WIDTH_WORTH,
     WIDEST,
     Blend,
     Expected,
     _in_common,
+    as_wide_as_its_past,
     blend_of,
     blended,
     network_alone,
@@ -32,6 +35,7 @@ from fomo.forecasters.own_past import OwnPast
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
 from fomo.windows.batch import collate
 from fomo.windows.observation import observe
+from fomo.windows.records import some_rows
 from fomo.windows.task import forecast_task, generate_task, make_task
 
 WEEK = EXPERTS.index("week")
@@ -131,13 +135,29 @@ def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_the
     assert unjudged(weights, False).provenance()["own_past"] == "week 70 %, usual 30 %"
 
 
-def test_width_has_limits_and_few_hindcasts_say_nothing(model):
+def test_width_has_limits(model):
     expected, _, asked = said(model, mock_city(24 * 14))
     assert blend_of(expected, expected.mean + 1e4, asked, network_alone()).width == WIDEST
-    few = Expected(expected.mean[:3], expected.scale[:3], expected.observation)
-    alone = blend_of(few, expected.mean[:3], asked[:3], network_alone())
-    assert len(few.mean) < FEWEST_HINDCASTS
-    assert (alone.weights[0], alone.width, alone.hindcasts) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_few_hindcasts_say_how_wide_and_how_much_alike_but_not_who_is_right(model, number):
+    expected, _, asked = said(model, repeating())
+    few = Expected(expected.mean[:number], expected.scale[:number], some_rows(expected.observation, slice(0, number)))
+    before = replace(network_alone(), width=0.5, in_common=0.3)
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=few.mean.shape)).float()
+    blend = blend_of(few, few.mean + 2 * few.scale * noise, asked[:number], before)
+    assert number < FEWEST_HINDCASTS
+    np.testing.assert_array_equal(blend.weights, before.weights)
+    ratio = (2 * few.scale * noise)[asked[:number]].abs().sum() / few.scale[asked[:number]].sum() / np.sqrt(2 / np.pi)
+    worth = USUAL_WIDTH_WORTH + OWN_PAST_WORTH
+    assert blend.width == pytest.approx(
+        float(ratio) ** (number / (number + worth)) * 0.5 ** (worth / (number + worth)), rel=1e-4
+    )
+    assert blend.hindcasts == number
+    found = _in_common(blended(few, [blend] * number), few.mean + 2 * few.scale * noise, asked[:number])
+    shrunk = (number * found + IN_COMMON_WORTH * 0.3) / (number + IN_COMMON_WORTH)
+    assert blend.in_common == pytest.approx(shrunk)
 
 
 # ---------------------------------------------------------------- what cells have in common
@@ -251,10 +271,10 @@ def test_too_short_a_past_changes_nothing_and_the_past_alone_decides(model):
 
 
 def test_a_few_days_are_half_believed_before_there_are_hindcasts(model):
-    city = repeating(days=4)
+    city = repeating(days=3)
     task = forecast_task(city, 16, 48, reference=20.0)
     blend = model._blend(task, 20.0)
-    assert (blend.hindcasts, blend.width, blend.describe()) == (0, 1.0, "network 50 %, own_past 50 %")
+    assert (blend.hindcasts, blend.describe()) == (0, "network 50 %, own_past 50 %")
     record = OwnPast.of(task, 20.0)
     assert record is not None
     with torch.inference_mode():
@@ -263,6 +283,38 @@ def test_a_few_days_are_half_believed_before_there_are_hindcasts(model):
     own = torch.from_numpy(record.ahead(0, record.weights([0], 16)[0]))
     torch.testing.assert_close(both, (expected.mean[0, 48:] + own) / 2)
     assert model.forecast(city, samples=2).attrs["blend"] == blend.describe()
+
+
+@pytest.mark.parametrize("noisy", [0.02, 0.6])
+def test_before_there_are_hindcasts_members_are_as_wide_as_the_errors_of_the_past(model, noisy):
+    city = repeating(days=3)
+    noise = np.random.default_rng(0).normal(1.0, noisy, city["traffic"].shape).clip(0.05)
+    city = city.assign(traffic=city["traffic"] * noise.astype(np.float32))
+    task = forecast_task(city, 16, 48, reference=20.0)
+    blend, record = model._blend(task, 20.0), OwnPast.of(task, 20.0)
+    assert record is not None and blend.hindcasts == 0
+    weights = record.weights([0], 16)[0]
+    origins = range(len(record.share) - 3, 29, -6)  # every sixth hour from a day and a quarter on
+    parts = [(record.experts(origin, min(16, len(record.share) - origin)), origin) for origin in origins]
+    said_there = [(np.einsum("le,elyx->lyx", weights[: each.shape[1]], each), origin) for each, origin in parts]
+    off = [np.abs(ahead - record.share[at : at + len(ahead)]).sum() / ahead.sum() for ahead, at in said_there]
+    assert record.missed(weights) == pytest.approx(np.median(off), rel=1e-4)
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(task, 20.0, blend)]))
+    mean = blended(expected, [blend]).mean[0, 48:]
+    ratio = record.missed(weights) / float(expected.scale[0, 48:].sum() * np.sqrt(2 / np.pi) / mean.sum())
+    width = np.clip(ratio ** (OWN_PAST_WORTH / (OWN_PAST_WORTH + USUAL_WIDTH_WORTH)), NARROWEST, WIDEST)
+    assert blend.width == pytest.approx(width, rel=1e-3)
+    assert blend.in_common == pytest.approx(min(0.05 / width**2, LARGEST_IN_COMMON), rel=1e-3)
+
+
+def test_of_a_past_without_traffic_nothing_is_said_of_the_width(model):
+    before = unjudged(np.full((16, len(own_past.EXPERTS)), 1 / len(own_past.EXPERTS)), False)
+    expected, _, asked = said(model, repeating())
+    for missed in (np.nan, 0.0):
+        assert as_wide_as_its_past(before, expected, asked, missed) == before
+    empty = OwnPast(np.full((72, 2, 2), np.nan, np.float32), 0.0, 1.0)
+    assert np.isnan(empty.missed(before.own_past))
 
 
 def test_where_the_past_of_a_cell_is_not_known_the_network_speaks(model):

@@ -93,7 +93,7 @@ def test_no_more_than_a_district_is_observed_at_once(monkeypatch):
         return observe(batch)
 
     monkeypatch.setattr(drawing, "observe", watched)
-    drawn(load(), (16, 10)).forecast(mock_city(steps=60, height=30, width=10), 4, samples=2)
+    drawn(load(), (16, 10)).forecast(mock_city(steps=47, height=30, width=10), 4, samples=2)
     assert seen == [(16, 10)] * 3  # 30 rows, of which neighbours share 8
 
 

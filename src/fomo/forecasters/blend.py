@@ -5,8 +5,9 @@ A network that never saw a city cannot know how alike its weeks are; the city's 
 that are made on the way to it anyway. The blend is the weighted mean, weights at least 0 and 1 together, with the least
 squared error over all hindcasts (`simplex`), drawn towards network and past, half and half, which is also the answer
 where there are too few hindcasts; and the width of the members is what the errors of that mean were, over what the
-network said they would be. One set of weights and one width for all cells and hours: weights of each cell and of each
-lead time were no better (journal, 2026-11-26).
+network said they would be. From a few days there are few hindcasts or none; then the width is found from them and from
+how far the past alone was off in those days. One set of weights and one width for all cells and hours: weights of each
+cell and of each lead time were no better (journal, 2026-11-26).
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ BESIDE_OF_CONTEXT = ("per_user_lasting", "users_ratio", "per_user_expected")
 #: The network and what hindcasts weigh beside it, the city's own past first; and, of cells without history, POI.
 HINDCAST = ("network", "own_past", *BESIDE, *BESIDE_OF_CONTEXT)
 EXPERTS = (*HINDCAST, "by_poi")
-#: Fewer hindcasts than these say too little.
+#: Fewer hindcasts than these say too little of weights.
 FEWEST_HINDCASTS = 4
 #: What is believed of the city's own past before any hindcast, where users of the asked hours are known and elsewhere;
 #: the rest is the network.
 OWN_PAST_BESIDE_USERS, OWN_PAST = 0.25, 0.5
 #: Pull towards that, over the number of hindcasts, in units of the experts' mean squared error.
 PULL = 0.3
-#: As if so many hindcasts more had found members just as wide as they should be; and the limits of a width.
-USUAL_WIDTH_WORTH = 4.0
+#: As if so many hindcasts more had found members just as wide as they should be; where hindcasts are too few, as if so
+#: many had found what the errors of the city's own past ask for; and the limits of a width.
+USUAL_WIDTH_WORTH, OWN_PAST_WORTH = 4.0, 6.0
 NARROWEST, WIDEST = 0.2, 3.0
 #: As if so many hindcasts more had found what cells usually have in common; and the most that they have.
 IN_COMMON_WORTH, LARGEST_IN_COMMON = 4.0, 0.6
@@ -114,6 +116,23 @@ def unjudged(own_past: Float[np.ndarray, "lead own"], users_told: bool) -> Blend
     return Blend(weights, 1.0, 0, own_past=own_past)
 
 
+def as_wide_as_its_past(
+    before: Blend, expected: Expected, asked: Bool[Tensor, "batch time y x"], missed: float
+) -> Blend:
+    """What is believed before any hindcast, its members as wide as the errors of the city's own past ask for.
+
+    `missed`: those errors, over what it said; the same is asked of `expected`, what is believed of the `asked` values.
+    """
+    blended_now = blended(expected, [before] * len(expected.mean))
+    scale, mean = (float(each[asked].double().sum()) for each in (blended_now.scale, blended_now.mean))
+    if not (missed > 0 and scale > 0 and mean > 0):
+        return before
+    ratio = missed / (scale * np.sqrt(2 / np.pi) / mean)
+    width = float(np.clip(ratio ** (OWN_PAST_WORTH / (OWN_PAST_WORTH + USUAL_WIDTH_WORTH)), NARROWEST, WIDEST))
+    # What moves all cells at once is no smaller where each of them is surer: of its variance nothing is known.
+    return replace(before, width=width, in_common=min(before.in_common / width**2, LARGEST_IN_COMMON))
+
+
 def without_history(layers: Sequence[str]) -> Blend:
     """For cells of which no traffic is known, by the known layers of context."""
     for layer, (expert, weight, width) in WITHOUT_HISTORY.items():
@@ -142,17 +161,19 @@ def blend_of(
     scored: Bool[Tensor, "hindcast time y x"],
     before: Blend,
 ) -> Blend:
-    """The blend that hindcasts ask for; `truth` (shares) is read where `scored`. `before`: what it is drawn towards."""
-    number = len(truth)
-    if number < FEWEST_HINDCASTS:
-        return before
+    """The blend that hindcasts ask for; `truth` (shares) is read where `scored`. `before`: what it is drawn towards.
+
+    Of fewer than `FEWEST_HINDCASTS` the weights are those of `before`, and its width counts more.
+    """
+    number, few = len(truth), len(truth) < FEWEST_HINDCASTS
     said_by = islice(_experts(expected), len(HINDCAST))
     errors = np.stack([(share - truth)[scored].double().cpu().numpy() for share in said_by])
     squares = errors @ errors.T
     size = np.trace(squares) / len(squares)
     if size <= 0:
         return before
-    some = on_simplex(squares / size, PULL / number, before.weights[: len(squares)])
+    usual = before.weights[: len(squares)]
+    some = usual if few else on_simplex(squares / size, PULL / number, usual)
     weights = np.pad(some, (0, len(EXPERTS) - len(some)))
     # Mean absolute errors, as a few large ones should not make all members wide.
     said = float(expected.scale[scored].double().sum()) * np.sqrt(2 / np.pi)
@@ -162,7 +183,8 @@ def blend_of(
     copied = carried > 0 and bool(expected.observation.is_known[:, GUESSES.index("week")][scored].all())
     week_error = float(np.abs(errors[HINDCAST.index("week")]).sum()) / carried if copied else np.nan
     ratio = found / said if min(found, said) > 0 else 1.0
-    width = ratio ** (number / (number + USUAL_WIDTH_WORTH))
+    worth = USUAL_WIDTH_WORTH + (OWN_PAST_WORTH if few else 0.0)
+    width = ratio ** (number / (number + worth)) * before.width ** (worth / (number + worth))
     width = float(np.clip(width, NARROWEST, WIDEST))
     blend = replace(before, weights=weights, width=width, hindcasts=number, error=error, week_error=week_error)
     together = _in_common(blended(expected, [blend] * number), truth, scored)
@@ -211,6 +233,7 @@ __all__ = [
     "EXPERTS",
     "Blend",
     "Expected",
+    "as_wide_as_its_past",
     "blend_of",
     "blended",
     "network_alone",

@@ -22,7 +22,15 @@ from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
-from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend, blend_of, network_alone, unjudged, without_history
+from fomo.forecasters.blend import (
+    FEWEST_HINDCASTS,
+    Blend,
+    as_wide_as_its_past,
+    blend_of,
+    network_alone,
+    unjudged,
+    without_history,
+)
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.own_past import OwnPast
 from fomo.forecasters.tiles import count_tiles
@@ -31,7 +39,7 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.hindcast import busiest_block, hindcasts
+from fomo.windows.hindcast import busiest_block, hindcasts, of_block
 from fomo.windows.scale import reference_of, to_share
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
 from fomo.windows.task_arrays import task_arrays
@@ -303,11 +311,17 @@ class FoMo:
         if record is None:
             return network_alone()
         past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
-        past = past if len(past) >= FEWEST_HINDCASTS else []
-        block = record.block(*busiest_block(task, MOST_CELLS))
+        place = busiest_block(task, MOST_CELLS)
+        block = record.block(*place)
         horizon = int(task.asked.any((1, 2)).sum())
         weights = block.weights([0, *(one.ago for one in past)], horizon)
         before = unjudged(weights[0], task.context == "full" and "users" in task.window)
+        if len(past) < FEWEST_HINDCASTS:
+            part = of_block(task, *place)
+            window = self.window(part, reference) | {"own_past": block.in_window(0, weights[0], part.asked)}
+            now = self.drawing.expected(collate([window]).to(self.device))
+            asked = torch.from_numpy(part.asked[None]).to(self.device)
+            before = as_wide_as_its_past(before, now, asked, block.missed(weights[0]))
         if not past:
             return before
         windows = [

@@ -36,6 +36,8 @@ EXPERTS = ("usual", "cell_today", "cell_lately", "city_today", "latest_city", "l
 LARGEST_FACTOR = 4.0
 #: Days looked at, and the fewest that say anything; hours between origins; hours of lead that have the same weights.
 DAYS, FEWEST_DAYS, APART_HOURS, LEAD_HOURS = 14, 2, 3.0, 4.0
+#: Hours between the origins at which it is looked at how far it was off.
+JUDGED_HOURS = 6.0
 #: Pull towards equal weights, in units of the experts' mean squared error.
 PULL = 0.01
 
@@ -148,6 +150,24 @@ class OwnPast:
         """The weighted mean of EXPERTS from `ago` steps before the end of the record; NaN: nothing to go by."""
         said = self.experts(len(self.share) - ago, len(weights))
         return np.einsum("le,elyx->lyx", weights.astype(np.float32), said)
+
+    def missed(self, weights: Float[np.ndarray, "lead expert"]) -> float:
+        """How far `ahead` was off at every sixth hour of the last days: mean absolute error over what was said.
+
+        The median over those origins, as one Monday after the only weekend that is known says little of other days. A
+        little too small, as the weights were chosen there. NaN where nothing was said, or nothing came.
+        """
+        found = []
+        latest = len(self.share)
+        first = max(self.day + self.day // 4, latest - DAYS * self.day)
+        for origin in range(latest - self.steps(APART_HOURS), first - 1, -self.steps(JUDGED_HOURS)):
+            reach = min(len(weights), latest - origin)
+            ahead, came = self.ahead(latest - origin, weights[:reach]), self.share[origin : origin + reach]
+            both = np.isfinite(ahead) & np.isfinite(came)
+            said = float(ahead[both].sum(dtype=np.float64))
+            if said > 0:
+                found.append(float(np.abs(ahead[both] - came[both]).sum(dtype=np.float64)) / said)
+        return float(np.median(found)) if found else np.nan
 
     def in_window(
         self, ago: int, weights: Float[np.ndarray, "lead expert"], asked: Bool[np.ndarray, "time y x"]

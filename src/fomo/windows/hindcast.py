@@ -63,6 +63,22 @@ def hindcasts(task: Task, number: int, most_cells: int) -> list[Hindcast]:
     return found
 
 
+def of_block(task: Task, rows: slice, columns: slice) -> Task:
+    """The same question, asked of some of the cells."""
+
+    def cut(layer: np.ndarray | None) -> np.ndarray | None:
+        return None if layer is None else layer[:, rows, columns]
+
+    return replace(
+        task,
+        window=task.window.isel(y=rows, x=columns),
+        asked=task.asked[:, rows, columns],
+        last_week=cut(task.last_week),
+        earlier=cut(task.earlier),
+        users_earlier=cut(task.users_earlier),
+    )
+
+
 def history_steps(task: Task) -> int | None:
     """Steps before the first asked one; None where the task is not to continue the window's beginning."""
     steps = np.flatnonzero(task.asked.any(axis=(1, 2)))
@@ -129,4 +145,4 @@ def busiest_block(task: Task, most_cells: int) -> tuple[slice, slice]:
     return slice(int(row), int(row) + tall), slice(int(column), int(column) + wide)
 
 
-__all__ = ["Hindcast", "busiest_block", "hindcasts", "history_steps"]
+__all__ = ["Hindcast", "busiest_block", "hindcasts", "history_steps", "of_block"]
