@@ -228,15 +228,15 @@ def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
         return []
     believed = f"believed: {attrs['blend']}"
     said = f"its own past: {attrs['own_past']}"
-    if not attrs["hindcasts"]:
-        return [f"{believed}; too little past to ask it what is asked now", said]
-    found = f"{attrs['hindcasts']} hindcasts of its past"
-    if "hindcast_error" in attrs:
-        found += f" were {attrs['hindcast_error']:.1%} off on average"
-    if "hindcast_error_last_week" in attrs:
-        found += f", the same hours of the week before {attrs['hindcast_error_last_week']:.1%}"
     wide = f"members {attrs['width']:.2f} times as wide as the network's"
     common = f"{attrs['in_common']:.0%} of their variance common to all cells"
+    number = attrs["hindcasts"]
+    if not number:
+        return ["too little past to ask it what is asked now", f"{believed}; {wide}, {common}", said]
+    found = "1 hindcast of its past was" if number == 1 else f"{number} hindcasts of its past were"
+    found += f" {attrs['hindcast_error']:.1%} off on average" if "hindcast_error" in attrs else " looked at"
+    if "hindcast_error_last_week" in attrs:
+        found += f", the same hours of the week before {attrs['hindcast_error_last_week']:.1%}"
     return [found, f"{believed}; {wide}, {common}", said]
 
 
