@@ -125,11 +125,17 @@ def table(rows: list[dict[str, Any]]) -> str:
         alone = next(row for row in rows if row["width_from"] == "network" and all(row[k] == own[k] for k in key))
         lines.append(
             f"| {own['city']}, {own['task']} | {own['days']} | {own['hindcasts']:.1f} | {own['width']:.2f} "
-            f"| {alone['crps']:.4f} to **{own['crps']:.4f}** | {100 * (own['crps'] / alone['crps'] - 1):+.0f} % "
+            f"| {alone['crps']:.4f} to **{own['crps']:.4f}** | {changed(own['crps'] / alone['crps'])} "
             f"| {100 * alone['within_90']:.0f} to {100 * own['within_90']:.0f} % "
             f"| {100 * alone['sums_within_90']:.0f} to {100 * own['sums_within_90']:.0f} % |"
         )
     return "\n".join(lines) + "\n"
+
+
+def changed(ratio: float) -> str:
+    """A ratio as percent more or less."""
+    percent = round(100 * (ratio - 1))
+    return f"{percent:+d} %" if percent else "0 %"
 
 
 def main() -> None:
