@@ -96,7 +96,10 @@ def scores(model: FoMo, city: City, days: int, horizon: int) -> dict[str, float]
 def measured(data: Path) -> Iterator[dict[str, Any]]:
     """A row for each city, task, number of days and way."""
     for name, weights in CITIES.items():
-        model = load(ROOT / "runs" / weights / "weights")
+        run = ROOT / "runs" / weights
+        if not run.is_dir():
+            raise SystemExit(f"{run} is not there: fomo train recipes/{weights}.toml --data DIR --out {run}")
+        model = load(run / "weights")
         ways = {"own": model, "network": AsWideAsTheNetworkSays(model.network, model.checkpoint)}
         (whole,) = read_family(data, name)
         city = whole.isel(time=slice(0, last_fifth(whole)))
