@@ -13,7 +13,9 @@ import torch
 from small_training import SMALL, made_training
 
 from fomo.model import layers
+from fomo.training.loop import run
 from fomo.training.losses import observed
+from fomo.training.snapshot import Snapshot
 from fomo.training.told import Told
 from fomo.windows.batch import CellState
 
@@ -110,6 +112,24 @@ def test_numbers_are_read_in_the_order_of_the_steps_and_the_last_ones_later(tiny
     first = other.read(1)
     assert [step for step, _ in first] == [1, 2] and [numbers for _, numbers in first] == told[:2]
     assert other.read() == [(3, told[2])] and other.read() == []
+
+
+def test_a_run_that_reads_later_logs_reports_and_saves_the_same(tiny_recipe, tmp_path):
+    recipe = tiny_recipe({"optimiser": {"steps": 7, "batch": 2, "warm_up": 1, "log_every": 3, "checkpoint_every": 2}})
+    logs, heard, states = [], [], []
+    for later in (False, True):
+        training, said = made_training(recipe), []
+        training.reads_at_once = not later
+        folder = tmp_path / str(later)
+        assert run(training, folder, report=lambda step, numbers, said=said: said.append((step, numbers["loss"])))
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        logs.append([(line["step"], line["loss"], line["gradient"]) for line in lines])
+        heard.append(said)
+        states.append(Snapshot.load(folder / "snapshot"))
+    assert logs[0] == logs[1] and [step for step, *_ in logs[0]] == [3, 6, 7]
+    assert heard[0] == heard[1] and [step for step, _ in heard[0]] == list(range(1, 8))
+    assert states[0].step == states[1].step == 7
+    assert all(torch.equal(tensor, states[1].tensors[name]) for name, tensor in states[0].tensors.items())
 
 
 def test_a_gradient_that_is_not_finite_is_found_before_anything_is_saved(tiny_recipe):
