@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from clock import UOMO
+from clock import UOMO, seconds_of
 from gpu_place import Place
 from gpu_report import CHOSEN
-from gpu_visit import profiled, sized
+from gpu_visit import named, profiled, sized
 from scaling import score_run, share_of
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
@@ -71,7 +71,7 @@ def waited(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def pace(place: Place, preset: str, seconds: float = SECONDS) -> dict[str, Any]:
+def pace(place: Place, preset: str) -> dict[str, Any]:
     """Steps of training and forecasts a second of a preset, the others stopped, plain and compiled."""
     device = place.device
     base = sized(load_recipe(ROOT / "recipes/traffic.toml"), preset)
@@ -93,7 +93,7 @@ def pace(place: Place, preset: str, seconds: float = SECONDS) -> dict[str, Any]:
         with sdpa_kernel(getattr(SDPBackend, attention)) if attention else nullcontext():
             try:
                 training = Training(rated(base, batch=batch, rate=SAFE_RATE), data, device, compiled)
-                line |= training_pace(place, training, counted * batch / few, seconds)
+                line |= training_pace(place, training, counted * batch / few)
                 if len(found["training"]) == 1:
                     with place.alone():
                         text, line["kernels_seconds"] = profiled(training)
@@ -104,11 +104,11 @@ def pace(place: Place, preset: str, seconds: float = SECONDS) -> dict[str, Any]:
                 line["error"] = f"{type(error).__name__}: {error}"[:500]
         torch.compiler.reset()  # another batch size is compiled for itself
         print(line, flush=True)
-    found["forecasting"] = forecasts(place, preset, seconds)
+    found["forecasting"] = forecasts(place, preset)
     return found
 
 
-def training_pace(place: Place, training: Training, operations: float, seconds: float) -> dict[str, Any]:
+def training_pace(place: Place, training: Training, operations: float) -> dict[str, Any]:
     """Seconds of a step, and what that is of the measured matrix product."""
     began = time.perf_counter()
     for _ in range(3):
@@ -120,9 +120,11 @@ def training_pace(place: Place, training: Training, operations: float, seconds: 
         training.advance()
         waited(place.device)
         began = time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            training.advance()
+        while time.perf_counter() - began < SECONDS:
+            training.launch()
+            training.read(1)  # as `run` does: the next step is under way before this one is read
             steps += 1
+        training.read()
         waited(place.device)
         each = (time.perf_counter() - began) / steps
     line |= {
@@ -153,7 +155,7 @@ def short_tasks(data: Path) -> list[Task]:
     return [one.task for one in family_questions(cities, "short", context="full", split="fold", fold=0)]
 
 
-def forecasts(place: Place, preset: str, seconds: float) -> list[dict[str, Any]]:
+def forecasts(place: Place, preset: str) -> list[dict[str, Any]]:
     """Windows and whole cities a second."""
     tasks = short_tasks(place.data)[:256]
     city = forecast_task(synthetic_city(height=20, width=28, days=7), 16, 48, past_week=False)
@@ -163,12 +165,10 @@ def forecasts(place: Place, preset: str, seconds: float) -> list[dict[str, Any]]
         model = preset_model(preset, place.device, SamplingConfig(rows=rows))
         line: dict[str, Any] = {"rows": model.sampling.rows_on(place.device.split(":")[0]), "precision": precision}
         found.append(line)
-        model.forecast_tasks(tasks[:64], MEMBERS, 0)
-        model.forecast_tasks([city], MEMBERS, 0)
         with place.alone():
-            line["windows_per_second"] = len(tasks) / quickest(partial(model.forecast_tasks, tasks, MEMBERS, 0), 2)
-            line["window_seconds"] = quickest(partial(model.forecast_tasks, tasks[:1], MEMBERS, 0), 5)
-            line["city_seconds"] = quickest(partial(model.forecast_tasks, [city], MEMBERS, 0), 3)
+            line["windows_per_second"] = len(tasks) / quickest(model, tasks, 2)
+            line["window_seconds"] = quickest(model, tasks[:1], 5)
+            line["city_seconds"] = quickest(model, [city], 3)
         print(line, flush=True)
     torch.set_float32_matmul_precision("highest")
     model = preset_model(preset, place.device)
@@ -196,14 +196,9 @@ def asked_by(work: Callable[[], object]) -> str:
     return text.getvalue()
 
 
-def quickest(work: Callable[[], object], repeats: int) -> float:
-    """The least wall-clock time; forecasts end with numbers on the host, so nothing is under way after them."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def quickest(model: FoMo, tasks: Sequence[Task], repeats: int) -> float:
+    """The least time; forecasts end with numbers on the host, so nothing is under way after them."""
+    return min(seconds_of(partial(model.forecast_tasks, tasks, MEMBERS, 0), repeats))
 
 
 def same_on_both(place: Place) -> dict[str, Any]:
@@ -226,11 +221,6 @@ def same_on_both(place: Place) -> dict[str, Any]:
     return found
 
 
-def named(device: str) -> str:
-    """Its name."""
-    return torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"
-
-
 def trained(place: Place, recipe: Recipe, folder: Path, start: Path | None = None) -> Path:
     """Weights of a recipe in its run folder, begun from others."""
     if start is not None and recipe.finetune is not None:
@@ -240,12 +230,13 @@ def trained(place: Place, recipe: Recipe, folder: Path, start: Path | None = Non
     return result.weights
 
 
-def preset(place: Place, size: str, steps: int | None = None, more: int | None = None) -> dict[str, Any]:
+def preset(place: Place, size: str) -> dict[str, Any]:
     """A preset trained to the end of both shipped recipes, and scored on the regions that no recipe saw."""
     began = time.monotonic()
-    first = rated(sized(load_recipe(ROOT / "recipes/traffic.toml"), size), steps)
+    first, second = (
+        rated(sized(load_recipe(ROOT / f"recipes/{name}.toml"), size)) for name in ("traffic", "fomo-tiny")
+    )
     weights = trained(place, first, place.folder / "traffic")
-    second = rated(sized(load_recipe(ROOT / "recipes/fomo-tiny.toml"), size), more)
     second = second.model_copy(update={"name": f"fomo-{size}"})
     weights = trained(place, second, place.folder / "context", weights)
     shutil.copytree(weights, place.folder / "weights", dirs_exist_ok=True)
@@ -274,19 +265,11 @@ def regions(place: Place, weights: str) -> list[dict[str, Any]]:
     return rows
 
 
-def trial(place: Place, size: str, **changes: Any) -> dict[str, Any]:
+def trial(place: Place, size: str) -> dict[str, Any]:
     """traffic.toml with fold 1 held back too, and scored on it as it goes; by its log."""
-    recipe = sized(load_recipe(ROOT / "recipes/traffic.toml"), size)
-    seed = changes.pop("seed", recipe.seed)
-    dropout = changes.pop("dropout", recipe.model.dropout)
-    recipe = rated(recipe, **changes)
-    update = {
-        "seed": seed,
-        "data": recipe.data.model_copy(update={"validation_fold": 1}),
-        "model": recipe.model.model_copy(update={"dropout": dropout}),
-    }
-    recipe = recipe.model_copy(update=update)
-    weights = trained(place, recipe, place.folder)
+    recipe = rated(sized(load_recipe(ROOT / "recipes/traffic.toml"), size))
+    held_back = recipe.data.model_copy(update={"validation_fold": 1})
+    weights = trained(place, recipe.model_copy(update={"data": held_back}), place.folder)
     last = (place.folder / METRICS).read_text(encoding="utf-8").splitlines()[-1]
     return {"weights": str(weights.relative_to(place.out)), "last": json.loads(last)}
 
@@ -302,10 +285,11 @@ def law(place: Place, size: str, share: float) -> dict[str, Any]:
     training = Training(recipe, windows, place.device)
     began = time.process_time()
     run(training, place.folder)
+    seconds = time.process_time() - began
     return score_run(training, references, windows, cities, place.data, place.folder) | {
         "size": size,
         "share": share,
-        "seconds": round(time.process_time() - began, 1),
+        "seconds": round(seconds, 1),
         "device": named(place.device),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import ROOT, over_families, score_lines, write_lines
+from scaling import ROOT, lines_of_others, over_families, score_lines, write_lines
 
 from fomo.files import whole_file
 
@@ -35,8 +35,9 @@ def report(loans: Sequence[Path]) -> None:
         kept.mkdir(parents=True, exist_ok=True)
         for record in records:
             shutil.copy(record, kept)
-        for log in sorted(loan.glob(f"{PRESET}-*/*/metrics.jsonl")):
-            shutil.copy(log, kept / f"{log.parent.parent.name}-{log.parent.name}.jsonl")
+        for pattern in (f"{PRESET}-*/*", f"{LAW}-*"):
+            for log in sorted(loan.glob(f"{pattern}/metrics.jsonl")):
+                shutil.copy(log, kept / f"{'-'.join(log.parent.relative_to(loan).parts)}.jsonl")
     found = list(kept_records())
     if not found:
         raise SystemExit(f"{RESULTS / 'gpu'} has no records: name the folders of some loans")
@@ -145,9 +146,7 @@ def law_table(found: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
 def add_law(records: Sequence[dict[str, Any]]) -> None:
     """The law's runs into results/scaling.csv, in place of what these devices gave before."""
     path = RESULTS / "scaling.csv"
-    devices = {record["device"] for record in records}
-    with path.open(newline="", encoding="utf-8") as file:
-        others = [row for row in csv.DictReader(file) if row["device"] not in devices]
+    others = lines_of_others(path, {record["device"] for record in records})
     write_lines([*others, *score_lines(records)], path)
 
 

@@ -50,6 +50,11 @@ def sized(recipe: Recipe, preset: str) -> Recipe:
     return recipe.model_copy(update={"model": model, "name": f"{recipe.name}-{preset}"})
 
 
+def named(device: str) -> str:
+    """What a device is called."""
+    return torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"
+
+
 def profiled(training: Training) -> tuple[str, float | None]:
     """Where the time of some steps goes, the largest first; and the seconds a step that kernels ran, on CUDA."""
     training.advance()  # warm caches, and what is compiled
@@ -132,7 +137,7 @@ def visit(recipe: Recipe, minutes: float, data: Path, out: Path, device: str, co
     found = {
         "preset": recipe.name,
         "parameters": result.parameters,
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        "device": named(device),
         "matrix_rate": matrix_rate(device),
         "steps": result.step,
         "of_steps": result.steps,

@@ -16,7 +16,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,12 +218,12 @@ def write_lines(lines: Sequence[dict[str, Any]], path: Path) -> None:
         )
 
 
-def other_devices(path: Path) -> list[dict[str, Any]]:
-    """Lines of a table that were not found on a processor, which `fit` leaves as they are."""
+def lines_of_others(path: Path, devices: Collection[str]) -> list[dict[str, Any]]:
+    """Lines of a table that were found on other devices than these, which stay as they are."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["device"] != "cpu"]
+        return [row for row in csv.DictReader(file) if row["device"] not in devices]
 
 
 def over_families(one: dict[str, Any], task: str, metric: str) -> dict[str, float]:
@@ -332,7 +332,7 @@ def fit_all(out: Path) -> None:
     except ValueError as error:
         raise SystemExit(f"{out}: {error}. Run: python benchmarks/scaling.py train --data DIR") from None
     table = ROOT / "results/scaling.csv"
-    write_lines([*score_lines(runs), *other_devices(table)], table)
+    write_lines([*score_lines(runs), *lines_of_others(table, ("cpu",))], table)
     logs = ROOT / "results/training/scaling"
     logs.mkdir(parents=True, exist_ok=True)
     for one in runs:
