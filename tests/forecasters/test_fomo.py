@@ -539,6 +539,14 @@ def test_every_shipped_model_can_be_loaded_and_forecasts():
         assert sum(path.stat().st_size for path in (shipped / name).iterdir()) < 11e6
 
 
+def test_weights_beside_the_package_can_be_loaded_and_no_file_of_them_is_large():
+    folder = Path(room.__file__).parents[3] / "weights/fomo-5m"
+    found = fomo.load(folder)
+    assert found.checkpoint.name == "fomo-5m" and found.reads_context
+    assert np.isfinite(found.forecast(mock_city(steps=60), horizon=4, samples=2).samples.values).all()
+    assert max(path.stat().st_size for path in folder.iterdir()) < 10e6
+
+
 @pytest.mark.parametrize(("arguments", "message"), [({"history": 0}, "history is 0"), ({"samples": 0}, "0 samples")])
 def test_a_history_or_an_ensemble_of_nothing_is_refused(model, arguments, message):
     with pytest.raises(CityError, match=message):

@@ -87,6 +87,20 @@ def test_the_hash_of_the_weights_changes_with_the_weights_only(tmp_path, saved, 
     assert weights_hash(saved) == weights_hash(renamed) != weights_hash(other)
 
 
+def test_divided_weights_come_back_whole_and_none_of_their_files_may_be_missing(tmp_path, network):
+    divided = save_checkpoint(tmp_path / "divided", network, describe(network), largest=40_000)
+    names = sorted(path.name for path in divided.glob("model*"))
+    assert len(names) > 2 and names[0] == f"model-1-of-{len(names)}.safetensors"
+    assert holds(divided, network)
+    before = weights_hash(divided)
+    assert before != weights_hash(save_checkpoint(tmp_path / "whole", network, describe(network)))
+    again = save_checkpoint(divided, network, describe(network), largest=40_000)
+    assert weights_hash(again) == before
+    (divided / names[-1]).unlink()
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_checkpoint(divided)
+
+
 def test_saving_again_replaces_the_weights(saved, small_network):
     other = small_network(seed=2)
     save_checkpoint(saved, other, describe(other, name="second"))

@@ -1,5 +1,7 @@
 """Weights on disk: a folder with `model.safetensors` and `checkpoint.json`. Nothing in it can be executed.
 
+Large weights may lie in several files, `model-1-of-2.safetensors` and so on, where one file must stay small.
+
 The JSON says everything that is needed to use the weights: version, network, process, the references of the
 families seen in training, and where the weights come from (recipe, data hashes, steps).
 """
@@ -96,11 +98,16 @@ class Checkpoint(Config):
 
 
 def save_checkpoint(
-    folder: str | Path, network: MaskedDiffusionTransformer, checkpoint: Checkpoint, half: bool = False
+    folder: str | Path,
+    network: MaskedDiffusionTransformer,
+    checkpoint: Checkpoint,
+    half: bool = False,
+    largest: int | None = None,
 ) -> Path:
     """Write both files into a fresh folder, then swap it in: an interrupted write leaves the old one whole.
 
-    `half` stores float16, which halves the file. Raises `CheckpointError` where it cannot be written.
+    `half` stores float16, which halves the file. `largest`: bytes of tensors in one file, beyond which weights are
+    divided; one tensor is never. Raises `CheckpointError` where it cannot be written.
     """
     folder = Path(folder)
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
@@ -114,7 +121,9 @@ def save_checkpoint(
     }
     try:
         fresh.mkdir(parents=True)
-        save_file(tensors, fresh / WEIGHTS)
+        parts = _parts(tensors, largest)
+        for place, part in enumerate(parts, 1):
+            save_file(part, fresh / _file_name(place, len(parts)))
         (fresh / DESCRIPTION).write_text(json.dumps(checkpoint.model_dump(mode="json"), indent=1), encoding="utf-8")
         swap_in(fresh, folder)
     except (OSError, SafetensorError) as error:
@@ -124,6 +133,28 @@ def save_checkpoint(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def _parts(tensors: dict[str, torch.Tensor], largest: int | None) -> list[dict[str, torch.Tensor]]:
+    """The tensors in their order, in as many parts as it takes."""
+    parts: list[dict[str, torch.Tensor]] = [{}]
+    for key, value in tensors.items():
+        held = sum(other.nbytes for other in parts[-1].values())
+        if largest is not None and parts[-1] and held + value.nbytes > largest:
+            parts.append({})
+        parts[-1][key] = value
+    return parts
+
+
+def _file_name(place: int, number: int) -> str:
+    return WEIGHTS if number == 1 else f"model-{place}-of-{number}.safetensors"
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of the weights in their order; none where one of them is missing."""
+    found = {path.name for path in folder.glob("model-*-of-*.safetensors")} or {WEIGHTS}
+    files = [folder / _file_name(place, len(found)) for place in range(1, len(found) + 1)]
+    return files if all(file.exists() for file in files) else []
 
 
 def swap_in(fresh: Path, folder: Path) -> None:
@@ -150,8 +181,8 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
     """Network in evaluation mode and its description. Raises `CheckpointError`: missing, damaged, other version."""
     folder = Path(folder)
     recover(folder)
-    description = folder / DESCRIPTION
-    if not description.exists() or not (folder / WEIGHTS).exists():
+    description, files = folder / DESCRIPTION, _files(folder)
+    if not description.exists() or not files:
         raise CheckpointError(
             f"{folder} holds no weights: a folder with {WEIGHTS} and {DESCRIPTION} is needed, as 'fomo train' writes it"
         )
@@ -172,13 +203,16 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
         )
     try:
         checkpoint = parse(raw, Checkpoint, str(description))
-        tensors = load_file(folder / WEIGHTS)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} is truncated or not safetensors ({error}); fetch or train the weights again"
-        ) from None
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        try:
+            tensors |= load_file(file)
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{file} is truncated or not safetensors ({error}); fetch or train the weights again"
+            ) from None
     shapes, users, answers = (_taken(tensors, prefix) for prefix in (SHAPES_OF, USERS_OF, ANSWER_OF))
     _check_shapes(shapes, checkpoint.rhythms, folder)
     _check_users(users, answers, checkpoint, folder)
@@ -239,5 +273,5 @@ def _check_shapes(shapes: dict[str, np.ndarray], rhythms: dict[str, tuple[float,
 
 
 def weights_hash(folder: str | Path) -> str:
-    """First 16 hex digits of the SHA-256 of the weights file, for provenance."""
-    return hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()[:16]
+    """First 16 hex digits of the SHA-256 of the weights file, or of its parts one after another, for provenance."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in _files(Path(folder)))).hexdigest()[:16]
