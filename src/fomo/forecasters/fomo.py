@@ -22,16 +22,9 @@ from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
-from fomo.forecasters.blend import (
-    FEWEST_HINDCASTS,
-    Blend,
-    as_wide_as_its_past,
-    blend_of,
-    network_alone,
-    unjudged,
-    without_history,
-)
+from fomo.forecasters.blend import Blend
 from fomo.forecasters.drawing import Drawing, SamplingConfig
+from fomo.forecasters.judged import judged
 from fomo.forecasters.own_past import OwnPast
 from fomo.forecasters.tiles import count_tiles
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
@@ -39,13 +32,9 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.hindcast import busiest_block, hindcasts, of_block
-from fomo.windows.scale import reference_of, to_share
+from fomo.windows.scale import reference_of
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
 from fomo.windows.task_arrays import task_arrays
-
-#: Cells of a large city whose past is looked at: the busiest block of 14 x 14, which is four tiles.
-MOST_CELLS = 196
 
 
 class FoMo:
@@ -298,39 +287,13 @@ class FoMo:
             answers.append(self._answered(task, members, asked, window, seed, reference, its))
         return answers
 
-    @torch.inference_mode()
     def _blend(self, task: Task, reference: float) -> Blend:
-        """How far the network is believed in what is asked here: from the city's own past, where it has one."""
-        if not self.drawing.process.standardise:  # its members are not drawn around a mean
-            return network_alone()
-        if (task.asked.all(0) == task.asked.any(0)).all():
-            anything = bool(np.isfinite(task.window["traffic"].values).any())
-            reads = self.sampling.hindcasts and self.reads_context and anything
-            return without_history(task.layers if reads else ())
-        record = OwnPast.of(task, reference) if self.sampling.hindcasts else None
-        if record is None:
-            return network_alone()
-        past = hindcasts(task, self.sampling.hindcasts, MOST_CELLS)
-        place = busiest_block(task, MOST_CELLS)
-        block = record.block(*place)
-        horizon = int(task.asked.any((1, 2)).sum())
-        weights = block.weights([0, *(one.ago for one in past)], horizon)
-        before = unjudged(weights[0], task.context == "full" and "users" in task.window)
-        if len(past) < FEWEST_HINDCASTS:
-            part = of_block(task, *place)
-            window = self.window(part, reference) | {"own_past": block.in_window(0, weights[0], part.asked)}
-            now = self.drawing.expected(collate([window]).to(self.device))
-            asked = torch.from_numpy(part.asked[None]).to(self.device)
-            before = as_wide_as_its_past(before, now, asked, block.missed(weights[0]))
-        if not past:
-            return before
-        windows = [
-            self.window(one.task, reference) | {"own_past": block.in_window(one.ago, its, one.task.asked)}
-            for one, its in zip(past, weights[1:], strict=True)
-        ]
-        expected = self.drawing.expected(collate(windows).to(self.device))
-        truth = torch.from_numpy(np.stack([to_share(one.truth, reference) for one in past])).to(self.device)
-        return blend_of(expected, truth, torch.isfinite(truth), before)
+        """How far the network is believed in what is asked here."""
+
+        def read(asked: Task) -> dict[str, Any]:
+            return self.window(asked, reference)
+
+        return judged(task, reference, self.drawing, read, self.reads_context, self.device)
 
     def _answered(
         self,
