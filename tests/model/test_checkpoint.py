@@ -97,7 +97,7 @@ def test_divided_weights_come_back_whole_and_none_of_their_files_may_be_missing(
     again = save_checkpoint(divided, network, describe(network), largest=40_000)
     assert weights_hash(again) == before
     (divided / names[-1]).unlink()
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match=f"holds no weights that are whole: {names[-1]} is missing"):
         load_checkpoint(divided)
 
 

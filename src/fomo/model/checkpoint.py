@@ -151,10 +151,10 @@ def _file_name(place: int, number: int) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of the weights in their order; none where one of them is missing."""
-    found = {path.name for path in folder.glob("model-*-of-*.safetensors")} or {WEIGHTS}
-    files = [folder / _file_name(place, len(found)) for place in range(1, len(found) + 1)]
-    return files if all(file.exists() for file in files) else []
+    """The files that the weights of a folder lie in, in their order, whether they are there or not."""
+    numbers = [int(path.stem.rpartition("-")[2]) for path in folder.glob("model-*-of-[0-9]*.safetensors")]
+    number = max(numbers, default=1)
+    return [folder / _file_name(place, number) for place in range(1, number + 1)]
 
 
 def swap_in(fresh: Path, folder: Path) -> None:
@@ -182,7 +182,11 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
     folder = Path(folder)
     recover(folder)
     description, files = folder / DESCRIPTION, _files(folder)
-    if not description.exists() or not files:
+    missing = [file.name for file in files if not file.exists()]
+    if missing and len(files) > 1:
+        lacks = ", ".join(missing)
+        raise CheckpointError(f"{folder} holds no weights that are whole: {lacks} is missing; fetch it again")
+    if missing or not description.exists():
         raise CheckpointError(
             f"{folder} holds no weights: a folder with {WEIGHTS} and {DESCRIPTION} is needed, as 'fomo train' writes it"
         )
