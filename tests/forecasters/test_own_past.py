@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 
 from fomo.city import City, mock_city
-from fomo.forecasters.own_past import APART_HOURS, DAYS, DECAYS, EXPERTS, LARGEST_FACTOR, OwnPast
+from fomo.forecasters.own_past import (
+    APART_HOURS,
+    DAYS,
+    EXPERTS,
+    LARGEST_FACTOR,
+    OTHER_KIND,
+    SAME_KIND,
+    SAME_WEEKDAY,
+    USUAL_DECAY,
+    OwnPast,
+)
 from fomo.windows.regression import SMALLEST_UNIT
-from fomo.windows.rhythm import OTHER_KIND, SAME_KIND, SAME_WEEKDAY
 from fomo.windows.task import fill_task, forecast_task
 
 
@@ -30,13 +39,18 @@ def daily(days: int, cells: int = 3, seed: int = 0) -> np.ndarray:
 
 def usual_by_loops(values: np.ndarray, origin: int, step: int, start_hour: float) -> float:
     total = worth = 0.0
+    nearer = 0  # days of the kind of the step's, between it and the earlier day
     for ago in range(1, DAYS + 1):
         source = step - 24 * ago
-        if not 0 <= source < origin or np.isnan(values[source]):
+        if not 0 <= source < origin:
             continue
         weekday, then = (int((start_hour + at) // 24 % 7) for at in (step, source))
-        weight = SAME_WEEKDAY if weekday == then else SAME_KIND if (weekday >= 5) == (then >= 5) else OTHER_KIND
-        weight *= DECAYS[0] ** ((min(step, origin) - 1 - source) // 24)
+        same = (weekday >= 5) == (then >= 5)
+        age, nearer = nearer if same else (min(step, origin) - 1 - source) // 24, nearer + same
+        if np.isnan(values[source]):
+            continue
+        weight = SAME_WEEKDAY if weekday == then else SAME_KIND if same else OTHER_KIND
+        weight *= USUAL_DECAY**age
         total, worth = total + weight * values[source], worth + weight
     return total / worth if worth else np.nan
 
@@ -52,6 +66,14 @@ def test_the_usual_is_the_weighted_mean_of_earlier_days(start_hour):
     found = said(record, "usual", origin, 60)[:, 0]
     expected = [usual_by_loops(values, origin, origin + lead, start_hour) for lead in range(60)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_monday_follows_friday_and_not_the_weekend():
+    working, free = daily(1, seed=3), daily(1, seed=4)
+    record = past(np.concatenate([np.tile(working, (5, 1)), np.tile(free, (2, 1))]))
+    monday = said(record, "usual", 168, 24)
+    assert np.abs(monday - working).max() < 0.1 * np.abs(free - working).max()
+    np.testing.assert_allclose(said(past(np.tile(free, (2, 1)), 120.0), "usual", 48, 24), free, rtol=1e-5)
 
 
 def test_a_cell_that_carries_twice_as_much_today_is_expected_to_go_on():

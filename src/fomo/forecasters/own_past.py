@@ -20,12 +20,14 @@ from fomo.forecasters.simplex import on_simplex
 from fomo.windows.batch import hours_since_monday
 from fomo.windows.hindcast import history_steps
 from fomo.windows.regression import SMALLEST_UNIT
-from fomo.windows.rhythm import OTHER_KIND, SAME_KIND, SAME_WEEKDAY
 from fomo.windows.scale import to_share
 from fomo.windows.task import Task
 
-#: A day counts this much less than the next one: in `usual`, a mean of about three days of a kind, and in `latest`.
-DECAYS = (0.7, 0.3)
+#: A day counts this much less than the next one: in `usual` of the days of its kind, so that a Monday follows Friday and
+#: not the weekend, a mean of about three of them; in `latest` of all days.
+USUAL_DECAY, LATEST_DECAY = 0.7, 0.3
+#: What an earlier day is worth by its kind, working day or not; much less than for a rhythm, which has a curve beside it.
+SAME_WEEKDAY, SAME_KIND, OTHER_KIND = 1.0, 0.5, 0.05
 #: Hours over which traffic is held against what was usual: how far it lies above or below today, and of late.
 TODAY_HOURS, LATELY_HOURS, LAST_HOURS = 12.0, 3.0, 1.0
 #: `usual`: the same hour of earlier days, days of the same kind more. `cell_today`, `cell_lately`: times how far the
@@ -180,22 +182,23 @@ class OwnPast:
     def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "decay step y x"]:
         """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
 
-        For each of DECAYS; of each step, days before it and before `origin`; NaN where none was recorded.
+        By USUAL_DECAY and by LATEST_DECAY; of each step, days before it and before `origin`; NaN where none was recorded.
         """
         step = np.arange(origin - back, origin + horizon)
         days_ago = np.arange(1, min(DAYS, -(-int(step[-1] + 1) // self.day)) + 1)[:, None]
         source = step - days_ago * self.day
         weekday, then = (((self.start_hour + self.step_hours * each) // 24 % 7).astype(int) for each in (step, source))
-        kind = np.where((weekday >= 5) == (then >= 5), SAME_KIND, OTHER_KIND)
+        same, there = (weekday >= 5) == (then >= 5), (source >= 0) & (source < origin)
         age = (np.minimum(step, origin) - 1 - source) // self.day
-        weight = np.where(weekday == then, SAME_WEEKDAY, kind) * ((source >= 0) & (source < origin))
-        weights = rearrange(weight * np.array(DECAYS)[:, None, None] ** age, "decay day step -> day decay step 1 1")
-        total = np.zeros((len(DECAYS), len(step), *self.share.shape[1:]), np.float32)
-        worth = np.zeros_like(total)
+        of_its_kind = np.where(same, np.cumsum(same & there, 0) - (same & there), age)
+        worth = np.where(weekday == then, SAME_WEEKDAY, np.where(same, SAME_KIND, OTHER_KIND)) * there
+        weights = np.stack([worth * USUAL_DECAY**of_its_kind, worth * LATEST_DECAY**age], 1)[..., None, None]
+        total = np.zeros((2, len(step), *self.share.shape[1:]), np.float32)
+        counted = np.zeros_like(total)
         for day, at in zip(weights.astype(np.float32), source.clip(0, origin - 1), strict=True):  # all at once is large
             total += day * self._filled[at]
-            worth += day * self._known[at]
-        return np.asarray(np.where(worth > 0, total / np.where(worth > 0, worth, 1), np.nan))
+            counted += day * self._known[at]
+        return np.asarray(np.where(counted > 0, total / np.where(counted > 0, counted, 1), np.nan))
 
     @cached_property
     def _known(self) -> Bool[np.ndarray, "step y x"]:
