@@ -82,3 +82,15 @@ def _as_forecast(city: fomo.City) -> fomo.Forecast:
 
     traffic = city["traffic"].values
     return make_forecast(traffic[None], np.ones(traffic.shape, bool), city, forecaster="itself")
+
+
+def test_an_imported_city_knows_its_days_off(run: Run, tmp_path: Path) -> None:
+    lines = ["cell,row,col,time,traffic"]
+    lines += [f"a,0,0,2024-12-{20 + hour // 24:02d}T{hour % 24:02d}:00,{hour}" for hour in range(24 * 8)]
+    (tmp_path / "counters.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "mine.zarr"
+    said = run("data", "import", tmp_path / "counters.csv", "--out", out, "--days-off", "IT")
+    assert said.code == 0, said.err
+    assert "2 recorded, 15 ahead" in said.out
+    assert list(fomo.open_city(out).attrs["days_off"])[:3] == ["2024-12-25", "2024-12-26", "2025-01-01"]
+    assert "none known" in run("data", "import", tmp_path / "counters.csv", "--out", tmp_path / "other.zarr").out

@@ -266,3 +266,35 @@ def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path:
     said = run("fill", saved, "--weights", context_weights, "--samples", 2, "--out", tmp_path / "f.zarr")
     assert said.code == 0, said.err
     assert "context full: users, poi, residents" in said.out.splitlines()
+
+
+def test_a_forecast_is_told_the_days_off_of_a_country(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    city = fomo.open_city(city_folder)  # a week from 18 December, so the asked steps begin on Christmas
+    dated = city.assign_coords(time=city["time"].values + (np.datetime64("2024-12-25") - city["time"].values[-1]))
+    dated = dated.assign_coords(time=dated["time"].values - np.timedelta64(1, "h"))
+    folder = fomo.save_city(dated, tmp_path / "december.zarr")
+    asked = ("forecast", folder, "--weights", weights, "--horizon", 30, "--samples", 4)
+    plain = run(*asked, "--out", tmp_path / "plain.zarr")
+    told = run(*asked, "--out", tmp_path / "told.zarr", "--days-off", "IT")
+    assert plain.code == told.code == 0, told.err
+    assert "days off" not in plain.out
+    assert "days off in the asked time: 2024-12-25, 2024-12-26" in told.out
+    found = {name: Forecast.open(tmp_path / f"{name}.zarr") for name in ("plain", "told")}
+    assert found["told"].attrs["days_off"] == "2024-12-25, 2024-12-26" and "days_off" not in found["plain"].attrs
+    assert np.abs(found["told"].samples.values - found["plain"].samples.values).max() > 0
+    elsewhere = run(*asked, "--out", tmp_path / "elsewhere.zarr", "--days-off", "CN")
+    assert "days off in the asked time: none" in elsewhere.out
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [("Atlantis", "no public holidays are known of 'Atlantis'"), ("days.csv", "cannot read days off from days.csv")],
+)
+def test_days_off_of_nowhere_are_explained(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path, where: str, message: str
+) -> None:
+    said = run("forecast", city_folder, "--weights", weights, "--days-off", where, "--out", tmp_path / "f.zarr")
+    assert said.code != 0 and message in said.err
+    assert not (tmp_path / "f.zarr").exists()

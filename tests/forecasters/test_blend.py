@@ -34,6 +34,7 @@ from fomo.forecasters.fomo import FoMo
 from fomo.forecasters.own_past import OwnPast
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
 from fomo.windows.batch import collate
+from fomo.windows.clock import Clock
 from fomo.windows.observation import observe
 from fomo.windows.records import some_rows
 from fomo.windows.task import forecast_task, generate_task, make_task
@@ -313,7 +314,7 @@ def test_of_a_past_without_traffic_nothing_is_said_of_the_width(model):
     expected, _, asked = said(model, repeating())
     for missed in (np.nan, 0.0):
         assert as_wide_as_its_past(before, expected, asked, missed) == before
-    empty = OwnPast(np.full((72, 2, 2), np.nan, np.float32), 0.0, 1.0)
+    empty = OwnPast(np.full((72, 2, 2), np.nan, np.float32), Clock(0.0, 1.0))
     assert np.isnan(empty.missed(before.own_past))
 
 

@@ -19,13 +19,14 @@ from fomo.forecasters.own_past import (
     USUAL_DECAY,
     OwnPast,
 )
+from fomo.windows.clock import Clock
 from fomo.windows.regression import SMALLEST_UNIT
 from fomo.windows.task import fill_task, forecast_task
 
 
 def past(share: Any, start_hour: float = 0.0, step_hours: float = 1.0) -> OwnPast:
     values = np.asarray(share, np.float32)
-    return OwnPast(values.reshape(len(values), -1, 1), start_hour, step_hours)
+    return OwnPast(values.reshape(len(values), -1, 1), Clock(start_hour, step_hours))
 
 
 def said(record: OwnPast, name: str, origin: int, horizon: int) -> np.ndarray:
@@ -200,7 +201,7 @@ def test_the_record_of_a_task_ends_where_it_asks(step_minutes):
     assert len(record.share) == (DAYS + 8) * record.day
     begin = city["time"].values[-len(record.share)]
     hours = (begin - np.datetime64("1970-01-05")) / np.timedelta64(1, "h") % 168  # a Monday
-    assert record.start_hour == pytest.approx(hours)
+    assert record.clock.start_hour % 168 == pytest.approx(hours)
     part = record.block(slice(0, 1), slice(1, 3))
     own = slice(0, EXPERTS.index("city_today"))  # of each cell alone
     whole = record.experts(14 * part.day, 9)[own, :, :1, 1:3]

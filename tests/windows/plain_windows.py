@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from fomo.windows.batch import Batch, CellState, collate
+from fomo.windows.clock import Clock
 from fomo.windows.context import UsersPattern, context_arrays, static_layers, users_share
 from fomo.windows.patterns import View
 from fomo.windows.rhythm import LOOK_BACK_DAYS
@@ -118,8 +119,7 @@ class PlainSet:
             static,
             users_pattern,
             None if users_earlier is None else users_earlier * factor,
-            start_hour,
-            series.step_hours,
+            Clock(start_hour, series.step_hours),
             shape,
         )
         state = np.full(shape, int(CellState.MISSING), np.int8)
@@ -133,7 +133,7 @@ class PlainSet:
             "step_hours": series.step_hours,
             "cell_km": series.cell_km,
             "context": context,
-            **usual_in_window(pattern, earlier, start_hour, series.step_hours, shape),
+            **usual_in_window(pattern, earlier, Clock(start_hour, series.step_hours), shape),
         }
 
     def _shuffled(

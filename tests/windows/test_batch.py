@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fomo.windows.batch import Batch, CellState, collate, hours_since_monday, states
+from fomo.windows.batch import Batch, CellState, collate, states
+from fomo.windows.clock import hours_since_monday
 
 NAN = np.nan
 

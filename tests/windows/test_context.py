@@ -14,6 +14,7 @@ from fomo.city import City, make_city, mock_city
 from fomo.sources.categories import CATEGORIES
 from fomo.windows.answers import UNKNOWN_BETWEEN, UNKNOWN_WITHIN, Answer
 from fomo.windows.batch import Batch
+from fomo.windows.clock import Clock
 from fomo.windows.context import (
     ALL_POI,
     RESIDENTS,
@@ -56,8 +57,8 @@ def tensors(context: Context) -> dict[str, torch.Tensor]:
 
 def test_the_curve_and_shapes_of_a_familys_users_are_there_whatever_is_known_of_the_cell(usual):
     users, earlier = np.full(SIZE, 0.5), np.random.default_rng(0).uniform(0.1, 0.9, (48, *SIZE[1:]))
-    alone = context_arrays(users, None, usual, None, 5.0, 1.0, SIZE)
-    with_past = context_arrays(users, None, usual, earlier, 5.0, 1.0, SIZE)
+    alone = context_arrays(users, None, usual, None, Clock(5.0, 1.0), SIZE)
+    with_past = context_arrays(users, None, usual, earlier, Clock(5.0, 1.0), SIZE)
     assert alone is not None and with_past is not None
     assert abs(with_past["users_rhythm"] - alone["users_rhythm"]).max() > 0.01
     np.testing.assert_array_equal(with_past["users_family"], alone["users_family"])
@@ -216,7 +217,7 @@ def test_a_pattern_of_users_comes_back_from_what_is_stored(usual):
 def arrays(
     usual: UsersPattern | None, users: np.ndarray | None = None, static: np.ndarray | None = None
 ) -> dict[str, Any] | None:
-    return context_arrays(users, static, usual, None, 5.0, 1.0, SIZE)
+    return context_arrays(users, static, usual, None, Clock(5.0, 1.0), SIZE)
 
 
 def test_windows_with_and_without_context_share_a_batch(usual):

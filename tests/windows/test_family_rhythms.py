@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fomo.city import City, make_city
+from fomo.windows.clock import Clock
 from fomo.windows.patterns import GROUPS, PARTITIONS, family_patterns
 from fomo.windows.rhythm import GENERAL, GENERAL_WORTH, rhythm_at
 from fomo.windows.sample import AugmentConfig, TrainingSet, coarser
@@ -106,7 +107,7 @@ def test_a_window_has_the_curve_of_its_hours_or_the_cells_own_where_the_past_is_
     )
     series = TrainingSet(cities[:1], {"one": 1.0}, AugmentConfig(**PLAIN)).series[0]
     for row, start in enumerate(forgotten.start_hour.tolist()):
-        curve = rhythm_at(series.views[0].pattern.curve, start, 1.0, 24)
+        curve = rhythm_at(series.views[0].pattern.curve, Clock(start, 1.0), 24)
         np.testing.assert_allclose(forgotten.rhythm[row, :, 0, 0].numpy(), curve, rtol=1e-5)
     truth = told.share / told.share.mean(1, keepdim=True)  # the same every day, so a day tells all of them
     with_past = (told.rhythm - 1).abs().amax((1, 2, 3)) > 1e-6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fomo.windows.clock import Clock
 from fomo.windows.rhythm import GENERAL, GENERAL_WORTH, rhythm_at, rhythm_sums
 from fomo.windows.shapes import (
     NOISE_OF_RHYTHM,
@@ -87,7 +88,7 @@ def test_a_covariance_at_another_step_is_that_of_the_means(slots):
     random = np.random.default_rng(0)
     weeks = random.random((4000, 168))
     found = resampled(np.cov(weeks.T, ddof=0), slots)
-    means = np.stack([rhythm_at(week + 1, 0.0, 168 / slots, slots) for week in weeks])
+    means = np.stack([rhythm_at(week + 1, Clock(0.0, 168 / slots), slots) for week in weeks])
     np.testing.assert_allclose(found, np.cov(means.T, ddof=0), atol=1e-9)
 
 
@@ -130,20 +131,20 @@ def test_covariances_are_smoothed_over_an_hour_by_a_loop(per_hour):
 
 def test_a_value_of_a_short_step_has_more_noise():
     pattern = pattern_of(RHYTHM, AXES.T @ AXES)
-    hour, quarter = (usual_in_window(pattern, None, 30.0, step, (1, 1, 1))["noise"] for step in (1.0, 0.25))
+    hour, quarter = (usual_in_window(pattern, None, Clock(30.0, step), (1, 1, 1))["noise"] for step in (1.0, 0.25))
     np.testing.assert_allclose(quarter, hour * 0.25**NOISE_POWER)
     assert quarter > hour
 
 
 def test_a_window_has_the_shapes_of_its_hours_smaller_where_the_past_is_known():
     pattern = pattern_of(RHYTHM, AXES.T @ AXES)
-    blind = usual_in_window(pattern, None, 30.0, 1.0, (20, 2, 2))
+    blind = usual_in_window(pattern, None, Clock(30.0, 1.0), (20, 2, 2))
     np.testing.assert_allclose(blind["shapes"], pattern.shapes[:, 30:50], atol=1e-12)
     np.testing.assert_allclose(blind["noise"], pattern.noise[30:50], atol=1e-12)
     np.testing.assert_allclose(blind["rhythm"][:, 1, 0], pattern.curve[30:50])
-    short = usual_in_window(pattern, np.ones((23, 2, 2)), 30.0, 1.0, (20, 2, 2))
+    short = usual_in_window(pattern, np.ones((23, 2, 2)), Clock(30.0, 1.0), (20, 2, 2))
     np.testing.assert_array_equal(short["shapes"], blind["shapes"])  # not a whole day
-    week = usual_in_window(pattern, np.ones((168, 2, 2)), 30.0, 1.0, (20, 2, 2))
+    week = usual_in_window(pattern, np.ones((168, 2, 2)), Clock(30.0, 1.0), (20, 2, 2))
     gone = (week["shapes"] ** 2).sum() / (blind["shapes"] ** 2).sum()
     assert 0 < gone < 0.4
 
@@ -152,7 +153,7 @@ def test_the_covariance_that_a_pattern_was_made_of_is_found_again_up_to_what_its
     random = np.random.default_rng(7)
     factors = random.normal(0.0, 0.3, (SHAPES, 168))
     covariance = factors.T @ factors  # as many shapes as are kept
-    curve = rhythm_at(random.uniform(0.5, 1.5, 168), 0.0, 1.0, 168)
+    curve = rhythm_at(random.uniform(0.5, 1.5, 168), Clock(0.0, 1.0), 168)
     np.testing.assert_allclose(covariance_of(pattern_of(curve, covariance)), covariance, atol=1e-9)
     np.testing.assert_allclose(
         covariance_of(pattern_of(curve, covariance, OF_PER_USER), OF_PER_USER), covariance, atol=1e-9

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from fomo.city import City, CityError, validate
+from fomo.days_off import DAYS_OFF, DaysOff
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
@@ -321,9 +322,10 @@ class FoMo:
         blend: Blend | None = None,
     ) -> Forecast:
         """Members with their provenance."""
+        told = {"days_off": DaysOff.of(window.attrs).in_words(window)} if DAYS_OFF in window.attrs else {}
         return make_forecast(
             members, asked, window, forecaster=self.name, context=context, seed=seed,
-            provenance=self._provenance(reference, layers) | ({} if blend is None else blend.provenance()),
+            provenance=self._provenance(reference, layers) | told | ({} if blend is None else blend.provenance()),
         )  # fmt: skip
 
     def window(self, task: Task, reference: float, blend: Blend | None = None) -> dict[str, Any]:

@@ -17,16 +17,16 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 
 from fomo.forecasters.simplex import on_simplex
-from fomo.windows.batch import hours_since_monday
+from fomo.windows.clock import HOURS_PER_DAY, HOURS_PER_WEEK, WEEKEND, Clock
 from fomo.windows.hindcast import history_steps
 from fomo.windows.regression import SMALLEST_UNIT
 from fomo.windows.scale import to_share
 from fomo.windows.task import Task
 
-#: A day counts this much less than the next one: in `usual` of the days of its kind, so that a Monday follows Friday and
-#: not the weekend, a mean of about three of them; in `latest` of all days.
+#: A day counts this much less than the next one: in `usual` of the days of its kind, so that a Monday follows Friday
+#: and not the weekend, a mean of about three of them; in `latest` of all days.
 USUAL_DECAY, LATEST_DECAY = 0.7, 0.3
-#: What an earlier day is worth by its kind, working day or not; much less than for a rhythm, which has a curve beside it.
+#: What an earlier day is worth by its kind, working day or not; less than for a rhythm, which has a curve beside it.
 SAME_WEEKDAY, SAME_KIND, OTHER_KIND = 1.0, 0.5, 0.05
 #: Hours over which traffic is held against what was usual: how far it lies above or below today, and of late.
 TODAY_HOURS, LATELY_HOURS, LAST_HOURS = 12.0, 3.0, 1.0
@@ -46,11 +46,10 @@ PULL = 0.01
 
 @dataclass(frozen=True)
 class OwnPast:
-    """What was recorded of a grid, as shares, NaN where it was not; and when it begins, in local time."""
+    """What was recorded of a grid, as shares, NaN where it was not; and when its steps were."""
 
     share: Float[np.ndarray, "step y x"]
-    start_hour: float  # hours since Monday 00:00
-    step_hours: float
+    clock: Clock
 
     @classmethod
     def of(cls, task: Task, reference: float) -> OwnPast | None:
@@ -61,13 +60,12 @@ class OwnPast:
         history = history_steps(task)
         if history is None or task.earlier is None:
             return None
-        step_hours = task.window.attrs["step_minutes"] / 60
-        if len(task.earlier) + history < FEWEST_DAYS * 24 / step_hours:
+        clock = Clock.of(task.window)
+        if len(task.earlier) + history < FEWEST_DAYS * HOURS_PER_DAY / clock.step_hours:
             return None
-        kept = round((DAYS + 8) * 24 / step_hours)  # the first origin looks a week back, too
+        kept = clock.steps((DAYS + 8) * HOURS_PER_DAY)  # the first origin looks a week back, too
         traffic = np.concatenate([task.earlier[-kept:], task.window["traffic"].values[:history]])[-kept:]
-        begin = hours_since_monday(task.window["time"].values[:1])[0] - (len(traffic) - history) * step_hours
-        return cls(to_share(traffic, reference), float(begin % 168), step_hours)
+        return cls(to_share(traffic, reference), clock.before(len(traffic) - history))
 
     def block(self, rows: slice, columns: slice) -> OwnPast:
         """The same time of some of the cells."""
@@ -76,11 +74,7 @@ class OwnPast:
     @property
     def day(self) -> int:
         """Steps in a day."""
-        return self.steps(24)
-
-    def steps(self, hours: float) -> int:
-        """Steps in so many hours, at least one."""
-        return max(1, round(hours / self.step_hours))
+        return self.clock.steps(HOURS_PER_DAY)
 
     def experts(self, origin: int, horizon: int) -> Float[np.ndarray, "expert step y x"]:
         """What EXPERTS say of `horizon` steps from the step `origin` of the record, from what was recorded before it.
@@ -94,20 +88,21 @@ class OwnPast:
 
         def above(days: np.ndarray, hours: float, axes: tuple[int, ...] = (0,)) -> np.ndarray:
             """How far the last hours lay above those of `days`: a factor, of each cell or of all together."""
-            steps = min(self.steps(hours), back)
+            steps = min(self.clock.steps(hours), back)
             both = np.isfinite(was[-steps:]) & np.isfinite(days[back - steps : back])
             found, then = (np.where(both, each[-steps:], 0.0).sum(axes, np.float64) for each in (was, days[:back]))
             some = both.sum(axes) * SMALLEST_UNIT
             factor = np.where(some > 0, (found + some) / np.where(some > 0, then + some, 1.0), 1.0)
             return np.asarray(factor.clip(1 / LARGEST_FACTOR, LARGEST_FACTOR), np.float32)
 
-        steps = min(self.steps(LAST_HOURS), back)
+        steps = min(self.clock.steps(LAST_HOURS), back)
         beside = (was - usual[:back])[-steps:]
         known = np.isfinite(beside)
         left = np.where(known, beside, 0.0).sum(0) / known.sum(0, np.float32).clip(1)
         week = ahead.copy()
-        before = np.arange(origin, origin + horizon) - 7 * self.day
-        there = (before >= 0) & (before < origin)
+        before = np.arange(origin, origin + horizon) - self.clock.steps(HOURS_PER_WEEK)
+        weekend = self.clock.weekend(origin + horizon)
+        there = (before >= 0) & (before < origin) & (weekend[before.clip(0)] == weekend[origin:])
         week[there] = np.where(np.isfinite(self.share[before[there]]), self.share[before[there]], week[there])
         everywhere = (0, 1, 2)
         return np.stack(
@@ -128,7 +123,7 @@ class OwnPast:
         `ago`: how many steps before the end of the record each is asked.
         """
         ends = len(self.share) - np.array(ago)
-        latest, apart, group = int(ends.max()), self.steps(APART_HOURS), self.steps(LEAD_HOURS)
+        latest, apart, group = int(ends.max()), self.clock.steps(APART_HOURS), self.clock.steps(LEAD_HOURS)
         first = max(self.day + self.day // 4, latest - DAYS * self.day)
         origins = np.arange(latest - apart, first - 1, -apart)
         groups = -(-horizon // group)
@@ -162,7 +157,7 @@ class OwnPast:
         found = []
         latest = len(self.share)
         first = max(self.day + self.day // 4, latest - DAYS * self.day)
-        for origin in range(latest - self.steps(APART_HOURS), first - 1, -self.steps(JUDGED_HOURS)):
+        for origin in range(latest - self.clock.steps(APART_HOURS), first - 1, -self.clock.steps(JUDGED_HOURS)):
             reach = min(len(weights), latest - origin)
             ahead, came = self.ahead(latest - origin, weights[:reach]), self.share[origin : origin + reach]
             both = np.isfinite(ahead) & np.isfinite(came)
@@ -182,13 +177,15 @@ class OwnPast:
     def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "decay step y x"]:
         """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
 
-        By USUAL_DECAY and by LATEST_DECAY; of each step, days before it and before `origin`; NaN where none was recorded.
+        By USUAL_DECAY and by LATEST_DECAY; of each step, days before it and before `origin`; NaN where none was
+        recorded.
         """
         step = np.arange(origin - back, origin + horizon)
         days_ago = np.arange(1, min(DAYS, -(-int(step[-1] + 1) // self.day)) + 1)[:, None]
         source = step - days_ago * self.day
-        weekday, then = (((self.start_hour + self.step_hours * each) // 24 % 7).astype(int) for each in (step, source))
-        same, there = (weekday >= 5) == (then >= 5), (source >= 0) & (source < origin)
+        weekdays = self.clock.weekdays(origin + horizon)
+        weekday, then = weekdays[step], weekdays[source.clip(0)]
+        same, there = (weekday >= WEEKEND) == (then >= WEEKEND), (source >= 0) & (source < origin)
         age = (np.minimum(step, origin) - 1 - source) // self.day
         of_its_kind = np.where(same, np.cumsum(same & there, 0) - (same & there), age)
         worth = np.where(weekday == then, SAME_WEEKDAY, np.where(same, SAME_KIND, OTHER_KIND)) * there

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fomo.windows.clock import HOURS_PER_WEEK, Clock
 from fomo.windows.regression import RATE_NOISE_POWER, fit_week
-from fomo.windows.rhythm import HOURS_PER_WEEK, SMALLEST_BUSY, slots_of_week
+from fomo.windows.rhythm import SMALLEST_BUSY, slots_of_week
 from fomo.windows.shapes import OF_PER_USER, SHAPES, Pattern, usual_in_window
 
 #: Weights of a cell's week of traffic per user: its level, then its shapes.
@@ -147,7 +148,7 @@ def _weights(
     slots, cells = share.shape
     size = (slots, 1, cells)
     steady = None if users is None else OF_PER_USER
-    usual = usual_in_window(pattern, None, 0.0, HOURS_PER_WEEK / slots, size, steady)
+    usual = usual_in_window(pattern, None, Clock(0.0, HOURS_PER_WEEK / slots), size, steady)
     rhythm, shapes, noise = (torch.from_numpy(np.array(usual[name])).float()[None] for name in usual)
     shares, there = (_row(part) for part in (share, seen))
     times, mean = None, np.ones(cells)

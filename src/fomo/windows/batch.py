@@ -70,12 +70,6 @@ class Batch:
         return some_rows(self, index)
 
 
-def hours_since_monday(time: np.ndarray) -> np.ndarray:
-    """Local wall-clock hours since Monday 00:00, in [0, 168), of datetime64 values."""
-    hours = time.astype("datetime64[m]").astype(np.int64) / 60.0
-    return np.asarray((hours + 3 * 24) % (7 * 24))  # 1970-01-01 was a Thursday
-
-
 def collate(windows: list[dict[str, Any]]) -> Batch:
     """Stack windows given as arrays (NaN = not known) into a batch.
 

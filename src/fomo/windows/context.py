@@ -22,6 +22,7 @@ from fomo.city import City
 from fomo.config import Config
 from fomo.sources.categories import CATEGORIES, paper_categories
 from fomo.windows.answers import UNKNOWN_BETWEEN, UNKNOWN_WITHIN, Answer
+from fomo.windows.clock import Clock
 from fomo.windows.records import some_rows
 from fomo.windows.rhythm import rhythm_at
 from fomo.windows.scale import reference_of, to_share
@@ -112,8 +113,7 @@ def context_arrays(
     static: Float[np.ndarray, "layer y x"] | None,
     pattern: UsersPattern | None,
     earlier: Float[np.ndarray, "before y x"] | None,
-    start_hour: float,
-    step_hours: float,
+    clock: Clock,
     size: tuple[int, int, int],
 ) -> dict[str, Any] | None:
     """What `collate_context` takes of one window, NaN = not known; None where there is nothing.
@@ -134,14 +134,14 @@ def context_arrays(
         found["static"] = static
     if pattern is not None:
         found |= {"rate": pattern.rate, "rate_within": pattern.within, "rate_between": pattern.between}
-        curve = rhythm_at(pattern.users.curve, start_hour, step_hours, size[0])
-        found["users_family"] = np.concatenate([curve[None], shapes_at(pattern.users, start_hour, step_hours, size[0])])
+        curve = rhythm_at(pattern.users.curve, clock, size[0])
+        found["users_family"] = np.concatenate([curve[None], shapes_at(pattern.users, clock, size[0])])
         found["answer"] = pattern.answer.stored
         for name, part, before, steady in (
             ("users", pattern.users, earlier, None),
             ("rate", pattern.per_user, None, OF_PER_USER),
         ):
-            usual = usual_in_window(part, before, start_hour, step_hours, size, steady)
+            usual = usual_in_window(part, before, clock, size, steady)
             found |= {f"{name}_{key}": value for key, value in usual.items()}
     return found
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fomo.windows.batch import Batch, states
 from fomo.windows.choices import Choice
+from fomo.windows.clock import Clock
 from fomo.windows.context import Context, blank
 from fomo.windows.laid import Cells, Cut, Laid
 from fomo.windows.rhythm import LOOK_BACK_DAYS, left_open, own_rhythm
@@ -144,9 +145,9 @@ class Gathered:
         self, past: np.ndarray, choice: Choice, curve: np.ndarray, rhythm: np.ndarray, shapes: np.ndarray
     ) -> None:
         """Put what the past of a window says in place of what is usual elsewhere (`shapes.usual_in_window`)."""
-        clock = (choice.start_hour, choice.series.step_hours, self.shape[0])
-        rhythm[:] = own_rhythm(past, curve, *clock)
-        shapes *= np.sqrt(left_open(past, *clock))
+        clock = Clock(choice.start_hour, choice.series.step_hours)
+        rhythm[:] = own_rhythm(past, curve, clock, self.shape[0])
+        shapes *= np.sqrt(left_open(past, clock, self.shape[0]))
 
     def _everywhere(self, curve: Float[np.ndarray, "window time"]) -> Float[np.ndarray, "window time y x"]:
         """A curve in every cell."""

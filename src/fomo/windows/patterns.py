@@ -25,7 +25,7 @@ from fomo.windows.answers import (
     cell_weeks,
     rate_variances,
 )
-from fomo.windows.batch import hours_since_monday
+from fomo.windows.clock import hours_since_monday
 from fomo.windows.context import UsersPattern
 from fomo.windows.rhythm import (
     GENERAL,

@@ -15,7 +15,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-HOURS_PER_WEEK = 7 * 24
+from fomo.windows.clock import HOURS_PER_DAY, HOURS_PER_WEEK, WEEKEND, Clock
+
 #: Key of the curve over all families.
 GENERAL = "every family"
 #: No hour is thought to carry less than this share of the mean: levels are divided by it.
@@ -135,24 +136,31 @@ def _curve(traffic: np.ndarray, level: np.ndarray) -> np.ndarray | None:
     return np.maximum(curve / curve.mean(), SMALLEST_RHYTHM)
 
 
-def rhythm_at(curve: Sequence[float] | np.ndarray, start_hour: float, step_hours: float, steps: int) -> np.ndarray:
-    """The curve's mean over each of `steps` steps from `start_hour` (hours since Monday 00:00), (steps,)."""
-    return np.maximum(mean_over_steps(np.asarray(curve, np.float64), start_hour, step_hours, steps), SMALLEST_RHYTHM)
+def rhythm_at(curve: Sequence[float] | np.ndarray, clock: Clock, steps: int) -> Float[np.ndarray, " steps"]:
+    """The curve's mean over each of the first `steps` steps of a clock."""
+    return np.maximum(mean_over_steps(np.asarray(curve, np.float64), clock, steps), SMALLEST_RHYTHM)
 
 
 def mean_over_steps(
-    weekly: Float[np.ndarray, "*rows slot"], start_hour: float, step_hours: float, steps: int
+    weekly: Float[np.ndarray, "*rows slot"], clock: Clock, steps: int
 ) -> Float[np.ndarray, "*rows steps"]:
-    """Means of functions of the week, constant in each slot, over each of `steps` steps from `start_hour`."""
+    """Means of functions of the week, constant in each slot, over each of the first `steps` steps of a clock."""
     slots = weekly.shape[-1]
     slot_hours = HOURS_PER_WEEK / slots
     integral = np.zeros((*weekly.shape[:-1], slots + 1))
     np.cumsum(weekly * slot_hours, -1, out=integral[..., 1:])
-    edges = start_hour + step_hours * np.arange(steps + 1)
-    weeks, within = np.divmod(edges, HOURS_PER_WEEK)
-    slot = np.minimum((within / slot_hours).astype(int), slots - 1)
-    at_edges = weeks * integral[..., -1:] + integral[..., slot] + (within - slot * slot_hours) * weekly[..., slot]
-    return np.asarray(np.diff(at_edges) / step_hours)
+
+    def until(edges: np.ndarray) -> np.ndarray:
+        """The integrals from the first Monday to each of the edges."""
+        weeks, within = np.divmod(edges, HOURS_PER_WEEK)
+        slot = np.minimum((within / slot_hours).astype(int), slots - 1)
+        into = (within - slot * slot_hours) * weekly[..., slot]
+        return np.asarray(weeks * integral[..., -1:] + integral[..., slot] + into)
+
+    if clock.told:  # a step ends where the next one begins only within a day
+        begin = clock.hours(steps)
+        return np.asarray((until(begin + clock.step_hours) - until(begin)) / clock.step_hours)
+    return np.asarray(np.diff(until(clock.start_hour + clock.step_hours * np.arange(steps + 1))) / clock.step_hours)
 
 
 def general_rhythm(curves: Mapping[str, np.ndarray], without: str | None = None) -> np.ndarray:
@@ -160,7 +168,7 @@ def general_rhythm(curves: Mapping[str, np.ndarray], without: str | None = None)
 
     Flat where there is no other family.
     """
-    hourly = [rhythm_at(curves[family], 0.0, 1.0, HOURS_PER_WEEK) for family in other_families(curves, without)]
+    hourly = [rhythm_at(curves[family], Clock(0.0, 1.0), HOURS_PER_WEEK) for family in other_families(curves, without)]
     return np.mean(hourly, 0) if hourly else np.ones(HOURS_PER_WEEK)
 
 
@@ -172,8 +180,7 @@ def other_families(families: Iterable[str], without: str | None) -> list[str]:
 def own_rhythm(
     earlier: Float[np.ndarray, "before y x"],
     curve: Sequence[float] | np.ndarray,
-    start_hour: float,
-    step_hours: float,
+    clock: Clock,
     steps: int,
 ) -> Float[np.ndarray, "step y x"]:
     """What is usual for each cell at the steps of a window, from what it carried before: multiples of its mean.
@@ -182,46 +189,45 @@ def own_rhythm(
     like the step's counting more, is averaged with the family's curve. A cell without traffic there has the curve; so
     have all cells where `earlier` is shorter than a day.
     """
-    day = round(24 / step_hours)
+    day = clock.steps(HOURS_PER_DAY)
     earlier = earlier[-LOOK_BACK_DAYS * day :]
     before = len(earlier)
-    usual = rhythm_at(curve, start_hour, step_hours, steps)[:, None, None]
+    usual = rhythm_at(curve, clock, steps)[:, None, None]
     if before < day:
         return np.broadcast_to(usual, (steps, *earlier.shape[1:]))
     known = np.isfinite(earlier)
     filled = np.where(known, earlier, 0.0)
-    usual_before = rhythm_at(curve, start_hour - before * step_hours, step_hours, before)[:, None, None]
+    usual_before = rhythm_at(curve, clock.before(before), before)[:, None, None]
     level = filled.sum(0) / np.maximum((usual_before * known).sum(0), SMALLEST_RHYTHM)
-    at, worth = _same_time_before(before, start_hour, step_hours, steps)
+    at, worth = _same_time_before(before, clock, steps)
     weight = worth[..., None, None] * known[at]
     total = (weight * filled[at]).sum(0) / np.where(level > 0, level, 1.0)
     rhythm = (total + CURVE_WORTH * usual) / (weight.sum(0) + CURVE_WORTH)
     return np.asarray(np.where(level > 0, np.maximum(rhythm, SMALLEST_RHYTHM), usual))
 
 
-def left_open(
-    earlier: Float[np.ndarray, "before y x"], start_hour: float, step_hours: float, steps: int
-) -> Float[np.ndarray, " step"]:
+def left_open(earlier: Float[np.ndarray, "before y x"], clock: Clock, steps: int) -> Float[np.ndarray, " step"]:
     """How much of `own_rhythm` is the curve and not the cell's past, from 0 to 1: the mean over the cells."""
     before = len(earlier)
-    if before < round(24 / step_hours):
+    if before < clock.steps(HOURS_PER_DAY):
         return np.ones(steps)
-    at, worth = _same_time_before(before, start_hour, step_hours, steps)
+    at, worth = _same_time_before(before, clock, steps)
     weight = (worth[..., None, None] * np.isfinite(earlier)[at]).sum(0)
     return np.asarray((CURVE_WORTH / (weight + CURVE_WORTH)).mean((1, 2)))
 
 
 @lru_cache(maxsize=64)
-def _same_time_before(before: int, start_hour: float, step_hours: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _same_time_before(before: int, clock: Clock, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices into the time before a window of the same time on earlier days, (day, step), and what each is worth.
 
     Both are read only: they are kept for the next layer of the same window.
     """
-    day = round(24 / step_hours)
+    day = clock.steps(HOURS_PER_DAY)
     days_ago = np.arange(1, (before + steps) // day + 1)[:, None]
     source = before + np.arange(steps) - days_ago * day  # (day, step)
     inside = (source >= 0) & (source < before)
-    weekday = ((start_hour + step_hours * np.arange(steps)) // 24).astype(int)
-    then = (weekday - days_ago) % 7
-    kind = np.where((then >= 5) == (weekday % 7 >= 5), SAME_KIND, OTHER_KIND)
-    return np.clip(source, 0, before - 1), np.where(then == weekday % 7, SAME_WEEKDAY, kind) * inside
+    weekdays = clock.before(before).weekdays(before + steps)
+    source = np.clip(source, 0, before - 1)
+    weekday, then = weekdays[before:], weekdays[source]
+    kind = np.where((then >= WEEKEND) == (weekday >= WEEKEND), SAME_KIND, OTHER_KIND)
+    return source, np.where(then == weekday, SAME_WEEKDAY, kind) * inside

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
-from fomo.windows.batch import Batch, hours_since_monday
+from fomo.windows.batch import Batch
 from fomo.windows.choices import AugmentConfig, Series, choose
+from fomo.windows.clock import hours_since_monday
 from fomo.windows.context import UsersPattern, static_layers, users_share
 from fomo.windows.gathered import Gathered
 from fomo.windows.laid import CityArrays, Keep, Laid, as_it_is

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from fomo.windows.clock import HOURS_PER_DAY, HOURS_PER_WEEK, Clock
 from fomo.windows.rhythm import (
     GENERAL_WORTH,
-    HOURS_PER_WEEK,
     LOOK_BACK_DAYS,
     SMALLEST_RHYTHM,
     RhythmSums,
@@ -119,14 +119,14 @@ def general_covariance(
     total = np.zeros((HOURS_PER_WEEK, HOURS_PER_WEEK))
     families = other_families(curves, without)
     for family in families:
-        away = rhythm_at(curves[family], 0.0, 1.0, HOURS_PER_WEEK) - general
+        away = rhythm_at(curves[family], Clock(0.0, 1.0), HOURS_PER_WEEK) - general
         total += resampled(covariances[family], HOURS_PER_WEEK) + np.outer(away, away)
     return total / max(len(families), 1)
 
 
 def resampled(covariance: Float[np.ndarray, "slot slot"], slots: int) -> Float[np.ndarray, "other other"]:
     """The covariance of the means over other slots of the week."""
-    average = mean_over_steps(np.eye(len(covariance)), 0.0, HOURS_PER_WEEK / slots, slots)  # slot other
+    average = mean_over_steps(np.eye(len(covariance)), Clock(0.0, HOURS_PER_WEEK / slots), slots)  # slot other
     return np.asarray(average.T @ covariance @ average)
 
 
@@ -144,23 +144,22 @@ def steadied_pattern(
     """
     steady = steady or of_traffic()
     slots = len(curve)
-    usual = rhythm_at(general, 0.0, HOURS_PER_WEEK / slots, slots)
+    usual = rhythm_at(general, Clock(0.0, HOURS_PER_WEEK / slots), slots)
     own = cells / (cells + steady.worth)
     away = curve - usual
     both = own * covariance + (1 - own) * resampled(general_spread, slots) + own * (1 - own) * np.outer(away, away)
     return pattern_of(own * curve + (1 - own) * usual, both, steady)
 
 
-def shapes_at(pattern: Pattern, start_hour: float, step_hours: float, steps: int) -> Float[np.ndarray, "shape step"]:
-    """The shapes' means over each of `steps` steps from `start_hour` (hours since Monday 00:00)."""
-    return mean_over_steps(pattern.shapes, start_hour, step_hours, steps)
+def shapes_at(pattern: Pattern, clock: Clock, steps: int) -> Float[np.ndarray, "shape step"]:
+    """The shapes' means over each of the first `steps` steps of a clock."""
+    return mean_over_steps(pattern.shapes, clock, steps)
 
 
 def usual_in_window(
     pattern: Pattern,
     earlier: Float[np.ndarray, "before y x"] | None,
-    start_hour: float,
-    step_hours: float,
+    clock: Clock,
     size: tuple[int, int, int],
     steady: Steadiness | None = None,
 ) -> dict[str, np.ndarray]:
@@ -170,16 +169,16 @@ def usual_in_window(
     much smaller as its past has answered for.
     """
     steps, steady = size[0], steady or of_traffic()
-    shapes = shapes_at(pattern, start_hour, step_hours, steps)
-    noise = mean_over_steps(pattern.noise, start_hour, step_hours, steps) * step_hours**steady.power
+    shapes = shapes_at(pattern, clock, steps)
+    noise = mean_over_steps(pattern.noise, clock, steps) * clock.step_hours**steady.power
     noise = np.maximum(noise, SMALLEST_RHYTHM**2 / 10)
     if earlier is None:
-        usual = rhythm_at(pattern.curve, start_hour, step_hours, steps)[:, None, None]
+        usual = rhythm_at(pattern.curve, clock, steps)[:, None, None]
         return {"rhythm": np.broadcast_to(usual, size), "shapes": shapes, "noise": noise}
-    earlier = earlier[-LOOK_BACK_DAYS * round(24 / step_hours) :]
+    earlier = earlier[-LOOK_BACK_DAYS * clock.steps(HOURS_PER_DAY) :]
     return {
-        "rhythm": own_rhythm(earlier, pattern.curve, start_hour, step_hours, steps),
-        "shapes": shapes * np.sqrt(left_open(earlier, start_hour, step_hours, steps)),
+        "rhythm": own_rhythm(earlier, pattern.curve, clock, steps),
+        "shapes": shapes * np.sqrt(left_open(earlier, clock, steps)),
         "noise": noise,
     }
 
@@ -197,6 +196,6 @@ def adapted_pattern(sums: RhythmSums, general: Pattern, steady: Steadiness | Non
     curve = weekly_rhythm(sums)
     if curve is None:
         return general
-    hourly = rhythm_at(general.curve, 0.0, 1.0, HOURS_PER_WEEK)
+    hourly = rhythm_at(general.curve, Clock(0.0, 1.0), HOURS_PER_WEEK)
     spread = resampled(covariance_of(general, steady), HOURS_PER_WEEK)
     return steadied_pattern(curve, week_covariance(sums), sums.cells, hourly, spread, steady)

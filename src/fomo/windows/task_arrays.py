@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fomo.windows.batch import hours_since_monday, states
+from fomo.windows.batch import states
+from fomo.windows.clock import HOURS_PER_WEEK, Clock
 from fomo.windows.context import UsersPattern, context_arrays, full_users, static_layers, users_share
 from fomo.windows.scale import to_share
 from fomo.windows.shapes import Pattern, usual_in_window
@@ -28,26 +29,26 @@ def task_arrays(
     """
     window = task.window
     share = to_share(window["traffic"].values, reference)
-    week = np.full_like(share, np.nan) if task.last_week is None else to_share(task.last_week, reference)
+    week = np.full_like(share, np.nan)
     earlier = None if task.earlier is None else to_share(task.earlier, reference)
-    start_hour = float(hours_since_monday(window["time"].values[:1])[0])
-    step_hours = window.attrs["step_minutes"] / 60
+    clock = Clock.of(window)
+    if task.last_week is not None:  # of the days that are of the same kind today
+        week[:] = to_share(task.last_week, reference)
+        week[clock.weekend(len(week)) != clock.before(clock.steps(HOURS_PER_WEEK)).weekend(len(week))] = np.nan
     size = task.asked.shape
     return {
         "share": share,
         "week": week,
         "state": states(share, task.asked, window["covered"].values),
-        "start_hour": start_hour,
-        "step_hours": step_hours,
+        "start_hour": clock.start_hour,
+        "step_hours": clock.step_hours,
         "cell_km": window.attrs["cell_km"],
-        "context": _context(task, users_reference, users_pattern, start_hour, step_hours) if reads_context else None,
-        **usual_in_window(pattern, earlier, start_hour, step_hours, size),
+        "context": _context(task, users_reference, users_pattern, clock) if reads_context else None,
+        **usual_in_window(pattern, earlier, clock, size),
     }
 
 
-def _context(
-    task: Task, reference: float | None, pattern: UsersPattern | None, start_hour: float, step_hours: float
-) -> dict[str, Any] | None:
+def _context(task: Task, reference: float | None, pattern: UsersPattern | None, clock: Clock) -> dict[str, Any] | None:
     """What is known of the surroundings of a task's window."""
     users = earlier = None
     if pattern is not None and "users" in task.window:
@@ -57,4 +58,4 @@ def _context(
             users = users_share(known, reference)
             earlier = None if task.users_earlier is None else users_share(task.users_earlier, reference)
     layers = static_layers(task.window)
-    return context_arrays(users, layers, pattern, earlier, start_hour, step_hours, task.asked.shape)
+    return context_arrays(users, layers, pattern, earlier, clock, task.asked.shape)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from fomo.windows.rhythm import HOURS_PER_WEEK, SMALLEST_RHYTHM
+from fomo.windows.clock import HOURS_PER_WEEK
+from fomo.windows.rhythm import SMALLEST_RHYTHM
 from fomo.windows.shapes import SHAPES, Pattern, Steadiness, of_traffic
 
 #: Rows of a pattern: its curve, its shapes, its noise.

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from fomo.app.commands.console import plain_table, show, working, wrote
-from fomo.app.commands.options import CityName, DataFolder, Figure
+from fomo.app.commands.options import CityName, DataFolder, DaysOff, Figure
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ class Import:
     time_zone: Annotated[
         str, arg(metavar="ZONE", help="Of the times, for example: Europe/Rome.", help_behavior_hint="")
     ] = ""
+    days_off: DaysOff = None
 
     def run(self) -> int:
         """Read, check, save, and say what was found."""
@@ -131,6 +132,7 @@ class Import:
                 columns=self._columns(),
                 unit=self.unit,
                 time_zone=self.time_zone,
+                days_off=self.days_off,
             )
         show(plain_table(("", ""), list(inspect_city(city).facts.items())))
         wrote([self.out])

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from fomo.app.commands.console import working, wrote
-from fomo.app.commands.options import CityName, Device, Figure, ForecastFolder, Samples, Seed, Table, Totals, Weights
+from fomo.app.commands.options import (
+    CityName,
+    DaysOff,
+    Device,
+    Figure,
+    ForecastFolder,
+    Samples,
+    Seed,
+    Table,
+    Totals,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from fomo.app.service.forecasting import Answer, ForecastOptions
@@ -81,6 +92,7 @@ class Forecast(_Ask):
             help_behavior_hint="(default: none)",
         ),
     ] = None
+    days_off: DaysOff = None
     out: ForecastFolder = Path("forecast.zarr")
     out_folder: Annotated[
         Path | None,
@@ -154,6 +166,7 @@ class Forecast(_Ask):
             context=self.context,
             assume_users=self.assume_users,
             hindcasts=not self.no_hindcasts,
+            days_off=self.days_off,
         )
 
 
@@ -253,6 +266,8 @@ def _say(answer: Answer, asked_context: str) -> int:
         print(all_together(answer.forecast, Totals.of(answer.forecast)))
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
+    if "days_off" in attrs:
+        print(f"days off in the asked time: {attrs['days_off'] or 'none'}")
     for line in _of_its_past(attrs):
         print(line)
     wrote(answer.written)

@@ -41,6 +41,14 @@ Totals = Annotated[
         help_behavior_hint="(default: none)",
     ),
 ]
+DaysOff = Annotated[
+    str | None,
+    arg(
+        metavar="WHERE",
+        help="Public holidays: of a country, IT or DE-BY, or a table (.csv): date, and perhaps day, off or worked.",
+        help_behavior_hint="(default: those that the city knows)",
+    ),
+]
 ForecastFolder = Annotated[
     Path,
     arg(metavar="DIR", help="The forecast: members over (sample, time, y, x), with its provenance; *.zarr."),
@@ -49,6 +57,7 @@ ForecastFolder = Annotated[
 __all__ = [
     "CityName",
     "DataFolder",
+    "DaysOff",
     "Device",
     "Figure",
     "ForecastFolder",

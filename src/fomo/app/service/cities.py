@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import check_file, check_folder
 from fomo.city import City, CityError, save_city
+from fomo.days_off import DaysOff, with_days_off
 from fomo.sources import data_folder, list_families, read_cities, read_family, read_table
 
 
@@ -158,6 +160,7 @@ def _facts(city: City) -> dict[str, str]:
         "recorded": f"{recorded.mean():.1%} of the covered values" if recorded.size else "nothing",
         "traffic": f"{amounts} [{attrs['unit']}]",
         "context": ", ".join(context),
+        "days off": _days_off(city),
         "made": "synthetic" if attrs["synthetic"] else "measured",
         "source": str(attrs["source"]),
         "licence": str(attrs["licence"]),
@@ -166,6 +169,17 @@ def _facts(city: City) -> dict[str, str]:
     if "fold" in attrs:
         facts["fold"] = str(attrs["fold"])
     return facts
+
+
+def _days_off(city: City) -> str:
+    """How many it knows while it was recorded, and of the time ahead; and of worked weekends."""
+    days = DaysOff.of(city.attrs)
+    if not days:
+        return "none known"
+    first, last = (moment.astype("datetime64[D]").item() for moment in city["time"].values[[0, -1]])
+    ahead = days.between(last + datetime.timedelta(days=1), datetime.date.max)
+    worked = f", {len(days.worked)} days of weekends are worked" if days.worked else ""
+    return f"{len(days.between(first, last).off)} recorded, {len(ahead.off)} ahead{worked}"
 
 
 def import_table(
@@ -179,8 +193,12 @@ def import_table(
     columns: Mapping[str, str] | None = None,
     unit: str | None = None,
     time_zone: str = "",
+    days_off: str | None = None,
 ) -> City:
-    """A long CSV or Parquet table as a city, saved at `out`. Raises `CityError`, `UsageError`."""
+    """A long CSV or Parquet table as a city, saved at `out`. Raises `CityError`, `UsageError`.
+
+    `days_off`: a country or a table, see `days_off.with_days_off`.
+    """
     if out.suffix != ".zarr":
         raise UsageError(f"cannot write {out}: a city is a folder whose name ends in .zarr")
     check_folder(out, holds="covered", kind="a city")
@@ -195,6 +213,8 @@ def import_table(
         time_zone=time_zone,
         **said,
     )
+    if days_off is not None:
+        city = with_days_off(city, days_off)
     save_city(city, out)
     return city
 

@@ -13,6 +13,7 @@ from fomo.app.service.answering import Answer, Question, answer, choose_device
 from fomo.app.service.outputs import Outputs
 from fomo.app.service.sharing import Work
 from fomo.city import City, steps_per_day
+from fomo.days_off import with_days_off
 from fomo.forecasters.ahead import members_unit
 from fomo.forecasters.fomo import FoMo, load
 from fomo.processes import Place
@@ -31,7 +32,8 @@ class ForecastOptions:
     """What is asked of the steps after the end of a city.
 
     `assume_users`: for context `full`, the users of the same hours of last week times this factor. Without `hindcasts`
-    the network alone answers (`forecasters.blend`).
+    the network alone answers (`forecasters.blend`). `days_off`: a country or a table, see `days_off.with_days_off`, in
+    place of those that the city knows.
     """
 
     horizon: int = 16
@@ -42,10 +44,13 @@ class ForecastOptions:
     context: ContextMode = "past"
     assume_users: float | None = None
     hindcasts: bool = True
+    days_off: str | None = None
 
     def question(self, city: City) -> Question:
-        """The question of one city. Raises `UsageError`."""
+        """The question of one city. Raises `UsageError`, `CityError`."""
         check_samples(self.samples)
+        if self.days_off is not None:
+            city = with_days_off(city, self.days_off)
         ahead = _assumed(city, self.horizon, self.context, self.assume_users)
         if self.history is not None and self.history < 1:
             raise UsageError(f"--history {self.history}: look back on one step at least")

@@ -13,8 +13,8 @@ from fomo.forecasters.rivals.inputs import Inputs, crop, make_inputs, pad, to_sh
 from fomo.forecasters.rivals.network import RivalNetwork, WindowNoise
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
+from fomo.windows.clock import HOURS_PER_WEEK
 from fomo.windows.context import UsersPattern
-from fomo.windows.rhythm import HOURS_PER_WEEK
 from fomo.windows.scale import from_share, reference_of
 from fomo.windows.shapes import flat_pattern
 from fomo.windows.task import Task

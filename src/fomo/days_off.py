@@ -1,0 +1,150 @@
+"""Days that are not what their weekday is: public holidays, and days of a weekend that are worked.
+
+They are known long before, and traffic of a holiday is not that of its weekday. A city says them in two attributes,
+lists of ISO dates; `windows.clock` tells a day off as a Sunday and a worked day of a weekend as the working day beside
+it. They come from the public holidays of a country, as the library `holidays` has them, or from a table of one's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fomo.city import City, CityError, validate
+
+#: Attributes of a city, each a list of ISO dates.
+DAYS_OFF, DAYS_WORKED = "days_off", "days_worked"
+#: Dates are looked up this far beyond the end of a city.
+AHEAD_DAYS = 400
+#: Told weekdays: Monday is 0.
+MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
+
+
+@dataclass(frozen=True)
+class DaysOff:
+    """Dates off beside Saturdays and Sundays, and Saturdays or Sundays that are worked. Raises `CityError`."""
+
+    off: tuple[datetime.date, ...] = ()
+    worked: tuple[datetime.date, ...] = ()
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> DaysOff:
+        """Those of a city's attributes; none where it says none. Raises `CityError` for what is no date."""
+        return cls(*(_dates(attributes.get(key, ()), key) for key in (DAYS_OFF, DAYS_WORKED)))
+
+    def __post_init__(self) -> None:
+        """Check that no day is both, and that only weekends are worked. Raises `CityError`."""
+        both = sorted(set(self.off) & set(self.worked))
+        if both:
+            raise CityError(f"{both[0]} is a day off and a worked day: it can be one of them")
+        wrong = [day for day in self.worked if day.weekday() < SATURDAY]
+        if wrong:
+            raise CityError(f"{wrong[0]} is no Saturday or Sunday: only those are said to be worked")
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.off or self.worked)
+
+    def told(self) -> dict[datetime.date, int]:
+        """The weekday, 0 for Monday, as which each of these dates is told."""
+        worked = {day: FRIDAY if day.weekday() == SATURDAY else MONDAY for day in self.worked}
+        return dict.fromkeys(self.off, SUNDAY) | worked
+
+    def between(self, first: datetime.date, last: datetime.date) -> DaysOff:
+        """Those from `first` to `last`, both included."""
+        return DaysOff(*(tuple(day for day in days if first <= day <= last) for days in (self.off, self.worked)))
+
+    def in_words(self, window: City) -> str:
+        """Those of a window, `2026-12-25, 2026-12-26, 2026-12-27 worked`; nothing where there are none."""
+        some = self.between(*(moment.astype("datetime64[D]").item() for moment in window["time"].values[[0, -1]]))
+        told = {day: "" for day in some.off} | dict.fromkeys(some.worked, " worked")
+        return ", ".join(f"{day}{how}" for day, how in sorted(told.items()))
+
+    def on(self, city: City) -> City:
+        """A copy of a city that says them."""
+        attributes = {DAYS_OFF: self.off, DAYS_WORKED: self.worked}
+        return validate(city.assign_attrs({key: [day.isoformat() for day in days] for key, days in attributes.items()}))
+
+
+def with_days_off(city: City, where: str | Path) -> City:
+    """A copy of a city that knows its days off: of a country, like `IT` or `DE-BY`, or of a table.
+
+    The table is a CSV with a column `date` and perhaps `day`, `off` (also where it is empty) or `worked`. Raises
+    `CityError` for a country that is not known, a table that cannot be read, and a city whose dates are not real.
+    """
+    if city.attrs["calendar"] != "date":
+        raise CityError(
+            f"only weekday and hour of {city.attrs['name']!r} are real, no dates, so its days off cannot be looked up: "
+            "give it its dates, city.assign_coords(time=...), and the attribute calendar='date'"
+        )
+    first, last = (moment.astype("datetime64[D]").item() for moment in city["time"].values[[0, -1]])
+    last += datetime.timedelta(days=AHEAD_DAYS)
+    table = Path(where)
+    is_table = bool(table.suffix) or table.is_file()
+    found = read_days_off(table) if is_table else public_holidays(str(where), first, last)
+    return found.between(first, last).on(city)
+
+
+def public_holidays(country: str, first: datetime.date, last: datetime.date) -> DaysOff:
+    """Days off of a country, two letters (ISO 3166-1), perhaps with a part of it (ISO 3166-2): `IT`, `DE-BY`.
+
+    With the weekends that are worked in return, and where the weekend is not Saturday and Sunday, those days of every
+    week. Raises `CityError` where the country is not known.
+    """
+    import holidays
+
+    name, _, part = country.strip().upper().partition("-")
+    try:
+        known = holidays.country_holidays(name, subdiv=part or None, years=range(first.year, last.year + 1))
+    except NotImplementedError as error:
+        raise CityError(
+            f"no public holidays are known of {country!r} ({str(error).rstrip('.')}): give two letters of a country, "
+            "IT, or with a part of it, DE-BY; or a CSV with the column date and, for weekends that are worked, day"
+        ) from None
+    days = (first + datetime.timedelta(days=ahead) for ahead in range((last - first).days + 1))
+    off, worked = [], []
+    for day in days:
+        free, weekend = not known.is_working_day(day), day.weekday() >= SATURDAY
+        if day in known or (free and not weekend):
+            off.append(day)
+        elif weekend and not free:
+            worked.append(day)
+    return DaysOff(tuple(off), tuple(worked))
+
+
+def read_days_off(table: Path) -> DaysOff:
+    """Days off of a CSV with a column `date` and perhaps `day`: `off`, which is also meant by nothing, or `worked`."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CityError(f"cannot read days off from {table}: {error}") from None
+    if "date" not in columns:
+        raise CityError(f"{table} has the columns {', '.join(columns) or 'none'}: days off need a column 'date'")
+    found: dict[str, list[str]] = {"off": [], "worked": []}
+    for line, row in enumerate(rows, 2):
+        kind = (row.get("day") or "off").strip().lower()
+        if kind not in found:
+            raise CityError(f"{table}, line {line}: the day is {kind!r}; it is 'off' or 'worked'")
+        found[kind].append((row["date"] or "").strip())
+    return DaysOff(*(_dates(found[kind], f"{table}, column date") for kind in ("off", "worked")))
+
+
+def _dates(texts: Iterable[object], where: str) -> tuple[datetime.date, ...]:
+    if isinstance(texts, str):
+        texts = [texts]
+    found = set()
+    for text in texts:
+        try:
+            found.add(datetime.date.fromisoformat(str(text)))
+        except ValueError:
+            raise CityError(f"{where} holds {str(text)!r}: write dates like 2026-12-25") from None
+    return tuple(sorted(found))
+
+
+__all__ = ["DAYS_OFF", "DaysOff", "public_holidays", "read_days_off", "with_days_off"]
