@@ -9,10 +9,12 @@ import pytest
 
 from fomo.city import City, mock_city
 from fomo.forecasters.own_past import (
+    ANY_DAY_DECAY,
     APART_HOURS,
     DAYS,
     EXPERTS,
     LARGEST_FACTOR,
+    LATEST_DECAY,
     OTHER_KIND,
     SAME_KIND,
     SAME_WEEKDAY,
@@ -67,6 +69,22 @@ def test_the_usual_is_the_weighted_mean_of_earlier_days(start_hour):
     found = said(record, "usual", origin, 60)[:, 0]
     expected = [usual_by_loops(values, origin, origin + lead, start_hour) for lead in range(60)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_any_day_counts_days_of_all_kinds_and_the_latest_most():
+    values = np.random.default_rng(2).uniform(0, 1, (24 * 12, 2)).astype(np.float32)
+    record, origin = past(values, 30.0), 24 * 11 + 3
+    _, any_day, latest = record._days(origin, 24, 30)
+    for found, decay in ((any_day, ANY_DAY_DECAY), (latest, LATEST_DECAY)):
+        for index, step in enumerate(range(origin - 24, origin + 30)):
+            sources = [step - 24 * ago for ago in range(1, DAYS + 1) if 0 <= step - 24 * ago < origin]
+            alike = [int((30 + step) // 24 % 7) == int((30 + source) // 24 % 7) for source in sources]
+            ages = [(min(step, origin) - 1 - source) // 24 for source in sources]
+            weights = [
+                (SAME_WEEKDAY if same else SAME_KIND) * decay**age for same, age in zip(alike, ages, strict=True)
+            ]
+            expected = np.average(values[sources], 0, weights)
+            np.testing.assert_allclose(found[index, :, 0], expected, rtol=1e-5)
 
 
 def test_a_monday_follows_friday_and_not_the_weekend():
@@ -155,7 +173,7 @@ def test_a_city_that_rises_and_falls_as_one_is_forecast_so():
     values = daily(20, cells=6) * days * random.lognormal(0, 0.2, (480, 6))  # single cells are noisy
     record, asked = past(values[: 24 * 19 + 12]), values[24 * 19 + 12 :]
     weights = record.weights([0], 12)[0]
-    today = [EXPERTS.index(name) for name in ("cell_today", "cell_lately", "city_today", "latest_city")]
+    today = [index for index, name in enumerate(EXPERTS) if name.startswith(("cell_", "city_", "latest_"))]
     assert weights[:4, today].sum(1).min() > 0.7  # later ones often lie beyond midnight
     errors = [
         np.abs(each - asked).mean() for each in (record.ahead(0, weights)[..., 0], said(record, "usual", 468, 12))

@@ -23,17 +23,22 @@ from fomo.windows.regression import SMALLEST_UNIT
 from fomo.windows.scale import to_share
 from fomo.windows.task import Task
 
-#: A day counts this much less than the next one: in `usual` of the days of its kind, so that a Monday follows Friday
-#: and not the weekend, a mean of about three of them; in `latest` of all days.
-USUAL_DECAY, LATEST_DECAY = 0.7, 0.3
-#: What an earlier day is worth by its kind, working day or not; less than for a rhythm, which has a curve beside it.
-SAME_WEEKDAY, SAME_KIND, OTHER_KIND = 1.0, 0.5, 0.05
+#: What an earlier day is worth to `usual` and how much less each further day of the step's kind counts, working day or
+#: not, so that a Monday follows Friday and not the weekend.
+SAME_WEEKDAY, SAME_KIND, OTHER_KIND, USUAL_DECAY = 1.0, 0.5, 0.05, 0.8
+#: How much less each further day counts to `any_day` and to `latest`, whatever its kind: in some cities weekends differ
+#: from working days, in others weeks from each other. A day of another weekday is worth `SAME_KIND` there.
+ANY_DAY_DECAY, LATEST_DECAY = 0.7, 0.3
 #: Hours over which traffic is held against what was usual: how far it lies above or below today, and of late.
 TODAY_HOURS, LATELY_HOURS, LAST_HOURS = 12.0, 3.0, 1.0
-#: `usual`: the same hour of earlier days, days of the same kind more. `cell_today`, `cell_lately`: times how far the
-#: cell lay above what was usual; `city_today`, `latest_city`: times how far all cells together did, the second with
-#: `latest`; `left_over`: plus what the last hour lay above it; `week`: a week before, `usual` where that is not known.
-EXPERTS = ("usual", "cell_today", "cell_lately", "city_today", "latest_city", "left_over", "week")
+#: `usual`: the same hour of earlier days of the same kind. `cell_today`, `cell_lately`: times how far the cell lay
+#: above what was usual; `city_today`: times how far all cells together did; `left_over`: plus what the last hour lay
+#: above it. `cell_any_day`, `city_any_day`, `latest_city`: times the same from days of any kind, the last one from the
+#: latest of them. `week`: a week before, `usual` where that is not known or was a day of another kind.
+EXPERTS = (
+    *("usual", "cell_today", "cell_lately", "city_today", "left_over"),
+    *("cell_any_day", "city_any_day", "latest_city", "week"),
+)
 #: Times above or below what is usual are at most this factor.
 LARGEST_FACTOR = 4.0
 #: Days looked at, and the fewest that say anything; hours between origins; hours of lead that have the same weights.
@@ -82,7 +87,7 @@ class OwnPast:
         NaN where there is nothing to go by. At least one step more than a day lies before the origin.
         """
         back = min(self.day, origin - self.day)
-        usual, latest = self._days(origin, back, horizon)
+        usual, any_day, latest = self._days(origin, back, horizon)
         was = self.share[origin - back : origin]
         ahead = usual[back:]
 
@@ -111,8 +116,10 @@ class OwnPast:
                 ahead * above(usual, TODAY_HOURS),
                 ahead * above(usual, LATELY_HOURS),
                 ahead * above(usual, TODAY_HOURS, everywhere),
-                latest[back:] * above(latest, LATELY_HOURS, everywhere),
                 np.maximum(ahead + left, 0.0),
+                any_day[back:] * above(any_day, TODAY_HOURS),
+                any_day[back:] * above(any_day, TODAY_HOURS, everywhere),
+                latest[back:] * above(latest, LATELY_HOURS, everywhere),
                 week,
             ]
         )
@@ -174,11 +181,10 @@ class OwnPast:
         before = np.full((len(asked) - steps, *self.share.shape[1:]), np.nan, np.float32)
         return np.concatenate([before, self.ahead(ago, weights[:steps])])
 
-    def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "decay step y x"]:
+    def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "which step y x"]:
         """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
 
-        By USUAL_DECAY and by LATEST_DECAY; of each step, days before it and before `origin`; NaN where none was
-        recorded.
+        `usual`, `any_day`, `latest`; of each step, days before it and before `origin`; NaN where none was recorded.
         """
         step = np.arange(origin - back, origin + horizon)
         days_ago = np.arange(1, min(DAYS, -(-int(step[-1] + 1) // self.day)) + 1)[:, None]
@@ -187,10 +193,12 @@ class OwnPast:
         weekday, then = weekdays[step], weekdays[source.clip(0)]
         same, there = (weekday >= WEEKEND) == (then >= WEEKEND), (source >= 0) & (source < origin)
         age = (np.minimum(step, origin) - 1 - source) // self.day
-        of_its_kind = np.where(same, np.cumsum(same & there, 0) - (same & there), age)
-        worth = np.where(weekday == then, SAME_WEEKDAY, np.where(same, SAME_KIND, OTHER_KIND)) * there
-        weights = np.stack([worth * USUAL_DECAY**of_its_kind, worth * LATEST_DECAY**age], 1)[..., None, None]
-        total = np.zeros((2, len(step), *self.share.shape[1:]), np.float32)
+        nearer = np.cumsum(same & there, 0) - (same & there)  # days of its kind between
+        worth = np.where(weekday == then, SAME_WEEKDAY, SAME_KIND) * there
+        of_its_kind = worth * np.where(same, 1.0, OTHER_KIND / SAME_KIND) * USUAL_DECAY ** np.where(same, nearer, age)
+        ways = [of_its_kind, worth * ANY_DAY_DECAY**age, worth * LATEST_DECAY**age]
+        weights = rearrange(ways, "way day step -> day way step 1 1")
+        total = np.zeros((len(ways), len(step), *self.share.shape[1:]), np.float32)
         counted = np.zeros_like(total)
         for day, at in zip(weights.astype(np.float32), source.clip(0, origin - 1), strict=True):  # all at once is large
             total += day * self._filled[at]
