@@ -114,13 +114,17 @@ def markdown(found: list[Row]) -> str:
     names = list(dict.fromkeys(each.forecaster for each in found))
     by = {(each.forecaster, each.task): each for each in found}
     columns = [(score, task) for score in ("rmse", "crps") for task in TASKS]
-    least = {(score, task): min(getattr(by[name, task], score) for name in names) for score, task in columns}
+    values = {(name, *column): getattr(by[name, column[1]], column[0]) for name in names for column in columns}
+    known = {key: value for key, value in values.items() if value is not None}
+    least = {column: min(value for key, value in known.items() if key[1:] == column) for column in columns}
     for name in names:
         cells = []
-        for score, task in columns:
-            value = getattr(by[name, task], score)
-            cells.append(f"**{value:.4f}**" if value == least[score, task] else f"{value:.4f}")
-        cells += [f"{by[name, task].coverage90:.0%}".replace("%", " %") for task in TASKS]
+        for column in columns:
+            value = values[(name, *column)]
+            text = "–" if value is None else f"{value:.4f}"
+            cells.append(f"**{text}**" if value == least[column] else text)
+        within = [by[name, task].coverage90 for task in TASKS]
+        cells += ["–" if each is None else f"{100 * each:.0f} %" for each in within]
         lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines) + "\n"
 
