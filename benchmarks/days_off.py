@@ -25,8 +25,9 @@ from fomo.app.service.scoreboard.fits import ready
 from fomo.city import City
 from fomo.days_off import with_days_off
 from fomo.evaluation.figure_style import save_figure
+from fomo.evaluation.metrics import crps
 from fomo.evaluation.protocol import evaluate
-from fomo.evaluation.questions import Question, TaskName, family_questions
+from fomo.evaluation.questions import TaskName, family_questions
 from fomo.evaluation.rows import Row, row
 from fomo.evaluation.tables import write_rows
 from fomo.evaluation.window_figures import windows_figure
@@ -79,11 +80,6 @@ def dated(data: Path) -> City:
     return city.assign_coords(time=moved).assign_attrs(calendar="date")
 
 
-def questions(city: City, task: TaskName) -> list[Question]:
-    """Those of the last fifth of the time."""
-    return family_questions([city], task)
-
-
 def rows(data: Path, samples: int) -> list[Row]:
     """FoMo, rules and the best deep rival, told of days off or not."""
     plain = dated(data)
@@ -102,7 +98,7 @@ def rows(data: Path, samples: int) -> list[Row]:
             ("same hour last week", SameHourLastWeek(), plain),
             ("Lag-Llama, city seen", ready(*find_entries(["Lag-Llama"]), SHIPPED_FITS), plain),
         ):
-            scores = evaluate(forecaster, questions(city, task), samples=samples, batch=8)
+            scores = evaluate(forecaster, family_questions([city], task), samples=samples, batch=8)
             found.append(replace(row(scores), forecaster=name))
             print(task, name, found[-1].rmse, found[-1].crps, flush=True)
     return found
@@ -135,13 +131,13 @@ def picture(data: Path, samples: int) -> None:
     plain = dated(data)
     panels = []
     for name, city in (("not told", plain), ("days off told", with_days_off(plain, COUNTRY))):
-        last = questions(city, "long")[-1]
+        last = family_questions([city], "long")[-1]
         panels.append(together(model, last, f"Nanjing, 17 and 18 February 2021, {name}", samples))
     save_figure(windows_figure(panels, 2), ROOT / "docs/figures/days-off.png")
 
 
 def choose(data: Path, samples: int, starts: int = 12) -> None:
-    """The same before the last fifth: RMSE and CRPS over the mean traffic, busiest 16 x 16 cells."""
+    """The same before the last fifth: RMSE and CRPS over the mean traffic, the 16 x 16 cells in the middle."""
     model = load(ROOT / "runs/without-mobile-nanjing/weights")
     plain = dated(data).isel(y=slice(2, 18), x=slice(6, 22))
     for name, city in (("not told", plain), ("told", with_days_off(plain, COUNTRY))):
@@ -155,9 +151,8 @@ def scores_before(model: FoMo, city: City, horizon: int, samples: int, starts: i
     for start in np.linspace(5 * 24, last_fifth(city) - horizon, starts).astype(int):
         forecast = model.forecast(city.isel(time=slice(0, int(start))), horizon=horizon, samples=samples)
         members, truth = forecast.samples.values, city["traffic"].values[start : start + horizon]
-        apart = np.abs(members[:, None] - members[None]).sum((0, 1)) / (2 * samples * (samples - 1))
         squares.append(np.nanmean((members.mean(0) - truth) ** 2))
-        ranked.append(np.nanmean(np.abs(members - truth).mean(0) - apart))
+        ranked.append(np.nanmean(crps(members, truth)))
         carried.append(np.nanmean(truth))
     level = np.mean(carried)
     return f"RMSE {np.sqrt(np.mean(squares)) / level:.4f}, CRPS {np.mean(ranked) / level:.4f} of the mean traffic"

@@ -22,6 +22,7 @@ import torch
 
 from fomo.city import City
 from fomo.diffusion.memory import SHARE_IN_COMMON
+from fomo.evaluation.metrics import crps
 from fomo.files import whole_file
 from fomo.forecasters.blend import FEWEST_HINDCASTS, Blend
 from fomo.forecasters.fomo import FoMo, load
@@ -76,14 +77,12 @@ def scores(model: FoMo, city: City, days: int, horizon: int) -> dict[str, float]
         )
         truth = city["traffic"].values[start : start + horizon][:, covered]
         members, known = forecast.samples.values[:, :, covered], np.isfinite(truth)
-        apart = np.abs(members[:, None] - members[None]).sum((0, 1)) / (2 * MEMBERS * (MEMBERS - 1))
-        crps = (np.abs(members - truth).mean(0) - apart)[known].mean()
         low, high = np.quantile(members, (0.05, 0.95), 0)
         sums = np.where(known, members, 0.0).sum(2)
         of_sums, total = np.quantile(sums, (0.05, 0.95), 0), np.where(known, truth, 0.0).sum(1)
         found.append(
             {
-                "crps": crps / truth[known].mean(),
+                "crps": crps(members, truth)[known].mean() / truth[known].mean(),
                 "within_90": ((low <= truth) & (truth <= high))[known].mean(),
                 "sums_within_90": ((of_sums[0] <= total) & (total <= of_sums[1])).mean(),
                 "width": float(forecast.attrs["width"]),

@@ -56,18 +56,21 @@ class Clock:
 
     def hours(self, steps: int) -> Float[np.ndarray, " step"]:
         """Hours since a Monday 00:00 of the first `steps` steps: of the same Monday, but for days told otherwise."""
-        hours = self.start_hour + self.step_hours * np.arange(steps)
-        day = np.floor(hours / HOURS_PER_DAY).astype(int)
+        hours, day = self._as_they_are(steps)
         return np.asarray(hours + HOURS_PER_DAY * (self._weekdays(day) - day % 7))
 
     def weekdays(self, steps: int) -> Int[np.ndarray, " step"]:
         """The weekday as which each of the first `steps` steps is told, Monday 0."""
-        hours = self.start_hour + self.step_hours * np.arange(steps)
-        return self._weekdays(np.floor(hours / HOURS_PER_DAY).astype(int))
+        return self._weekdays(self._as_they_are(steps)[1])
 
     def weekend(self, steps: int) -> Bool[np.ndarray, " step"]:
         """Which of the first `steps` steps lie on a day off."""
         return np.asarray(self.weekdays(steps) >= WEEKEND)
+
+    def _as_they_are(self, steps: int) -> tuple[Float[np.ndarray, " step"], Int[np.ndarray, " step"]]:
+        """Hours and days since that Monday, whatever they are told as."""
+        hours = self.start_hour + self.step_hours * np.arange(steps)
+        return hours, np.floor(hours / HOURS_PER_DAY).astype(int)
 
     def _weekdays(self, day: Int[np.ndarray, " step"]) -> Int[np.ndarray, " step"]:
         weekday = day % 7
