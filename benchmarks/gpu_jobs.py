@@ -7,10 +7,12 @@ import io
 import json
 import pstats
 import shutil
+import threading
 import time
+import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,8 @@ from typing import Any
 import torch
 from clock import UOMO, seconds_of
 from gpu_place import Place
-from gpu_report import CHOSEN
 from gpu_visit import named, profiled, sized
 from scaling import score_run, share_of
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
 import fomo
@@ -82,30 +82,56 @@ def pace(place: Place, preset: str) -> dict[str, Any]:
     counted = Training(base, data, device, workers=0).operations()
     assert counted is not None
     few, many = base.optimiser.batch, FILLED[preset]
-    ways = [(many, True, "")]
+    ways = [(many, True)]
     if preset in ("tiny", "5m"):
-        ways += [(few, False, ""), (few, True, "")]
-    if preset == "200m":  # which of PyTorch's attentions suits short windows
-        ways += [(many, True, "EFFICIENT_ATTENTION"), (many, True, "MATH"), (many // 2, False, "")]
-    for batch, compiled, attention in ways:
-        line: dict[str, Any] = {"batch": batch, "compiled": compiled, "attention": attention or CHOSEN}
+        ways += [(few, False), (few, True)]
+    if preset == "200m":
+        ways += [(2 * many, True), (many // 2, True), (many // 2, False)]
+    for batch, compiled in ways:
+        line: dict[str, Any] = {"batch": batch, "compiled": compiled}
         found["training"].append(line)
-        with sdpa_kernel(getattr(SDPBackend, attention)) if attention else nullcontext():
-            try:
-                training = Training(rated(base, batch=batch, rate=SAFE_RATE), data, device, compiled)
-                line |= training_pace(place, training, counted * batch / few)
-                if len(found["training"]) == 1:
-                    with place.alone():
-                        text, line["kernels_seconds"] = profiled(training)
-                    place.note("training", text)
-                training.ahead.close()
-                del training
-            except (RuntimeError, AssertionError) as error:  # of one way: its row says so, the others go on
-                line["error"] = f"{type(error).__name__}: {error}"[:500]
+        try:
+            training = Training(rated(base, batch=batch, rate=SAFE_RATE), data, device, compiled)
+            line |= training_pace(place, training, counted * batch / few)
+            if len(found["training"]) == 1:
+                with place.alone():
+                    text, line["kernels_seconds"] = profiled(training)
+                    waits = waited_for(training) if place.device.startswith("cuda") else ""
+                place.note("training", text)
+                place.note("waits", waits)
+            training.ahead.close()
+            del training
+        except (RuntimeError, AssertionError) as error:  # of one way: its row says so, the others go on
+            line["error"] = f"{type(error).__name__}: {error}"[:500]
         torch.compiler.reset()  # another batch size is compiled for itself
         print(line, flush=True)
     found["forecasting"] = forecasts(place, preset)
     return found
+
+
+def waited_for(training: Training) -> str:
+    """Where steps of training wait for the device, and where the host's time goes."""
+    found: Counter[str] = Counter()
+
+    def told(message: Warning | str, *_: object, **__: object) -> None:
+        lines = [line for line in traceback.extract_stack() if "fomo" in line.filename and line.filename != __file__]
+        found[f"{threading.current_thread().name}: {[f'{line.filename}:{line.lineno}' for line in lines[-3:]]}"] += 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = told
+        torch.cuda.set_sync_debug_mode("warn")
+        for _ in range(4):
+            training.launch()
+        torch.cuda.set_sync_debug_mode("default")
+    training.read()
+
+    def steps() -> None:
+        for _ in range(10):
+            training.launch()
+            training.read(1)
+
+    return "\n".join(f"{count} {place}" for place, count in found.most_common()) + f"\n\n{asked_by(steps)}"
 
 
 def training_pace(place: Place, training: Training, operations: float) -> dict[str, Any]:
@@ -160,7 +186,7 @@ def forecasts(place: Place, preset: str) -> list[dict[str, Any]]:
     tasks = short_tasks(place.data)[:256]
     city = forecast_task(synthetic_city(height=20, width=28, days=7), 16, 48, past_week=False)
     found = []
-    for rows, precision in ((None, "highest"), (None, "high"), (256, "highest")):  # "high": products of tf32
+    for rows, precision in ((None, "highest"), (None, "high")):  # "high": products of tf32
         torch.set_float32_matmul_precision(precision)
         model = preset_model(preset, place.device, SamplingConfig(rows=rows))
         line: dict[str, Any] = {"rows": model.sampling.rows_on(place.device.split(":")[0]), "precision": precision}

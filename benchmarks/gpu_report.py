@@ -18,7 +18,7 @@ RESULTS = ROOT / "results"
 #: The task of a record is the part of its name before the first hyphen.
 PACE, PRESET, LAW = "pace", "preset", "law"
 LAW_SCORES = (("short", "rmse"), ("long", "rmse"), ("generate", "rmse"), ("generate", "jsd"))
-#: What a record calls the attention that PyTorch picks.
+#: What the first records call the attention that PyTorch picks; later ones have no other.
 CHOSEN = "PyTorch's choice"
 
 
@@ -65,7 +65,7 @@ def training_table(found: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
     for kind, loan, record in found:
         lines = [line for line in record["training"] if "step_seconds" in line] if kind == PACE else []
         rate = max((line["matrix_rate"] for line in lines), default=0.0)
-        for line in (line for line in lines if line["attention"] == CHOSEN):
+        for line in (line for line in lines if line.get("attention", CHOSEN) == CHOSEN):
             alone = line.get("kernels_seconds")
             rows.append(
                 (

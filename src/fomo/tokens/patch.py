@@ -78,7 +78,10 @@ def token_places(
 
     Taking few tokens by their places is faster than cutting a whole window.
     """
-    return torch.from_numpy(_places(shape, size)).to(device)
+    places = torch.from_numpy(_places(shape, size))
+    if device is None or device.type != "cuda":
+        return places.to(device)
+    return places.pin_memory().to(device, non_blocking=True)  # else the host waits for all that the device is at
 
 
 @lru_cache(maxsize=64)

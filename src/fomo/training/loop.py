@@ -35,6 +35,7 @@ from fomo.training.ahead import Ahead, workers_for
 from fomo.training.finetune import begin_from, freeze
 from fomo.training.losses import Losses, losses, windows_denoised
 from fomo.training.pace import Pace, matrix_rate
+from fomo.training.placed import Placed, Placing
 from fomo.training.recipe import OptimiserConfig, Recipe, window_shape
 from fomo.training.shards import Objective, copied, divided
 from fomo.training.share import set_windows, share_dropout
@@ -131,7 +132,7 @@ class Training:
         place = self.together.place
         workers = workers_for(device, place.local_size) if workers is None else workers
         # Of several processes each takes its own windows of a batch before they go anywhere.
-        self.ahead = Ahead(self._made, workers, self._placed if self.share.size == 1 else None)
+        self.ahead = Ahead(self._made, workers, Placing(device) if self.share.size == 1 else Placed)
         self.unread = deque[Told]()
         self.reads_at_once = not device.startswith("cuda")  # nothing is gained by reading later
         self.step = 0
@@ -177,10 +178,10 @@ class Training:
         Raises as `advance` does; on a GPU `read` says later that a gradient is not finite.
         """
         config = self.recipe.optimiser
-        batch = self.ahead.take(self.step)
+        placed = self.ahead.take(self.step).here()
         torch.manual_seed(derived_seed(self.recipe.seed, self.step))  # of noise and dropout
-        size, shape = len(batch.share), tuple(batch.share.shape[1:])
-        batch, others = self._own(batch)
+        size, shape = len(placed.batch.share), tuple(placed.batch.share.shape[1:])
+        batch, others = self._own(placed.batch)
         noise = self.share.take(torch.randn((size, *shape), device=self.device))
         uniform = self.share.take(torch.rand(size, device=self.device))
         sign = self.share.take(1.0 - 2.0 * torch.randint(2, (size,), device=self.device))
@@ -191,7 +192,10 @@ class Training:
         self.network.train()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
             given = (self.process, self.recipe.loss, batch, noise, uniform, sign, others, self.share)
-            found = self.losses(self.network, *given) if self.objective is None else Losses(*self.objective(*given))
+            if self.objective is None:
+                found = self.losses(self.network, *given, placed.observation)
+            else:
+                found = Losses(*self.objective(*given))
         self.optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over processes, and should be added.
         (found.total if self.share.size == 1 else found.total * self.share.size).backward()
@@ -214,10 +218,6 @@ class Training:
         if self.recipe.context is not None:
             named |= {"contrast": found.contrast, "alignment": found.alignment, "score": found.score}
         return named | {"gradient": norm}
-
-    def _placed(self, batch: Batch) -> Batch:
-        """A batch on the device."""
-        return batch.to(self.device)
 
     def _made(self, step: int) -> Batch:
         """The batch of a step, the same in all processes."""
@@ -253,7 +253,7 @@ class Training:
     def _own(self, batch: Batch) -> tuple[Batch, Context | None]:
         """One's own windows of a batch, and the contexts of the windows before them where others have those."""
         if self.share.size == 1:
-            return self._placed(batch), None
+            return batch, None
         windows = len(batch.share)
         if self.compared_at is None:
             self.compared_at = self.step

@@ -51,16 +51,18 @@ def losses(
     sign: Float[Tensor, " batch"],
     others: Context | None = None,
     share: Share = ALONE,
+    observation: Observation | None = None,
 ) -> Losses:
     """All losses on the HIDDEN cells of a batch that still holds their values. Noise and signs are injected.
 
     With a `share` of a batch these are parts, and those of all processes add up to the losses of the batch; `others`
-    are then the contexts of the windows before one's own, for (16).
+    are then the contexts of the windows before one's own, for (16). `observation`: what is observed of the batch, where
+    it was found before.
 
     The denoiser learns residuals of either sign (`sign`, 1 or -1): their mean is the encoder's matter, and what a
     denoiser learned of it by heart would move the members away from it.
     """
-    observation = observed(batch)
+    observation = observed(batch) if observation is None else observation
     zero = torch.zeros((), device=batch.share.device)
     denoised = slice(0, share.own(windows_denoised(process, config, share.size * len(batch.share))))
     condition = network.encode(batch, observation, denoised)
