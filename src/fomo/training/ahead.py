@@ -7,6 +7,7 @@ this one is at just then; an executor says so where the batch is asked for.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -99,6 +100,7 @@ _MAKE: list[Callable[[int], Batch]] = []
 
 def _begin(make: Callable[[int], Batch]) -> None:
     """Begin such a process: on one thread, left alone by Ctrl-C, and no longer than the one that asks."""
+    gc.freeze()  # what the other left to the collector, such as a GPU's memory, is not this one's to free
     _MAKE[:] = [make]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -47,7 +47,7 @@ class Placing:
     """Brings batches to a device, and observes them there."""
 
     def __init__(self, device: str) -> None:
-        """On a CPU nothing is moved and nothing waits. The stream goes first: else what is small waits for what is not."""
+        """On a CPU nothing is moved and nothing waits. The stream goes first, else the small waits for the large."""
         self.device = device
         self.stream = torch.cuda.Stream(device, priority=-1) if device.startswith("cuda") else None
 
