@@ -1,4 +1,6 @@
-"""What loans of a GPU gave, as tables: their records in results/gpu/, the README's part in results/gpu.md."""
+"""What loans of a GPU gave, as tables: their records in results/gpu/, the README's part in results/gpu.md.
+
+The law of its runs goes to results/scaling-gpu.md."""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import ROOT, lines_of_others, over_families, score_lines, write_lines
+from scaling import ROOT, figure_of, lines_of_others, over_families, score_lines, write_lines
+from scaling import report as law_of
 
+from fomo.evaluation.figure_style import save_figure
 from fomo.files import whole_file
 
 RESULTS = ROOT / "results"
@@ -144,10 +148,21 @@ def law_table(found: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
 
 
 def add_law(records: Sequence[dict[str, Any]]) -> None:
-    """The law's runs into results/scaling.csv, in place of what these devices gave before."""
+    """The law's runs into results/scaling.csv, in place of what these devices gave before; and their law.
+
+    The law goes to results/scaling-gpu.md, its figure to docs/figures/scaling-gpu.png.
+    """
     path = RESULTS / "scaling.csv"
     others = lines_of_others(path, {record["device"] for record in records})
     write_lines([*others, *score_lines(records)], path)
+    try:
+        text, laws = law_of(records)
+    except ValueError as error:
+        print(f"no law is fitted: {error}")
+        return
+    with whole_file(RESULTS / "scaling-gpu.md") as fresh:
+        fresh.write_text(text, encoding="utf-8")
+    save_figure(figure_of(records, laws), ROOT / "docs/figures/scaling-gpu.png")
 
 
 __all__ = ["report"]

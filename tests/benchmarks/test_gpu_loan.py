@@ -71,10 +71,11 @@ def test_when_time_is_up_jobs_are_ended_and_those_left_are_named(gpu_loan, tmp_p
 
 
 def test_the_report_says_what_larger_presets_gain_over_the_shipped_one(
-    gpu_loan, benchmark_module, tmp_path, monkeypatch
+    gpu_loan, benchmark_module, tmp_path, monkeypatch, capsys
 ):
     report = benchmark_module("gpu_report")
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(report, "ROOT", tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results/unseen-regions.csv").write_text(
         "forecaster,city,task,context,rmse,crps\n"
@@ -110,5 +111,13 @@ def test_the_report_says_what_larger_presets_gain_over_the_shipped_one(
     assert sum(",cpu," in line for line in lines) == 1
     assert sum(",GPU," in line for line in lines) == 18  # over all families, too
     assert not any(",9,9,9," in line for line in lines)
+    assert "no law is fitted" in capsys.readouterr().out  # of one run
+    for parameters in (5, 10, 20):
+        for share, values in ((1, 10), (0.5, 5)):
+            more = {"parameters": parameters, "share": share, "values": values, "scores": scores}
+            (loan / f"law-{parameters}-{share}.json").write_text(json.dumps(law | more))
+    report.report([loan])
+    assert "| short | RMSE |" in (tmp_path / "results/scaling-gpu.md").read_text()
+    assert (tmp_path / "docs/figures/scaling-gpu.png").stat().st_size > 10_000
     with pytest.raises(SystemExit, match="has no record of a job"):
         report.report([tmp_path / "results"])
