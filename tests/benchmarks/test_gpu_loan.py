@@ -112,7 +112,7 @@ def test_the_report_says_what_larger_presets_gain_over_the_shipped_one(
     assert sum(",GPU," in line for line in lines) == 18  # over all families, too
     assert not any(",9,9,9," in line for line in lines)
     assert "no law is fitted" in capsys.readouterr().out  # of one run
-    for parameters in (5, 10, 20):
+    for parameters in (5, 10, 20, 40):
         for share, values in ((1, 10), (0.5, 5)):
             more = {"parameters": parameters, "share": share, "values": values, "scores": scores}
             (loan / f"law-{parameters}-{share}.json").write_text(json.dumps(law | more))
