@@ -193,7 +193,7 @@ def test_opposite_noise_makes_the_mean_of_a_linear_network_exact(small_network):
 class Cellwise(MaskedDiffusionTransformer):
     """A network that treats every cell by itself, so that all tiles agree about it."""
 
-    def encode(self, batch: Batch, observation: Observation) -> Condition:
+    def encode(self, batch: Batch, observation: Observation, denoised: slice = slice(None)) -> Condition:
         rows, time, height, width = batch.share.shape
         nothing = torch.zeros(rows, 1, 0, self.config.width)
         return Condition(

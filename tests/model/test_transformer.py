@@ -9,7 +9,14 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fomo.model.transformer import PRESETS, Condition, MaskedDiffusionTransformer, ModelConfig, parameter_count
+from fomo.model.transformer import (
+    PRESETS,
+    Condition,
+    MaskedDiffusionTransformer,
+    ModelConfig,
+    asked_steps,
+    parameter_count,
+)
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.observation import GUESSES, observe
 
@@ -18,14 +25,14 @@ LABEL = torch.tensor([0.3])
 
 
 def said(network: MaskedDiffusionTransformer, batch: Batch, noised: Tensor, label: Tensor = LABEL) -> dict[str, Tensor]:
-    """All that the network says of a batch: mean, log scale, and the denoised hidden cells."""
+    """All that the network says of the hidden cells of a batch: mean, log scale, and what is denoised."""
     with torch.no_grad():
         condition = network.encode(batch, observe(batch))
         denoised = network.denoise(noised, label, condition)
     hidden = batch.hidden[:, None].expand(denoised.shape)
     return {
-        "mean": condition.mean,
-        "log_scale": condition.log_scale,
+        "mean": torch.where(batch.hidden, condition.mean, torch.zeros(())),
+        "log_scale": torch.where(batch.hidden, condition.log_scale, torch.zeros(())),
         "denoised": torch.where(hidden, denoised, torch.zeros(())),
     }
 
@@ -154,6 +161,23 @@ def test_leaving_out_tokens_with_nothing_hidden_gives_the_same_as_keeping_all(ra
     assert_same(said(network.train(), batch, noised), said(network.eval(), batch, noised))
 
 
+@pytest.mark.parametrize("hidden", [slice(20, 24), slice(5, 10), slice(0, 1), slice(22, 23), slice(0, 0)])
+def test_steps_that_nothing_is_asked_of_are_left_out_of_what_is_said_of_values(random_batch, small_network, hidden):
+    batch = random_batch(batch=2, time=23, padding=0)
+    asked = torch.zeros(2, 23, 4, 4, dtype=torch.bool)
+    asked[1, hidden, 2:] = True
+    batch = replace(batch, state=torch.zeros_like(batch.state)).hide(asked)
+    network = small_network()
+    few, every = (network.train(mode).encode(batch, observe(batch)) for mode in (False, True))
+    told = asked_steps(batch.hidden, network.config.token_shape)
+    assert told.start % 4 == 0 and (told.stop % 4 == 0 or told.stop == 23)
+    assert batch.hidden[:, told].sum() == batch.hidden.sum()
+    for name in ("mean", "log_scale"):
+        one, other = getattr(few, name), getattr(every, name)
+        torch.testing.assert_close(one[:, told], other[:, told], rtol=1e-5, atol=1e-6)
+        assert not one[:, : told.start].any() and not one[:, told.stop :].any()
+
+
 def test_a_window_with_nothing_hidden_among_others_does_no_harm(random_batch, small_network):
     batch = random_batch(batch=2, padding=0)
     state = batch.state.clone()
@@ -217,7 +241,8 @@ def test_at_birth_the_network_says_what_the_regression_says_and_no_noise(random_
     network = MaskedDiffusionTransformer(ModelConfig(width=32, encoder_layers=1, denoiser_layers=1, heads=2)).eval()
     batch = random_batch()
     found = said(network, batch, noise_for(batch))
-    assert torch.equal(found["mean"], observe(batch).known[:, GUESSES.index("carried")])
+    expected = observe(batch).known[:, GUESSES.index("carried")]
+    assert torch.equal(found["mean"], expected * batch.hidden) and batch.hidden.any()
     assert (found["denoised"] == 0).all()
 
 

@@ -163,10 +163,11 @@ class Drawing:
     def expected(self, batch: Batch) -> Expected:
         """What the network says before members are drawn, of a grid that is denoised as one."""
         grid = (batch.share.shape[2], batch.share.shape[3])
-        return self._encoded(batch, make_tiling(grid, self.sampling.tile, self.sampling.overlap), 1).expected
+        tiling = make_tiling(grid, self.sampling.tile, self.sampling.overlap)
+        return self._encoded(batch, tiling, 1, slice(0, 0)).expected
 
-    def _encoded(self, batch: Batch, tiling: Tiling, samples: int) -> _Encoded:
-        """The windows as the network reads them, tile by tile."""
+    def _encoded(self, batch: Batch, tiling: Tiling, samples: int, denoised: slice = slice(None)) -> _Encoded:
+        """The windows as the network reads them, tile by tile; `denoised`: those of a part that will be drawn."""
         tasks, time = batch.share.shape[:2]
         tiles = len(tiling.corners)
         observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
@@ -177,7 +178,7 @@ class Drawing:
         parts = [slice(first, first + at_once) for first in range(0, tasks * tiles, at_once)]
         cut_batch, cut_observation = _cut(batch, tiling), _cut(observation, tiling)
         conditions = on_threads(
-            lambda part: self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part)),
+            lambda part: self.network.encode(cut_batch.rows(part), some_rows(cut_observation, part), denoised),
             parts,
             device,
         )

@@ -99,12 +99,13 @@ class ContextModule(nn.Module):
 
     def change(
         self,
-        found: Float[Tensor, "batch time y x said"],
-        mean: Float[Tensor, "batch time y x"],
+        found: Float[Tensor, "batch asked y x said"],
+        mean: Float[Tensor, "batch asked y x"],
         observation: ContextObservation,
-    ) -> tuple[Float[Tensor, "batch time y x"], Float[Tensor, "batch time y x"]]:
-        """The mean with the context's guesses weighed in, and what is added to the log scale."""
+        steps: slice,
+    ) -> tuple[Float[Tensor, "batch asked y x"], Float[Tensor, "batch asked y x"]]:
+        """The mean at these steps with the context's guesses weighed in, and what is added to the log scale."""
         gate = observation.anything.to(mean.dtype)[:, None, None, None]
-        weights = rearrange(found[..., 2:], "b t y x g -> b g t y x") * observation.is_known
-        moved = (weights * (observation.known - mean[:, None])).sum(1)
+        weights = rearrange(found[..., 2:], "b t y x g -> b g t y x") * observation.is_known[:, :, steps]
+        moved = (weights * (observation.known[:, :, steps] - mean[:, None])).sum(1)
         return mean + moved + gate * found[..., 0], gate * found[..., 1]

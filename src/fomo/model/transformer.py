@@ -87,7 +87,8 @@ PRESETS: dict[str, dict[str, int]] = {
 class Condition:
     """What the encoder says of a window, computed once and shared by all members and sampling steps.
 
-    `mean` and `log_scale` describe every value relative to its cell's unit: share / unit - 1.
+    `mean` and `log_scale` describe every value relative to its cell's unit: share / unit - 1. In forecasting they are 0
+    at steps of which no value is hidden.
     """
 
     mean: Float[Tensor, "batch time y x"]
@@ -106,6 +107,20 @@ def looked_at(some: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch token"]:
     Attention to nothing is not a number in the fused kernels of CUDA, and its gradient makes all others none.
     """
     return some | ~some.any(-1, keepdim=True)
+
+
+def asked_steps(hidden: Bool[Tensor, "batch time y x"], shape: TokenShape) -> slice:
+    """From the first to the last step of which some value is hidden, as whole tokens; all steps if none is."""
+    steps = hidden.any((0, 2, 3)).nonzero()[:, 0]
+    if not len(steps):
+        return slice(0, hidden.shape[1])
+    first, last = int(steps[0]), int(steps[-1])
+    return slice(first - first % shape.time, min(hidden.shape[1], last - last % shape.time + shape.time))
+
+
+def _in_window(values: Float[Tensor, "batch asked y x"], steps: slice, time: int) -> Float[Tensor, "batch time y x"]:
+    """The values of some steps in a window of `time` steps, 0 elsewhere."""
+    return torch.nn.functional.pad(values, (0, 0, 0, 0, steps.start, time - steps.stop))
 
 
 class MaskedDiffusionTransformer(nn.Module):
@@ -170,20 +185,22 @@ class MaskedDiffusionTransformer(nn.Module):
             tokens = block(tokens[:, None], turn, attend)[:, 0]  # batch token width
         tokens = self.norm_observation(tokens)
 
-        found = self._said(self.head, tokens, layers)
+        # Every value has a mean and a scale of its own; in forecasting only asked steps are looked at.
+        steps = slice(0, size[0]) if self.training else asked_steps(batch.hidden, shape)
+        found = self._said(self.head, tokens, layers, steps)
         offset, log_scale, weights = found[..., 0], found[..., 1], rearrange(found[..., 2:], "b t y x g -> b g t y x")
-        mean = offset + (weights * observation.known).sum(1)
+        mean = offset + (weights * observation.known[:, :, steps]).sum(1)
         if surroundings is not None and self.context is not None and observation.context is not None:
-            said = self._said(self.context.head, tokens, torch.cat([layers, surroundings], 1))
-            mean, wider = self.context.change(said, mean, observation.context)
+            said = self._said(self.context.head, tokens, torch.cat([layers, surroundings], 1), steps)
+            mean, wider = self.context.change(said, mean, observation.context, steps)
             log_scale = log_scale + wider
         low, high = self.config.smallest_log_scale, self.config.largest_log_scale
         # The denoiser looks only at tokens with something hidden; in forecasting the others are left out for good.
         kept = slice(None) if self.training else asked.any(0).nonzero()[:, 0]
         asked, tokens = asked[denoised, kept], tokens[denoised, None, kept]
         return Condition(
-            mean=mean,
-            log_scale=(log_scale - 1.0).clamp(low, high),
+            mean=_in_window(mean, steps, size[0]),
+            log_scale=_in_window((log_scale - 1.0).clamp(low, high), steps, size[0]),
             projected=self.project_observation(tokens),
             adapt=(*(adapt(tokens) for adapt in self.adapt_observation()), self.adapt_decoder(tokens)),
             hidden=batch.hidden[denoised],
@@ -197,9 +214,14 @@ class MaskedDiffusionTransformer(nn.Module):
         head: CellHead,
         tokens: Float[Tensor, "batch token width"],
         layers: Float[Tensor, "batch channel time y x"],
-    ) -> Float[Tensor, "batch time y x said"]:
-        """What a head says of every value from its channels and its token."""
+        steps: slice,
+    ) -> Float[Tensor, "batch asked y x said"]:
+        """What a head says of every value at some whole tokens' steps from its channels and its token."""
         shape = self.config.token_shape
+        _, height, width = shape.grid(*layers.shape[2:])
+        tokens = rearrange(tokens, "b (t p) w -> b t p w", p=height * width)
+        tokens = rearrange(tokens[:, steps.start // shape.time : -(-steps.stop // shape.time)], "b t p w -> b (t p) w")
+        layers = layers[:, :, steps]
         context = rearrange(head.context(tokens), "b n (c k) -> (b c) n k", k=shape.cells)
         context = rearrange(
             from_tokens(context, shape, *layers.shape[2:]), "(b c) t y x -> b t y x c", b=tokens.shape[0]
