@@ -168,10 +168,16 @@ held_back_folds = [0, 1]
 
 def test_a_search_tries_every_rate_and_says_which_is_best(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
     board.write_text(board.read_text(encoding="utf-8") + SEARCH, encoding="utf-8")
+    (tmp_path / "results").mkdir()
+    head = "rival,learning_rate,columns,over_usual,best\n"
+    before = head + "UniST,0.001,18,1.0,true\nPatchTST,0.009,18,0.5,true\n"  # of earlier searches
+    (tmp_path / "results/rival-rates.csv").write_text(before, encoding="utf-8")
     options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
     said = run("scoreboard", board, *options, "--search", "--only", "PatchTST", "persistence", "--jobs", 1)
     assert said.code == 0, said.err
     found = pl.read_csv(tmp_path / "results/rival-rates.csv")
+    assert found["rival"][0] == "UniST"  # what is not searched again stays
+    found = found[1:]
     assert found["rival"].to_list() == ["PatchTST", "PatchTST"]
     assert found["learning_rate"].to_list() == [0.001, 0.004] and found["over_usual"][0] == 1.0
     assert found["best"].to_list() == [found["over_usual"][1] >= 1, found["over_usual"][1] < 1]

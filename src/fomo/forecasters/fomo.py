@@ -8,8 +8,7 @@ The numbers do not depend on which other tasks are asked at the same time; how m
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
 from fomo.forecasters.blend import Blend
+from fomo.forecasters.consecutive import Ask, consecutive
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.judged import judged
 from fomo.forecasters.own_past import OwnPast
@@ -367,7 +367,7 @@ class FoMo:
     def _windowed(
         self,
         city: City,
-        ask: Callable[..., Task],
+        ask: Ask,
         samples: int,
         seed: int,
         context: ContextMode,
@@ -379,34 +379,16 @@ class FoMo:
         known = np.isfinite(whole.window["traffic"].values)
         reference = self.reference(whole.window) if known.any() else self._made_up_reference(city, whole)
         users_reference = self.users_reference(city) if "users" in whole.layers else None
-        steps = city.sizes["time"]
-        windows = math.ceil(steps / WINDOW)
-        starts = [min(i * WINDOW, max(steps - WINDOW, 0)) for i in range(windows)]
-        tasks = [
-            ask(
-                city.isel(time=slice(start, start + WINDOW)),
-                context=context, layers=layers, reference=reference, users_reference=users_reference,
-            )
-            for start in starts
-        ]  # fmt: skip
-        if not any(task.asked.any() for task in tasks):
-            raise CityError(f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells")
-        wanted = {start: task for start, task in zip(starts, tasks, strict=True) if task.asked.any()}
-        for task in wanted.values():
-            alone = not (task.layers and self.reads_context)
-            if alone and not np.isfinite(task.window["traffic"].values).any():
-                first, last = (np.datetime_as_string(task.window["time"].values[at], unit="m") for at in (0, -1))
-                raise CityError(
-                    f"nothing is recorded in {city.attrs['name']!r} from {first} to {last}, "
-                    "so there is nothing to go by: cut the city there, or give users, POI or residents"
-                )
+        wanted = consecutive(city, ask, context, layers, reference, users_reference, self.reads_context)
         members = np.repeat(city["traffic"].values[None], samples if only is None else len(only), 0)
         asked = np.zeros(city["traffic"].shape, bool)
         begins, said = list(wanted), ("", "")
         at_once = self._tasks_at_once((city.sizes["y"], city.sizes["x"]), samples)
         for some in (begins[first : first + at_once] for first in range(0, len(begins), at_once)):
             seeds = [derived_seed(seed, start) for start in some]
-            lasting = derived_seed(seed, steps)  # a cell whose level is not known has one level in all windows
+            lasting = derived_seed(
+                seed, city.sizes["time"]
+            )  # a cell whose level is not known has one level in all windows
             answers = self._answer_all([wanted[start] for start in some], samples, seeds, only, lasting=lasting)
             for start, answer in zip(some, answers, strict=True):
                 members[:, start : start + WINDOW] = answer.samples.values
@@ -435,7 +417,7 @@ class FoMo:
         }
 
 
-def _generation(area: np.ndarray) -> Callable[..., Task]:
+def _generation(area: np.ndarray) -> Ask:
     """`generate_task` of one area."""
     return lambda city, **known: generate_task(city, area, **known)
 

@@ -8,6 +8,7 @@ then wait for the host; a thread and a stream beside it wait for themselves alon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,13 +19,21 @@ from fomo.windows.observation import Observation
 from fomo.windows.records import each_tensor
 
 
+@runtime_checkable
+class Ready(Protocol):
+    """Something on a GPU that happens when what stands before it is done."""
+
+    def wait(self) -> None:
+        """Let the current stream go on after it."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """A batch on its device. `observation` None: not found yet; `ready` None: there is nothing to wait for."""
 
     batch: Batch
     observation: Observation | None = None
-    ready: torch.cuda.Event | None = None
+    ready: Ready | None = None
 
     def here(self) -> Placed:
         """The same, once the stream that asks may use it, which it will be told to wait for: the host does not."""

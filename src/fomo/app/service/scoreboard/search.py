@@ -76,8 +76,11 @@ def trials(recipe: ScoreboardRecipe, place: Place) -> list[Trial]:
 
 
 def write_trials(found: Sequence[Trial], folder: Path) -> list[Path]:
-    """`rival-rates.csv` and `.md`; returns the files."""
+    """`rival-rates.csv` and `.md`; returns the files. What they say of rivals that are not in `found` stays."""
     table, text = folder / f"{TABLE}.csv", folder / f"{TABLE}.md"
+    if table.exists():
+        before = [Trial(**line) for line in pl.read_csv(table).iter_rows(named=True)]
+        found = [*(trial for trial in before if trial.rival not in {one.rival for one in found}), *found]
     with whole_file(table) as fresh:
         pl.DataFrame([asdict(trial) for trial in found]).write_csv(fresh, float_precision=6)
     rates = list(dict.fromkeys(trial.learning_rate for trial in found))
