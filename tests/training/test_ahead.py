@@ -29,7 +29,7 @@ def test_batches_made_ahead_give_the_same_losses_to_the_last_digit(tiny_recipe):
     ahead = Training(recipe, alone.data, workers=2)
     assert numbers(ahead, 5) == numbers(alone, 5)
     ahead.step = alone.step = 2  # another step than the one that is ready
-    assert torch.equal(ahead.ahead.take(2).batch.share, alone.ahead.take(2).batch.share)
+    assert torch.equal(ahead.ahead.take(2).share, alone.ahead.take(2).share)
     assert numbers(ahead, 2) == numbers(alone, 2)
     ahead.ahead.close()
     assert numbers(ahead, 1) == numbers(alone, 1)

@@ -6,12 +6,15 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from small_training import made_training
+from small_training import SMALL, made_training
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fomo.training.losses import losses, observed
 from fomo.training.placed import Placed, Placing
 from fomo.windows.batch import Batch
 from fomo.windows.records import each_tensor
+
+CONTEXT = {"model": {**SMALL, "context": True}, "context": {}, "loss": {"contrast": 0.3, "alignment": 0.1}}
 
 
 def tensors(*records: object) -> list[torch.Tensor]:
@@ -23,7 +26,8 @@ def tensors(*records: object) -> list[torch.Tensor]:
 
 def test_losses_are_those_of_a_batch_that_is_observed_when_it_is_used(tiny_recipe):
     training = made_training(tiny_recipe())
-    placed = Placing("cpu")(training._made(3))
+    placing = Placing("cpu")
+    placed = placing.observe(placing.move(training._made(3)))
     batch = placed.batch
     noise, size = torch.randn(batch.share.shape), len(batch.share)
     given = (training.process, training.recipe.loss, batch, noise, torch.rand(size), torch.ones(size))
@@ -63,7 +67,8 @@ def test_on_a_gpu_all_is_done_on_a_stream_of_its_own_and_the_other_is_told_to_wa
     monkeypatch.setattr(Batch, "to", lambda self, device: notes.append(f"moved {on[-1]}") or self)
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, which: kept.append(id(self)) or None, raising=False)
     batch = made_training(tiny_recipe())._made(0)
-    placed = Placing("cuda:1")(batch)
+    placing = Placing("cuda:1")
+    placed = placing.observe(placing.move(batch))
     beside = "beside, cuda:1, -1"
     assert notes == [f"moved {beside}", f"recorded {beside}"]
     here = placed.here()
@@ -79,9 +84,43 @@ def test_on_a_gpu_all_is_done_on_a_stream_of_its_own_and_the_other_is_told_to_wa
 def test_an_error_of_the_thread_that_places_reaches_the_one_that_asks(tiny_recipe):
     training = made_training(tiny_recipe())
 
-    def broken(batch: Batch) -> Placed:
+    def broken(batch: Batch) -> Batch:
         raise RuntimeError("out of memory")
 
     training.ahead.place = broken
     with pytest.raises(RuntimeError, match="out of memory"):
         training.advance()
+
+
+class Asked(TorchDispatchMode):
+    """Notes every operation whose answer a GPU would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, operation, types, given=(), named=None):
+        name = operation.overloadpacket.__name__
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            part is not None and part.dtype == torch.bool for part in given[1]
+        )
+        waits = {"nonzero", "_unique2", "_local_scalar_dense", "masked_select", "equal", "_linalg_check_errors"}
+        if by_mask or name in waits:
+            self.found.append(name)
+        return operation(*given, **(named or {}))
+
+
+@pytest.mark.parametrize(
+    ("top", "on_a_cpu"),
+    [({}, []), (CONTEXT, ["_local_scalar_dense"])],  # whether users are known ahead, which a GPU is not asked
+    ids=["traffic", "context"],
+)
+def test_what_is_observed_of_a_batch_asks_the_device_nothing(tiny_recipe, top, on_a_cpu):
+    batch = made_training(tiny_recipe(top))._made(0)
+    assert (batch.context is None) == (not top)
+    with Asked() as asked:
+        torch.ones(3)[torch.ones(3, dtype=torch.bool)]
+    assert asked.found == ["index"]
+    with Asked() as asked:
+        observed(batch)
+    assert asked.found == on_a_cpu

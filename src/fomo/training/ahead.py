@@ -17,7 +17,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import Generic, TypeVar
 
 import torch
 
@@ -28,8 +27,6 @@ from fomo.windows.batch import Batch
 #: step of a small network there.
 READY, MOST = 2, 4
 
-Given = TypeVar("Given")
-
 
 def workers_for(device: str, processes: int) -> int:
     """How many processes make batches: none on a CPU, whose cores the network needs; `processes` share a machine."""
@@ -39,28 +36,31 @@ def workers_for(device: str, processes: int) -> int:
     return max(0, min(MOST, cores // processes - 1))
 
 
-class Ahead(Generic[Given]):
+class Ahead:
     """Gives the batch of one step after the other."""
 
-    def __init__(self, make: Callable[[int], Batch], workers: int, place: Callable[[Batch], Given]) -> None:
+    def __init__(
+        self, make: Callable[[int], Batch], workers: int, place: Callable[[Batch], Batch] | None = None
+    ) -> None:
         """`make`: the batch of a step. With no `workers` it is made when it is asked for.
 
-        `place`: what is then done with it, such as moving it to a device; a batch that others made, ahead too, by a
+        `place`: what is then done with it, such as moving it to a device; with a batch that others made ahead too, by a
         thread.
         """
         self.make, self.workers, self.place = make, workers, place
         self._next = -1  # the first step whose batch is not waited for
         self._pool: ProcessPoolExecutor | None = None
         self._reader: ThreadPoolExecutor | None = None
-        self._waiting = deque[Future[Given]]()
+        self._waiting = deque[Future[Batch]]()
 
-    def take(self, step: int) -> Given:
-        """What `place` makes of the batch of a step; any order is good, but only the next one is ready.
+    def take(self, step: int) -> Batch:
+        """The batch of a step; any order is good, but only the next one is ready.
 
         Raises `ProcessError` where a process that makes batches is gone.
         """
         if self.workers == 0:
-            return self.place(self.make(step))
+            made = self.make(step)
+            return made if self.place is None else self.place(made)
         if self._pool is None or step != self._next - len(self._waiting):
             self.close()
             context = get_context("fork")  # so that nothing is copied but what is written
@@ -72,17 +72,18 @@ class Ahead(Generic[Given]):
             while len(self._waiting) < READY * self.workers:
                 self._waiting.append(self._reader.submit(self._read, self._pool.submit(_made, self._next)))
                 self._next += 1
-            given = self._waiting.popleft().result()
+            batch = self._waiting.popleft().result()
         except BrokenProcessPool as error:
             self.close()
             raise ProcessError(
                 f"a process that makes batches is gone ({error}): free memory, or train with workers=0; the last "
                 "checkpoint is good"
             ) from None
-        return given
+        return batch
 
-    def _read(self, made: Future[bytes]) -> Given:
-        return self.place(pickle.loads(made.result()))
+    def _read(self, made: Future[bytes]) -> Batch:
+        batch: Batch = pickle.loads(made.result())
+        return batch if self.place is None else self.place(batch)
 
     def close(self) -> None:
         """End the processes; a later `take` begins new ones."""

@@ -132,7 +132,8 @@ class Training:
         place = self.together.place
         workers = workers_for(device, place.local_size) if workers is None else workers
         # Of several processes each takes its own windows of a batch before they go anywhere.
-        self.ahead = Ahead(self._made, workers, Placing(device) if self.share.size == 1 else Placed)
+        self.placing = Placing(device) if self.share.size == 1 else None
+        self.ahead = Ahead(self._made, workers, None if self.placing is None else self.placing.move)
         self.unread = deque[Told]()
         self.reads_at_once = not device.startswith("cuda")  # nothing is gained by reading later
         self.step = 0
@@ -178,7 +179,8 @@ class Training:
         Raises as `advance` does; on a GPU `read` says later that a gradient is not finite.
         """
         config = self.recipe.optimiser
-        placed = self.ahead.take(self.step).here()
+        taken = self.ahead.take(self.step)
+        placed = Placed(taken) if self.placing is None else self.placing.observe(taken).here()
         torch.manual_seed(derived_seed(self.recipe.seed, self.step))  # of noise and dropout
         size, shape = len(placed.batch.share), tuple(placed.batch.share.shape[1:])
         batch, others = self._own(placed.batch)

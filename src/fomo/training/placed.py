@@ -1,8 +1,8 @@
 """A batch where the network is, with what is observed of it; on a GPU both come by a stream of their own.
 
-Observing is a thousand small operations, and some ask the GPU how many windows have hours of one length, or whether a
-factor was found. Asked on the stream that trains, each would wait for the whole step before it, and the GPU would
-then wait for the host; a thread and a stream beside it wait for themselves alone.
+Observing is a thousand small operations. On the stream that trains they would follow each other after all that stands
+there already; on a stream beside it a GPU does them while it is at the step before. They are given by the thread that
+trains and ask the GPU nothing: a second thread that gives a GPU as many would hold the first one up.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Placed:
     ready: Ready | None = None
 
     def here(self) -> Placed:
-        """The same, once the stream that asks may use it, which it will be told to wait for: the host does not."""
+        """The same, once the stream that asks may use it, which is told to wait for it: the host does not wait."""
         if self.ready is None:
             return self
         self.ready.wait()
@@ -60,12 +60,18 @@ class Placing:
         self.device = device
         self.stream = torch.cuda.Stream(device, priority=-1) if device.startswith("cuda") else None
 
-    def __call__(self, batch: Batch) -> Placed:
-        """In any thread; who takes it calls `here`."""
+    def move(self, batch: Batch) -> Batch:
+        """The batch on the device, in any thread; only what `observe` gives of it may be used elsewhere."""
         if self.stream is None:
-            return Placed(batch.to(self.device), observed(batch))
+            return batch.to(self.device)
         with torch.cuda.stream(self.stream):
-            batch = batch.to(self.device)
+            return batch.to(self.device)
+
+    def observe(self, batch: Batch) -> Placed:
+        """A batch that was moved, with what is observed of it; who takes it calls `here`."""
+        if self.stream is None:
+            return Placed(batch, observed(batch))
+        with torch.cuda.stream(self.stream):
             observation, ready = observed(batch), torch.cuda.Event()
             ready.record()
         return Placed(batch, observation, ready)

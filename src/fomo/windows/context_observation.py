@@ -87,7 +87,8 @@ def observe_users(
     filled = torch.where(context.users_known, context.users, _users_week(batch, context, known))
     ahead = (known * (1 - seen) > 0).flatten(1).any(1)
     fitted = filled
-    if bool(ahead.any()):  # window by window: what one says must not depend on the others of its batch
+    # Window by window: what one says must not depend on the others of its batch. A GPU fits sooner than it is asked.
+    if ahead.is_cuda or bool(ahead.any()):
         fitted = torch.where(ahead[:, None, None, None], _users_week(batch, context, known * seen), filled)
     mean = filled.mean(1)
     # Traffic where there are no users says that they were not counted; no users and no traffic say that it stays so.

@@ -207,19 +207,18 @@ def _same_time_on_other_days(
     rhythm: Float[Tensor, "batch time y x"],
     step_hours: Float[Tensor, " batch"],
 ) -> _Days:
-    """What was observed at the same time of other days, by shifting the window by whole days."""
-    values = torch.stack([share, seen, rhythm * seen])
-    total = torch.zeros_like(values)
-    before = torch.zeros(2, 2, *share.shape, dtype=share.dtype, device=share.device)  # share and seen, days before
-    steps = share.shape[1]
-    for hours in step_hours.unique().tolist():
-        rows = step_hours == hours
-        day = round(24 / hours)
-        for lag in range(day, steps, day):
-            total[:, rows, lag:] += values[:, rows, :-lag]
-            total[:, rows, :-lag] += values[:, rows, lag:]
-        for days in (1, 2):
-            if days * day < steps:
-                before[:, days - 1, rows, days * day :] = values[:2, rows, : -days * day]
+    """What was observed at the same time of other days of the window.
+
+    Which steps those are is a matrix of the window's steps, the same for all its cells: nothing of it depends on values
+    that a GPU would have to be asked for.
+    """
+    values = torch.stack([share, seen, rhythm * seen], 1)
+    step = torch.arange(share.shape[1], device=share.device)
+    day = (24 / step_hours).round().long()[:, None, None]
+    apart = step[:, None] - step  # of the step that is asked for from every other
+    others = ((apart % day == 0) & (apart != 0)).to(share.dtype)  # batch step other
+    total = torch.einsum("bts,bcsyx->cbtyx", others, values)
+    before = [torch.einsum("bts,bcsyx->cbtyx", (apart == days * day).to(share.dtype), values[:, :2]) for days in (1, 2)]
+    shares, known = torch.stack(before, 1)
     count = total[1].clamp(min=1)
-    return _Days(total[0] / count, total[2] / count, total[1] > 0, before[0], before[1] > 0)
+    return _Days(total[0] / count, total[2] / count, total[1] > 0, shares, known > 0)

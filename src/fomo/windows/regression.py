@@ -85,10 +85,10 @@ def fit_week(
     if prior is None:
         certain = torch.ones(len(share), design.shape[-1], dtype=share.dtype, device=share.device)
         certain[:, 0] = 1 / LEVEL_VARIANCE
-        root = torch.linalg.cholesky(information + torch.diag_embed(certain)[:, None, None])
+        root = _root(information + torch.diag_embed(certain)[:, None, None])
         weights = torch.cholesky_solve(target, root)  # b y x 1+k 1
     else:
-        root = torch.linalg.cholesky(information + torch.diag_embed(1 / prior.variance))
+        root = _root(information + torch.diag_embed(1 / prior.variance))
         weights = _with_shared_level(information, target, root, prior)
     moved = rearrange(design @ weights, "b y x t 1 -> b t y x")
     fitted_level = level + (scale if prior is None else level) * weights[..., 0, 0]
@@ -98,6 +98,11 @@ def fit_week(
         weights=weights[..., 0],
         root=root,
     )
+
+
+def _root(precision: Float[Tensor, "batch y x weight other"]) -> Float[Tensor, "batch y x weight other"]:
+    """The Cholesky factor of what is positive definite, as a prior is in it: a GPU is not asked whether it is."""
+    return torch.linalg.cholesky_ex(precision).L
 
 
 def _with_shared_level(
