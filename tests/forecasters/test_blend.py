@@ -133,7 +133,10 @@ def test_errors_are_told_over_the_mean_traffic_and_those_of_last_week_beside_the
     weights = np.zeros((16, len(own_past.EXPERTS)))
     weights[:, own_past.EXPERTS.index("week")] = 0.7
     weights[:, 0] = np.linspace(0, 0.6, 16)
-    assert unjudged(weights, False).provenance()["own_past"] == "week 70 %, usual 30 %"
+    assert unjudged(weights).provenance()["own_past"] == "week 70 %, usual 30 %"
+    told = np.pad(0.5 * weights, ((0, 0), (0, len(own_past.OF_USERS))))
+    told[:, -1] = 0.5
+    assert unjudged(told).provenance()["own_past"] == "users_lately 50 %, week 35 %, usual 15 %"
 
 
 def test_width_has_limits(model):
@@ -310,7 +313,7 @@ def test_before_there_are_hindcasts_members_are_as_wide_as_the_errors_of_the_pas
 
 
 def test_of_a_past_without_traffic_nothing_is_said_of_the_width(model):
-    before = unjudged(np.full((16, len(own_past.EXPERTS)), 1 / len(own_past.EXPERTS)), False)
+    before = unjudged(np.full((16, len(own_past.EXPERTS)), 1 / len(own_past.EXPERTS)))
     expected, _, asked = said(model, repeating())
     for missed in (np.nan, 0.0):
         assert as_wide_as_its_past(before, expected, asked, missed) == before
@@ -408,7 +411,7 @@ def test_cells_without_history_go_by_their_users_and_only_they_do(small_network)
         )
     ]
     assert blends[0].describe() == "per_user_lasting 75 %, network 25 %"
-    assert [blend.describe() for blend in blends[1:]] == ["network 100 %", "network 75 %, own_past 25 %"]
+    assert [blend.describe() for blend in blends[1:]] == ["network 100 %", "network 50 %, own_past 50 %"]
     alone = model.without_hindcasts()._blend(generate_task(users, area, **known), 20.0)
     assert alone.describe() == "network 100 %"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fomo.city import City, mock_city
+from fomo.forecasters import own_past
 from fomo.forecasters.own_past import (
     ANY_DAY_DECAY,
     APART_HOURS,
@@ -15,11 +17,14 @@ from fomo.forecasters.own_past import (
     EXPERTS,
     LARGEST_FACTOR,
     LATEST_DECAY,
+    MORE_USERS,
+    OF_USERS,
     OTHER_KIND,
     SAME_KIND,
     SAME_WEEKDAY,
     USUAL_DECAY,
     OwnPast,
+    in_means,
 )
 from fomo.windows.clock import Clock
 from fomo.windows.regression import SMALLEST_UNIT
@@ -74,7 +79,7 @@ def test_the_usual_is_the_weighted_mean_of_earlier_days(start_hour):
 def test_any_day_counts_days_of_all_kinds_and_the_latest_most():
     values = np.random.default_rng(2).uniform(0, 1, (24 * 12, 2)).astype(np.float32)
     record, origin = past(values, 30.0), 24 * 11 + 3
-    _, any_day, latest = record._days(origin, 24, 30)
+    (_, any_day, latest), _ = record._days(origin, 24, 30)
     for found, decay in ((any_day, ANY_DAY_DECAY), (latest, LATEST_DECAY)):
         for index, step in enumerate(range(origin - 24, origin + 30)):
             sources = [step - 24 * ago for ago in range(1, DAYS + 1) if 0 <= step - 24 * ago < origin]
@@ -237,3 +242,80 @@ def test_a_task_without_a_past_has_no_record():
         fill_task(missing),
     ):
         assert OwnPast.of(task, 20.0) is None
+
+
+# ---------------------------------------------------------------- users
+
+
+def with_users(share: Any, users: Any) -> OwnPast:
+    """A record whose users are known beyond its end."""
+    record = past(share)
+    counts = np.asarray(users, np.float32)
+    return replace(record, users=in_means(counts.reshape(len(counts), -1, 1), len(record.share)))
+
+
+def crowd(days: int, seed: int = 3) -> np.ndarray:
+    """Users that come as they do every day, and some days in other numbers: (step, cell)."""
+    random = np.random.default_rng(seed)
+    return 100 * daily(days, 3, seed) * np.repeat(random.uniform(0.6, 1.6, (days, 3)), 24, 0)
+
+
+def test_where_traffic_is_so_much_per_user_users_say_what_it_will_be(monkeypatch):
+    monkeypatch.setattr(own_past, "MORE_USERS", 1e-9)
+    users = crowd(12)
+    record = with_users((users * 0.004)[: 24 * 11], users)
+    assert record.names[-3:] == OF_USERS
+    ahead = record.experts(24 * 11, 24)
+    for name in OF_USERS:
+        np.testing.assert_allclose(ahead[record.names.index(name), :, :, 0], users[24 * 11 :] * 0.004, rtol=2e-5)
+    weights = record.weights([0], 24)[0]
+    assert weights.shape == (24, len(EXPERTS) + len(OF_USERS)) and (weights[:, -3:].sum(1) > 0.8).all()
+    assert record.missed(weights) < 0.3 * past(users[: 24 * 11] * 0.004).missed(
+        past(users[: 24 * 11]).weights([0], 24)[0]
+    )
+
+
+def test_users_are_held_against_the_same_days_as_traffic():
+    users = crowd(9)
+    values = np.random.default_rng(0).uniform(0.1, 1, users.shape).astype(np.float32)
+    origin = 24 * 8
+    record = with_users(values[:origin], users)
+    found = record.experts(origin, 12)
+    relative = users / users[:origin].mean(0)
+    for step in range(origin, origin + 12):
+        for cell in range(3):
+            usual = usual_by_loops(relative[:, cell], origin, step, 0.0)
+            ratio = np.clip(
+                (relative[step, cell] + MORE_USERS) / (usual + MORE_USERS), 1 / LARGEST_FACTOR, LARGEST_FACTOR
+            )
+            expected = usual_by_loops(values[:, cell], origin, step, 0.0) * ratio
+            assert found[record.names.index("users"), step - origin, cell, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_where_users_are_not_known_they_say_what_is_usual():
+    users = crowd(9)
+    users[24 * 8 + 3 :, 0] = np.nan  # later ones of a cell
+    users[:, 1] = np.nan  # a cell without counts
+    users[:, 2] = 0.0  # one that has none
+    record = with_users(daily(8), users)
+    found = record.experts(24 * 8, 8)
+    usual, told = found[EXPERTS.index("usual"), ..., 0], found[record.names.index("users"), ..., 0]
+    assert not np.allclose(told[:3, 0], usual[:3, 0])
+    np.testing.assert_array_equal(told[3:, 0], usual[3:, 0])
+    np.testing.assert_array_equal(told[:, 1:], usual[:, 1:])
+    assert np.isfinite(found).all() and np.isfinite(record.weights([0, 5], 8)).all()
+
+
+def test_users_are_read_only_where_those_of_the_asked_steps_are_given():
+    city = mock_city(24 * 9, 2, 3)
+    counts = np.random.default_rng(1).uniform(10, 50, city["traffic"].shape).astype(np.float32)
+    city = city.assign(users=city["traffic"].copy(data=counts))
+    ahead = np.full((16, 2, 3), 30.0)
+    known = OwnPast.of(forecast_task(city, 16, 48, context="full", users_ahead=ahead), 20.0)
+    assert known is not None and known.users is not None and len(known.users) == len(known.share) + 16
+    np.testing.assert_allclose(known.users[-16:] * counts[-len(known.share) :].mean(0), ahead, rtol=1e-5)
+    part = known.block(slice(1, 2), slice(0, 2))
+    assert part.users is not None and part.users.shape[1:] == (1, 2)
+    for context in ("none", "past"):
+        other = OwnPast.of(forecast_task(city, 16, 48, context=context), 20.0)
+        assert other is not None and other.users is None and other.names == EXPERTS

@@ -35,9 +35,8 @@ HINDCAST = ("network", "own_past", *BESIDE, *BESIDE_OF_CONTEXT)
 EXPERTS = (*HINDCAST, "by_poi")
 #: Fewer hindcasts than these say too little of weights.
 FEWEST_HINDCASTS = 4
-#: What is believed of the city's own past before any hindcast, where users of the asked hours are known and elsewhere;
-#: the rest is the network.
-OWN_PAST_BESIDE_USERS, OWN_PAST = 0.25, 0.5
+#: What is believed of the city's own past before any hindcast; the rest is the network.
+OWN_PAST = 0.5
 #: Pull towards that, over the number of hindcasts, in units of the experts' mean squared error.
 PULL = 0.3
 #: As if so many hindcasts more had found members just as wide as they should be; where hindcasts are too few, as if so
@@ -76,7 +75,11 @@ class Blend:
     def provenance(self) -> dict[str, str | float | int]:
         """What a forecast says of it."""
         errors = {"hindcast_error": self.error, "hindcast_error_last_week": self.week_error}
-        past = {} if self.own_past is None else {"own_past": _parts(self.own_past.mean(0), own_past.EXPERTS)}
+        past = {}
+        if self.own_past is not None:
+            weights = self.own_past.mean(0)
+            names = (*own_past.EXPERTS, *own_past.OF_USERS)[: len(weights)]
+            past = {"own_past": _parts(weights, names)}
         return {
             **{"hindcasts": self.hindcasts, "blend": self.describe(), **past},
             **{"width": round(self.width, 4), "in_common": round(self.in_common, 4)},
@@ -108,11 +111,10 @@ def network_alone() -> Blend:
     return Blend(np.eye(1, len(EXPERTS))[0], 1.0, 0)
 
 
-def unjudged(own_past: Float[np.ndarray, "lead own"], users_told: bool) -> Blend:
-    """What is believed before any hindcast; `users_told`: users of the asked hours are known."""
-    believed = OWN_PAST_BESIDE_USERS if users_told else OWN_PAST
-    weights = (1 - believed) * network_alone().weights
-    weights[EXPERTS.index("own_past")] = believed
+def unjudged(own_past: Float[np.ndarray, "lead own"]) -> Blend:
+    """What is believed before any hindcast."""
+    weights = (1 - OWN_PAST) * network_alone().weights
+    weights[EXPERTS.index("own_past")] = OWN_PAST
     return Blend(weights, 1.0, 0, own_past=own_past)
 
 

@@ -67,7 +67,7 @@ def judged(
         ]
         return drawing.expected(collate(windows).to(device))
 
-    before = unjudged(weights[0], task.context == "full" and "users" in task.window)
+    before = unjudged(weights[0])
     if len(past) < FEWEST_HINDCASTS:
         now = of_block(task, *place)
         asked = torch.from_numpy(now.asked[None]).to(device)

@@ -1,9 +1,10 @@
 """What a city's own past says of the hours to come, without a network: simple forecasts, weighed by how they did.
 
 A network that never saw a city knows how traffic behaves in others; the weeks of this one say how it behaves here: how
-much of yesterday lasts, whether the whole city rises and falls together, whether weeks repeat themselves. So a few
-forecasts that need no training are made at every third hour of the last two weeks, each time from what was known then,
-and those weights are taken that would have been best (`simplex`), apart for near and far lead times.
+much of yesterday lasts, whether the whole city rises and falls together, whether weeks repeat themselves, and, where
+users of the asked steps are known, how far traffic follows them. So a few forecasts that need no training are made at
+every third hour of the last two weeks, each time from what was known then, and those weights are taken that would have
+been best (`simplex`), apart for near and far lead times.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from fomo.forecasters.simplex import on_simplex
 from fomo.windows.clock import HOURS_PER_DAY, HOURS_PER_WEEK, WEEKEND, Clock
@@ -39,6 +40,11 @@ EXPERTS = (
     *("usual", "cell_today", "cell_lately", "city_today", "left_over"),
     *("cell_any_day", "city_any_day", "latest_city", "week"),
 )
+#: Beside them where users of the asked steps are known: `usual` times users over what users there usually are at that
+#: time; the same times how far the cell lay above it today and of late.
+OF_USERS = ("users", "users_today", "users_lately")
+#: Users count as so many more, in the cell's mean, where they are held against those that are usual.
+MORE_USERS = 0.05
 #: Times above or below what is usual are at most this factor.
 LARGEST_FACTOR = 4.0
 #: Days looked at, and the fewest that say anything; hours between origins; hours of lead that have the same weights.
@@ -50,11 +56,32 @@ PULL = 0.01
 
 
 @dataclass(frozen=True)
+class _Worth:
+    """What earlier days are worth to steps: `weights` and the steps `source` of the record that they are read at."""
+
+    weights: Float[np.ndarray, "day step"]
+    source: Int[np.ndarray, "day step"]
+
+
+def in_means(users: Float[np.ndarray, "step y x"], known: int) -> Float[np.ndarray, "step y x"]:
+    """Users relative to each cell's mean over the first `known` steps; NaN where that is 0 or not known."""
+    there = np.isfinite(users[:known])
+    count = there.sum(0)
+    mean = np.where(there, users[:known], 0.0).sum(0) / np.where(count > 0, count, 1)
+    return np.where(mean > 0, users / np.where(mean > 0, mean, 1.0), np.nan).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class OwnPast:
-    """What was recorded of a grid, as shares, NaN where it was not; and when its steps were."""
+    """What was recorded of a grid, as shares, NaN where it was not; and when its steps were.
+
+    `users`: of the record and of steps after it, relative to the cell's mean, NaN where they are not known; None: of no
+    later step.
+    """
 
     share: Float[np.ndarray, "step y x"]
     clock: Clock
+    users: Float[np.ndarray, "longer y x"] | None = None
 
     @classmethod
     def of(cls, task: Task, reference: float) -> OwnPast | None:
@@ -70,11 +97,22 @@ class OwnPast:
             return None
         kept = clock.steps((DAYS + 8) * HOURS_PER_DAY)  # the first origin looks a week back, too
         traffic = np.concatenate([task.earlier[-kept:], task.window["traffic"].values[:history]])[-kept:]
-        return cls(to_share(traffic, reference), clock.before(len(traffic) - history))
+        users = None
+        if task.context == "full" and "users" in task.window and task.users_earlier is not None:
+            asked = len(task.asked) - history
+            users = np.concatenate([task.users_earlier, task.window["users"].values])[-len(traffic) - asked :]
+            users = in_means(users, len(traffic))
+        return cls(to_share(traffic, reference), clock.before(len(traffic) - history), users)
 
     def block(self, rows: slice, columns: slice) -> OwnPast:
         """The same time of some of the cells."""
-        return replace(self, share=self.share[:, rows, columns])
+        users = None if self.users is None else self.users[:, rows, columns]
+        return replace(self, share=self.share[:, rows, columns], users=users)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who says something: EXPERTS, and OF_USERS where users of later steps are known."""
+        return EXPERTS if self.users is None else (*EXPERTS, *OF_USERS)
 
     @property
     def day(self) -> int:
@@ -82,12 +120,12 @@ class OwnPast:
         return self.clock.steps(HOURS_PER_DAY)
 
     def experts(self, origin: int, horizon: int) -> Float[np.ndarray, "expert step y x"]:
-        """What EXPERTS say of `horizon` steps from the step `origin` of the record, from what was recorded before it.
+        """What `names` say of `horizon` steps from the step `origin` of the record, from what was recorded before it.
 
         NaN where there is nothing to go by. At least one step more than a day lies before the origin.
         """
         back = min(self.day, origin - self.day)
-        usual, any_day, latest = self._days(origin, back, horizon)
+        (usual, any_day, latest), worth = self._days(origin, back, horizon)
         was = self.share[origin - back : origin]
         ahead = usual[back:]
 
@@ -110,6 +148,10 @@ class OwnPast:
         there = (before >= 0) & (before < origin) & (weekend[before.clip(0)] == weekend[origin:])
         week[there] = np.where(np.isfinite(self.share[before[there]]), self.share[before[there]], week[there])
         everywhere = (0, 1, 2)
+        of_users = []
+        if self.users is not None:
+            told = usual * self._users_over_usual(origin, back, horizon, worth)
+            of_users = [told[back:], *(told[back:] * above(told, hours) for hours in (TODAY_HOURS, LATELY_HOURS))]
         return np.stack(
             [
                 ahead,
@@ -121,11 +163,12 @@ class OwnPast:
                 any_day[back:] * above(any_day, TODAY_HOURS, everywhere),
                 latest[back:] * above(latest, LATELY_HOURS, everywhere),
                 week,
+                *of_users,
             ]
         )
 
     def weights(self, ago: Sequence[int], horizon: int) -> Float[np.ndarray, "question lead expert"]:
-        """The weights of EXPERTS at every lead time that were best before a question, for each of several questions.
+        """The weights of `names` at every lead time that were best before a question, for each of several questions.
 
         `ago`: how many steps before the end of the record each is asked.
         """
@@ -134,7 +177,8 @@ class OwnPast:
         first = max(self.day + self.day // 4, latest - DAYS * self.day)
         origins = np.arange(latest - apart, first - 1, -apart)
         groups = -(-horizon // group)
-        squares = np.zeros((len(origins), groups * group, len(EXPERTS), len(EXPERTS)))
+        many = len(self.names)
+        squares = np.zeros((len(origins), groups * group, many, many))
         for index, origin in enumerate(origins):
             reach = min(horizon, latest - int(origin))
             errors = self.experts(int(origin), reach) - self.share[origin : origin + reach]
@@ -144,14 +188,14 @@ class OwnPast:
         known = rearrange(1.0 * had_come, "question origin (group step) -> question origin group step", step=group)
         by_group = rearrange(squares, "origin (group step) i j -> origin group step i j", step=group)
         squares = np.einsum("qogs,ogsij->qgij", known, by_group, optimize=True)
-        size = np.trace(squares, axis1=-2, axis2=-1)[..., None, None] / len(EXPERTS)
-        equal = np.full(len(EXPERTS), 1 / len(EXPERTS))
+        size = np.trace(squares, axis1=-2, axis2=-1)[..., None, None] / many
+        equal = np.full(many, 1 / many)
         found = on_simplex(squares / np.where(size > 0, size, 1.0), PULL, equal)
         each = repeat(found, "question group expert -> question (group step) expert", step=group)
         return np.asarray(each[:, :horizon])
 
     def ahead(self, ago: int, weights: Float[np.ndarray, "lead expert"]) -> Float[np.ndarray, "lead y x"]:
-        """The weighted mean of EXPERTS from `ago` steps before the end of the record; NaN: nothing to go by."""
+        """The weighted mean of `names` from `ago` steps before the end of the record; NaN: nothing to go by."""
         said = self.experts(len(self.share) - ago, len(weights))
         return np.einsum("le,elyx->lyx", weights.astype(np.float32), said)
 
@@ -181,10 +225,11 @@ class OwnPast:
         before = np.full((len(asked) - steps, *self.share.shape[1:]), np.nan, np.float32)
         return np.concatenate([before, self.ahead(ago, weights[:steps])])
 
-    def _days(self, origin: int, back: int, horizon: int) -> Float[np.ndarray, "which step y x"]:
+    def _days(self, origin: int, back: int, horizon: int) -> tuple[Float[np.ndarray, "which step y x"], _Worth]:
         """The mean of the same time on earlier days, of the steps from `origin - back` to `origin + horizon`.
 
-        `usual`, `any_day`, `latest`; of each step, days before it and before `origin`; NaN where none was recorded.
+        `usual`, `any_day`, `latest`; of each step, days before it and before `origin`; NaN where none was recorded. And
+        what each of these days is worth to `usual`.
         """
         step = np.arange(origin - back, origin + horizon)
         days_ago = np.arange(1, min(DAYS, -(-int(step[-1] + 1) // self.day)) + 1)[:, None]
@@ -203,7 +248,23 @@ class OwnPast:
         for day, at in zip(weights.astype(np.float32), source.clip(0, origin - 1), strict=True):  # all at once is large
             total += day * self._filled[at]
             counted += day * self._known[at]
-        return np.asarray(np.where(counted > 0, total / np.where(counted > 0, counted, 1), np.nan))
+        usual = np.asarray(np.where(counted > 0, total / np.where(counted > 0, counted, 1), np.nan))
+        return usual, _Worth(of_its_kind, source.clip(0, origin - 1))
+
+    def _users_over_usual(self, origin: int, back: int, horizon: int, worth: _Worth) -> Float[np.ndarray, "step y x"]:
+        """Users of the steps from `origin - back` on over what is usual there, by the days of `usual`; 1: not known."""
+        assert self.users is not None
+        known = np.isfinite(self.users)
+        filled = np.where(known, self.users, np.float32(0))
+        total = np.zeros((back + horizon, *self.share.shape[1:]), np.float32)
+        counted = np.zeros_like(total)
+        for day, at in zip(worth.weights[..., None, None].astype(np.float32), worth.source, strict=True):
+            total += day * filled[at]
+            counted += day * known[at]
+        now = self.users[origin - back : origin + horizon]
+        ratio = (now + MORE_USERS) / (total / np.where(counted > 0, counted, 1) + MORE_USERS)
+        ratio = np.where((counted > 0) & np.isfinite(now), ratio, 1.0)
+        return ratio.clip(1 / LARGEST_FACTOR, LARGEST_FACTOR).astype(np.float32)
 
     @cached_property
     def _known(self) -> Bool[np.ndarray, "step y x"]:
