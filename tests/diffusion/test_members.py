@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from fomo.diffusion.members import (
     LARGEST_SPREAD,
     WORTH_CELLS,
     OtherCells,
     censored_location,
+    censored_location_of_tails,
     members_of,
     mirrored_pairs,
+    with_tails,
 )
 
 
@@ -23,6 +25,41 @@ def test_the_mean_after_the_cut_is_the_one_asked_for_by_quadrature(mean):
     location = float(censored_location(torch.tensor([mean], dtype=torch.float64)))
     above, _ = quad(lambda z: (location + z) * norm.pdf(z), max(-location, -12), 12, epsabs=1e-12)
     assert above == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("mean", [1 / LARGEST_SPREAD, 0.2, 0.5, 1.0, 2.5, 8.0])
+def test_the_mean_after_the_cut_is_the_one_asked_for_with_tails_too(mean):
+    location = float(censored_location_of_tails(torch.tensor([mean], dtype=torch.float64)))
+    scaled = t(4, scale=1 / np.sqrt(2))
+    above, _ = quad(lambda s: (location + s) * scaled.pdf(s), -location, np.inf, epsabs=1e-12)
+    assert above == pytest.approx(mean, rel=1e-6)
+
+
+def test_with_tails_a_number_has_the_quantile_of_students_t_at_its_level():
+    normal = torch.tensor([-5.0, -3.1, -1.0, -1e-3, 0.0, 0.02, 0.7, 2.0, 4.4, 6.0])
+    expected = t.isf(norm.sf(normal.numpy().astype(float)), 4) / np.sqrt(2)
+    np.testing.assert_allclose(with_tails(normal).numpy(), expected, rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(with_tails(normal.double()).numpy(), expected, rtol=1e-7, atol=1e-7)
+    assert torch.isfinite(with_tails(torch.tensor([-40.0, 40.0]))).all()
+    drawn = with_tails(torch.randn(400_000, generator=torch.Generator().manual_seed(0)).double())
+    assert float(drawn.var()) == pytest.approx(1.0, abs=0.02) and float(drawn.abs().mean()) == pytest.approx(
+        0.7071, abs=0.01
+    )
+
+
+def test_members_with_tails_keep_the_mean_and_go_further_where_it_is_rare():
+    residual = torch.randn(1, 400_000, 1, 1, 3, generator=torch.Generator().manual_seed(1))
+    mean, scale = torch.tensor([0.02, 0.3, 0.3]).reshape(1, 1, 1, 3), torch.tensor([0.1, 0.3, 0.02]).reshape(1, 1, 1, 3)
+    plain, tails = (members_of(residual, mean, scale, tails=way) for way in (False, True))
+    assert (tails >= 0).all()
+    torch.testing.assert_close(tails.mean(1), mean, rtol=0.02, atol=0)
+    assert float(tails[..., 2].std()) == pytest.approx(0.02, rel=0.03)
+    beyond = [
+        float((members[..., 2] > 0.3 + 0.02 * far).float().mean()) for members in (plain, tails) for far in (1, 3)
+    ]
+    assert beyond[2] < 0.8 * beyond[0] and beyond[3] > 4 * beyond[1]
+    opposite = members_of(torch.cat([residual, -residual], 1)[..., 2:], mean[..., 2:], scale[..., 2:], tails=True)
+    assert float(opposite.mean()) == pytest.approx(0.3, rel=1e-5)  # of pairs the mean is exact
 
 
 def test_half_of_the_members_are_zero_where_the_mean_is_that_of_half_a_normal():

@@ -74,6 +74,7 @@ class SamplingConfig(Config):
     rows: int | None = Field(None, ge=1)
     district: tuple[int, int] = (64, 64)  # a larger grid is drawn in parts of this size: bounds the memory
     hindcasts: int = Field(12, ge=0)  # of the city's own past, where it is known: see `blend`; 0: the network alone
+    tails: bool = False  # members err as far as errors do at times, which plans need: see `diffusion.members`
 
     def rows_on(self, device: str) -> int:
         """`rows` on a device of this type."""
@@ -251,7 +252,7 @@ class Drawing:
             shared = numbers.shared(only=some)[..., 0, 0]
             shared[:, :, 0] = evenly_spread(numbers.shared_level()[:, 0, 0], some, self.sampling.antithetic)[..., 0, 0]
             clean = in_common(clean, shared.to(device), part, batch.step_hours, observation.unseen, kept)
-            share = members_of(clean, middle, scale, unknown, others)
+            share = members_of(clean, middle, scale, unknown, others, self.sampling.tails)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
 
         at_a_time = self._members_at_a_time(samples, rows, batch.share.numel(), device.type == "cpu")

@@ -207,7 +207,14 @@ class FoMo:
 
     def without_hindcasts(self) -> FoMo:
         """The network alone, not weighed against hindcasts."""
-        sampling = self.sampling.model_copy(update={"hindcasts": 0})
+        return self._sampling(hindcasts=0)
+
+    def with_tails(self) -> FoMo:
+        """Members whose errors have the tails that errors have, for plans: what is rare there costs most."""
+        return self._sampling(tails=True)
+
+    def _sampling(self, **changes: bool | int) -> FoMo:
+        sampling = self.sampling.model_copy(update=changes)
         return FoMo(self.network, self.checkpoint, sampling=sampling, weights=self.weights, device=self.device)
 
     @property
@@ -414,6 +421,7 @@ class FoMo:
             "sampler": self.sampling.sampler,
             "sampling_steps": self.sampling.steps,
             "antithetic": int(self.sampling.antithetic),
+            **({"tails": "Student's t, 4 degrees of freedom"} if self.sampling.tails else {}),
         }
 
 

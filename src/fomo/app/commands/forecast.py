@@ -82,6 +82,8 @@ class Forecast(_Ask):
     """Do not look at what was before the history: the same hours one week before, and hindcasts."""
     no_hindcasts: bool = False
     """Let the network alone answer, not weighed against hindcasts of the city's own past."""
+    tails: bool = False
+    """Members with the tails that errors have, for `fomo plan --forecast`: what is rare costs most there."""
     context: Literal["none", "past", "full"] = "past"
     """What is used of the city's users, POI and residents: nothing, what is known by now, or assumed users too."""
     assume_users: Annotated[
@@ -167,6 +169,7 @@ class Forecast(_Ask):
             assume_users=self.assume_users,
             hindcasts=not self.no_hindcasts,
             days_off=self.days_off,
+            tails=self.tails,
         )
 
 

@@ -45,6 +45,7 @@ class ForecastOptions:
     assume_users: float | None = None
     hindcasts: bool = True
     days_off: str | None = None
+    tails: bool = False
 
     def question(self, city: City) -> Question:
         """The question of one city. Raises `UsageError`, `CityError`."""
@@ -58,6 +59,7 @@ class ForecastOptions:
             "verb": "forecast", "horizon": self.horizon, "history": self.history, "samples": self.samples,
             "seed": self.seed, "past week": self.past_week, "context": self.context,
             "assumed users": self.assume_users, "hindcasts": self.hindcasts,
+            "tails": self.tails,
         }  # fmt: skip
         known = (
             *(city, self.horizon, self.history, self.samples, self.seed),
@@ -65,6 +67,7 @@ class ForecastOptions:
         )
 
         def asked(model: FoMo) -> FoMo:
+            model = model.with_tails() if self.tails else model
             return model if self.hindcasts else model.without_hindcasts()
 
         return Question(

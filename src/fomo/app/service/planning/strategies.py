@@ -56,7 +56,7 @@ def expected(
     `rival`: a forecaster of `fomo evaluate --list`; trained ones lie in `fits`. Raises `UsageError`, `CheckpointError`,
     and `PlanError` where a forecast is not defined.
     """
-    asked = [("rival", _rival(rival, fits)), ("fomo", load_weights(weights, device))]
+    asked = [("rival", _rival(rival, fits)), ("fomo", load_weights(weights, device).with_tails())]
     found = [Expected("history", HISTORY, {(each.name, 0): same_hour(each)[None] for each in origins})]
     total = len(asked) * len(origins) * len(seeds)
     done = 0
