@@ -35,6 +35,22 @@ def test_forecast_writes_members_table_and_figure(run: Run, city_folder: Path, w
     assert np.datetime64(line["time"]) == forecast.dataset["time"].values[7]
 
 
+def test_members_with_tails_have_the_same_mean_and_say_so(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    asked = ("forecast", city_folder, "--weights", weights, "--samples", 40, "--horizon", 5)
+    for name, option in (("plain", ()), ("tails", ("--tails",))):
+        assert run(*asked, *option, "--out", tmp_path / f"{name}.zarr").code == 0
+    plain, tails = (Forecast.open(tmp_path / f"{name}.zarr") for name in ("plain", "tails"))
+    assert "tails" not in plain.attrs and tails.attrs["tails"].startswith("Student's t")
+    one, other = plain.samples.values, tails.samples.values
+    level = one.mean()
+    assert abs(other.mean() - level) < 0.02 * level
+    far = [np.quantile(np.abs(each - each.mean(0)), 0.999) for each in (one, other)]
+    near = [np.quantile(np.abs(each - each.mean(0)), 0.5) for each in (one, other)]
+    assert far[1] > 1.1 * far[0] and near[1] < 0.95 * near[0]
+
+
 def test_the_same_seed_gives_the_same_members(run: Run, city_folder: Path, weights: Path, tmp_path: Path) -> None:
     asked = ("forecast", city_folder, "--weights", weights, "--samples", 4, "--horizon", 5)
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
