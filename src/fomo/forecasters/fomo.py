@@ -390,12 +390,10 @@ class FoMo:
         members = np.repeat(city["traffic"].values[None], samples if only is None else len(only), 0)
         asked = np.zeros(city["traffic"].shape, bool)
         begins, said = list(wanted), ("", "")
+        lasting = derived_seed(seed, city.sizes["time"])  # a cell whose level is not known has one level in all windows
         at_once = self._tasks_at_once((city.sizes["y"], city.sizes["x"]), samples)
         for some in (begins[first : first + at_once] for first in range(0, len(begins), at_once)):
             seeds = [derived_seed(seed, start) for start in some]
-            lasting = derived_seed(
-                seed, city.sizes["time"]
-            )  # a cell whose level is not known has one level in all windows
             answers = self._answer_all([wanted[start] for start in some], samples, seeds, only, lasting=lasting)
             for start, answer in zip(some, answers, strict=True):
                 members[:, start : start + WINDOW] = answer.samples.values
