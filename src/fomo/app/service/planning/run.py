@@ -96,7 +96,7 @@ class _Part:
 
 def plan_sleep_of(request: Request, setting: sleeping.SleepSetting, told: Told) -> Compared:
     """Sleep plans for the next 48 steps at every origin. Raises `PlanError`, `CityError`, `UsageError`."""
-    part = _prepare(request, "long", told)
+    part = _prepare(request, "long", told, tails=True)  # a lost hour costs most, and is rare
     played = _play(part, request, partial(sleeping.play_sleeping, setting=setting))
     last = part.origins[-1]
     run = sleeping.one_run(part.cities[last.region], last, part.everyone, setting, request.seeds[0])
@@ -202,12 +202,12 @@ def _hidden(city: City, area: np.ndarray) -> City:
     return city.assign(users=city["users"].where(~area)) if "users" in city else city
 
 
-def _prepare(request: Request, task: TaskName, told: Told) -> _Part:
+def _prepare(request: Request, task: TaskName, told: Told, tails: bool = False) -> _Part:
     cities = read_family(data_folder(request.data), request.city.split("/")[0])
-    return _prepare_of(cities, request, task, told)
+    return _prepare_of(cities, request, task, told, tails)
 
 
-def _prepare_of(cities: Sequence[City], request: Request, task: TaskName, told: Told) -> _Part:
+def _prepare_of(cities: Sequence[City], request: Request, task: TaskName, told: Told, tails: bool = False) -> _Part:
     by_name = {str(city.attrs["name"]): city for city in cities}
     if "/" in request.city and request.city not in by_name:
         raise PlanError(f"there is no region {request.city!r}; there are {_names(cities)}")
@@ -219,7 +219,7 @@ def _prepare_of(cities: Sequence[City], request: Request, task: TaskName, told: 
         raise PlanError(f"{request.city} is not in the test part: regions of the other folds were trained on")
     everyone = expected(
         origins, weights=request.weights, rival=request.rival, fits=request.fits, samples=request.samples,
-        seeds=request.seeds, device=request.device, told=told,
+        seeds=request.seeds, device=request.device, tails=tails, told=told,
     )  # fmt: skip
     context = origins[0].task.context
     remarks = [

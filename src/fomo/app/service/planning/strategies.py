@@ -49,14 +49,16 @@ def expected(
     samples: int,
     seeds: Sequence[int],
     device: str = "cpu",
+    tails: bool = False,
     told: Told = lambda done, of, what: None,
 ) -> list[Expected]:
     """What every strategy expects, in the order of the tables: history, rival, fomo, real.
 
-    `rival`: a forecaster of `fomo evaluate --list`; trained ones lie in `fits`. Raises `UsageError`, `CheckpointError`,
-    and `PlanError` where a forecast is not defined.
+    `rival`: a forecaster of `fomo evaluate --list`; trained ones lie in `fits`. `tails`: FoMo's members have those of its
+    errors. Raises `UsageError`, `CheckpointError`, and `PlanError` where a forecast is not defined.
     """
-    asked = [("rival", _rival(rival, fits)), ("fomo", load_weights(weights, device).with_tails())]
+    model = load_weights(weights, device)
+    asked = [("rival", _rival(rival, fits)), ("fomo", model.with_tails() if tails else model)]
     found = [Expected("history", HISTORY, {(each.name, 0): same_hour(each)[None] for each in origins})]
     total = len(asked) * len(origins) * len(seeds)
     done = 0
