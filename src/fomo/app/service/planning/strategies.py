@@ -54,8 +54,8 @@ def expected(
 ) -> list[Expected]:
     """What every strategy expects, in the order of the tables: history, rival, fomo, real.
 
-    `rival`: a forecaster of `fomo evaluate --list`; trained ones lie in `fits`. `tails`: FoMo's members have those of its
-    errors. Raises `UsageError`, `CheckpointError`, and `PlanError` where a forecast is not defined.
+    `rival`: a forecaster of `fomo evaluate --list`; trained ones lie in `fits`. `tails`: FoMo's members have those of
+    its errors. Raises `UsageError`, `CheckpointError`, and `PlanError` where a forecast is not defined.
     """
     model = load_weights(weights, device)
     asked = [("rival", _rival(rival, fits)), ("fomo", model.with_tails() if tails else model)]
