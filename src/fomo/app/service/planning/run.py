@@ -224,7 +224,8 @@ def _prepare_of(cities: Sequence[City], request: Request, task: TaskName, told: 
     context = origins[0].task.context
     remarks = [
         f"{len(origins)} start times in {len({each.region for each in origins})} region(s), from "
-        f"{min(str(each.start)[:16] for each in origins)}; {len(request.seeds)} seeds, {request.samples} members; "
+        f"{min(str(each.start)[:16] for each in origins)}; {len(request.seeds)} seeds, {request.samples} "
+        f"members{', of FoMo with the tails of its errors' if tails else ''}; "
         f"context {context}, past week known where recorded",
         *dict.fromkeys(str(each.message) for each in caught),
     ]
