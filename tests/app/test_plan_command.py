@@ -162,13 +162,14 @@ def test_the_shipped_rival_is_there(run: Run, towns: Path, weights: Path, tmp_pa
     assert np.isfinite(pl.read_csv(tmp_path / "o" / "comparison.csv")["value"].to_numpy()).all()
 
 
-@pytest.mark.parametrize("what", ["sleep", "prb"])
+@pytest.mark.parametrize(("what", "options"), [("sleep", ()), ("sleep", ("--tails",)), ("prb", ())])
 def test_a_saved_forecast_is_planned_for_hours_to_come(
-    run: Run, towns: Path, weights: Path, tmp_path: Path, what: str
+    run: Run, towns: Path, weights: Path, tmp_path: Path, what: str, options: tuple[str, ...]
 ) -> None:
     town, forecast, out = towns / "town.zarr", tmp_path / "next.zarr", tmp_path / "o"
-    said = run("forecast", town, "--horizon", 24, "--samples", 4, "--weights", weights, "--out", forecast)
+    said = run("forecast", town, "--horizon", 24, "--samples", 4, "--weights", weights, "--out", forecast, *options)
     assert said.code == 0, said.err
+    assert ("tails" in said.out) == bool(options)
     said = run("plan", what, "--forecast", forecast, "--history", town, "--out", out)
     assert said.code == 0, said.err
     plan = pl.read_csv(out / "plan.csv", try_parse_dates=True)
@@ -177,6 +178,7 @@ def test_a_saved_forecast_is_planned_for_hours_to_come(
     assert plan.height == 24 * with_traffic(city)
     assert {"plan.html", "plan.png", "plan.csv", "plan.parquet"} == {path.name for path in out.iterdir()}
     assert "Nothing came yet" in said.out
+    assert ("lack the tails" in said.out) == (what == "sleep" and not options)
 
 
 def test_a_forecast_of_another_city_is_refused(run: Run, towns: Path, weights: Path, tmp_path: Path) -> None:

@@ -269,6 +269,8 @@ def _say(answer: Answer, asked_context: str) -> int:
         print(all_together(answer.forecast, Totals.of(answer.forecast)))
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
+    if "tails" in attrs:
+        print(f"members with the tails that errors have: {attrs['tails']}")
     if "days_off" in attrs:
         print(f"days off in the asked time: {attrs['days_off'] or 'none'}")
     for line in _of_its_past(attrs):

@@ -81,7 +81,10 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
         unit=load.unit,
     )  # fmt: skip
     table = plan_table(load, plan, capacity)
-    return Ahead("sleep", str(city.attrs["name"]), table, summary, _about(forecast, city), figure)
+    remarks = _about(forecast, city)
+    if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
+        remarks.append("Its members lack the tails that errors have, where traffic is lost: fomo forecast --tails.")
+    return Ahead("sleep", str(city.attrs["name"]), table, summary, remarks, figure)
 
 
 def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting, seed: int = 0) -> Ahead:
