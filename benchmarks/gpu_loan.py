@@ -10,7 +10,7 @@ its own; a job that measures time says so, and the others are stopped until it i
 `NAME.json` when it is done, trained ones `NAME/metrics.jsonl` as they go and `NAME/weights` in the end.
 
 `report` puts the records into results/gpu/, the README's part into results/gpu.md, the law's runs into
-results/scaling.csv.
+results/scaling.csv, their law into results/scaling-gpu.md.
 """
 
 from __future__ import annotations

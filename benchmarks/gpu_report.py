@@ -1,6 +1,7 @@
 """What loans of a GPU gave, as tables: their records in results/gpu/, the README's part in results/gpu.md.
 
-The law of its runs goes to results/scaling-gpu.md."""
+The law of its runs goes to results/scaling-gpu.md.
+"""
 
 from __future__ import annotations
 

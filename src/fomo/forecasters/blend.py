@@ -78,8 +78,7 @@ class Blend:
         past = {}
         if self.own_past is not None:
             weights = self.own_past.mean(0)
-            names = (*own_past.EXPERTS, *own_past.OF_USERS)[: len(weights)]
-            past = {"own_past": _parts(weights, names)}
+            past = {"own_past": _parts(weights, own_past.ALL[: len(weights)])}
         return {
             **{"hindcasts": self.hindcasts, "blend": self.describe(), **past},
             **{"width": round(self.width, 4), "in_common": round(self.in_common, 4)},

@@ -43,6 +43,8 @@ EXPERTS = (
 #: Beside them where users of the asked steps are known: `usual` times users over what users there usually are at that
 #: time; the same times how far the cell lay above it today and of late.
 OF_USERS = ("users", "users_today", "users_lately")
+#: All of them.
+ALL = (*EXPERTS, *OF_USERS)
 #: Users count as so many more, in the cell's mean, where they are held against those that are usual.
 MORE_USERS = 0.05
 #: Times above or below what is usual are at most this factor.
@@ -59,8 +61,12 @@ PULL = 0.01
 class _Worth:
     """What earlier days are worth to steps: `weights` and the steps `source` of the record that they are read at."""
 
-    weights: Float[np.ndarray, "day step"]
+    weights: Float[np.ndarray, "day step 1 1"]
     source: Int[np.ndarray, "day step"]
+
+
+#: Values, 0 where they are not known, and where they are.
+_Values = tuple[Float[np.ndarray, "all y x"], Bool[np.ndarray, "all y x"]]
 
 
 def in_means(users: Float[np.ndarray, "step y x"], known: int) -> Float[np.ndarray, "step y x"]:
@@ -112,7 +118,7 @@ class OwnPast:
     @property
     def names(self) -> tuple[str, ...]:
         """Who says something: EXPERTS, and OF_USERS where users of later steps are known."""
-        return EXPERTS if self.users is None else (*EXPERTS, *OF_USERS)
+        return EXPERTS if self.users is None else ALL
 
     @property
     def day(self) -> int:
@@ -243,36 +249,44 @@ class OwnPast:
         of_its_kind = worth * np.where(same, 1.0, OTHER_KIND / SAME_KIND) * USUAL_DECAY ** np.where(same, nearer, age)
         ways = [of_its_kind, worth * ANY_DAY_DECAY**age, worth * LATEST_DECAY**age]
         weights = rearrange(ways, "way day step -> day way step 1 1")
-        total = np.zeros((len(ways), len(step), *self.share.shape[1:]), np.float32)
-        counted = np.zeros_like(total)
-        for day, at in zip(weights.astype(np.float32), source.clip(0, origin - 1), strict=True):  # all at once is large
-            total += day * self._filled[at]
-            counted += day * self._known[at]
-        usual = np.asarray(np.where(counted > 0, total / np.where(counted > 0, counted, 1), np.nan))
-        return usual, _Worth(of_its_kind, source.clip(0, origin - 1))
+        source = source.clip(0, origin - 1)
+        return _mean_of_days(weights, source, *self._recorded), _Worth(weights[:, 0], source)
 
     def _users_over_usual(self, origin: int, back: int, horizon: int, worth: _Worth) -> Float[np.ndarray, "step y x"]:
         """Users of the steps from `origin - back` on over what is usual there, by the days of `usual`; 1: not known."""
         assert self.users is not None
-        known = np.isfinite(self.users)
-        filled = np.where(known, self.users, np.float32(0))
-        total = np.zeros((back + horizon, *self.share.shape[1:]), np.float32)
-        counted = np.zeros_like(total)
-        for day, at in zip(worth.weights[..., None, None].astype(np.float32), worth.source, strict=True):
-            total += day * filled[at]
-            counted += day * known[at]
-        now = self.users[origin - back : origin + horizon]
-        ratio = (now + MORE_USERS) / (total / np.where(counted > 0, counted, 1) + MORE_USERS)
-        ratio = np.where((counted > 0) & np.isfinite(now), ratio, 1.0)
-        return ratio.clip(1 / LARGEST_FACTOR, LARGEST_FACTOR).astype(np.float32)
+        usual = _mean_of_days(worth.weights, worth.source, *self._counted)
+        ratio = (self.users[origin - back : origin + horizon] + MORE_USERS) / (usual + MORE_USERS)
+        return np.where(np.isfinite(ratio), ratio, np.float32(1)).clip(1 / LARGEST_FACTOR, LARGEST_FACTOR)
 
     @cached_property
-    def _known(self) -> Bool[np.ndarray, "step y x"]:
-        return np.isfinite(self.share)
+    def _recorded(self) -> _Values:
+        return _values(self.share)
 
     @cached_property
-    def _filled(self) -> Float[np.ndarray, "step y x"]:
-        return np.where(self._known, self.share, np.float32(0))
+    def _counted(self) -> _Values:
+        assert self.users is not None
+        return _values(self.users)
+
+
+def _values(of: Float[np.ndarray, "step y x"]) -> _Values:
+    known = np.isfinite(of)
+    return np.where(known, of, np.float32(0)), known
+
+
+def _mean_of_days(
+    weights: Float[np.ndarray, "day *way step 1 1"],
+    source: Int[np.ndarray, "day step"],
+    filled: Float[np.ndarray, "all y x"],
+    known: Bool[np.ndarray, "all y x"],
+) -> Float[np.ndarray, "*way step y x"]:
+    """The weighted mean of the values at the steps `source`, as far as they are known; NaN: none is."""
+    total = np.zeros((*weights.shape[1:-2], *filled.shape[1:]), np.float32)
+    counted = np.zeros_like(total)
+    for day, at in zip(weights.astype(np.float32), source, strict=True):  # all at once is large
+        total += day * filled[at]
+        counted += day * known[at]
+    return np.asarray(np.where(counted > 0, total / np.where(counted > 0, counted, 1), np.nan))
 
 
 __all__ = ["EXPERTS", "OwnPast"]
