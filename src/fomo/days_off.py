@@ -12,9 +12,12 @@ import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fomo.city import City, CityError, validate
+from fomo.city import CityError, validate
+
+if TYPE_CHECKING:
+    from fomo.city import City
 
 #: Attributes of a city, each a list of ISO dates.
 DAYS_OFF, DAYS_WORKED = "days_off", "days_worked"
@@ -60,33 +63,75 @@ class DaysOff:
 
     def in_words(self, window: City) -> str:
         """Those of a window, `2026-12-25, 2026-12-26, 2026-12-27 worked`; nothing where there are none."""
-        some = self.between(*(moment.astype("datetime64[D]").item() for moment in window["time"].values[[0, -1]]))
+        some = self.between(*_days_of(window))
         told = {day: "" for day in some.off} | dict.fromkeys(some.worked, " worked")
         return ", ".join(f"{day}{how}" for day, how in sorted(told.items()))
 
+    def counted(self, city: City) -> str:
+        """How many of a city it knows while it was recorded, and of the time ahead; and of worked weekends."""
+        if not self:
+            return "none known"
+        first, last = _days_of(city)
+        ahead = self.between(last + datetime.timedelta(days=1), datetime.date.max)
+        worked = f", {len(self.worked)} days of weekends are worked" if self.worked else ""
+        return f"{len(self.between(first, last).off)} recorded, {len(ahead.off)} ahead{worked}"
+
+    def attributes(self) -> dict[str, list[str]]:
+        """What a city says of them."""
+        both = {DAYS_OFF: self.off, DAYS_WORKED: self.worked}
+        return {key: [day.isoformat() for day in days] for key, days in both.items()}
+
     def on(self, city: City) -> City:
         """A copy of a city that says them."""
-        attributes = {DAYS_OFF: self.off, DAYS_WORKED: self.worked}
-        return validate(city.assign_attrs({key: [day.isoformat() for day in days] for key, days in attributes.items()}))
+        return validate(city.assign_attrs(self.attributes()))
+
+
+@dataclass(frozen=True)
+class DaysOffSource:
+    """Where days off come from: a country, like `IT` or `DE-BY`, or a table, with what was read of it.
+
+    The table is a CSV with a column `date` and perhaps `day`, `off` (also where it is empty) or `worked`.
+    """
+
+    where: str
+    table: DaysOff | None = None
+
+    @classmethod
+    def of(cls, where: str | Path) -> DaysOffSource:
+        """A source that can be asked. Raises `CityError`: the country is not known, the table cannot be read."""
+        path = Path(where)
+        if path.suffix or path.is_file():
+            return cls(path.name, read_days_off(path))
+        public_holidays(str(where), *2 * (datetime.date(2024, 1, 1),))  # says where the country is not known
+        return cls(str(where).strip().upper())
+
+    @classmethod
+    def stored(cls, said: Mapping[str, Any]) -> DaysOffSource:
+        """That of `as_stored`."""
+        return cls(said["where"], DaysOff.of(said) if DAYS_OFF in said else None)
+
+    def as_stored(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {"where": self.where} | ({} if self.table is None else self.table.attributes())
+
+    def for_time(self, first: datetime.date, last: datetime.date) -> DaysOff:
+        """What it says of a city recorded from `first` to `last`, and of `AHEAD_DAYS` after that."""
+        last += datetime.timedelta(days=AHEAD_DAYS)
+        return self.table.between(first, last) if self.table is not None else public_holidays(self.where, first, last)
 
 
 def with_days_off(city: City, where: str | Path) -> City:
-    """A copy of a city that knows its days off: of a country, like `IT` or `DE-BY`, or of a table.
+    """A copy of a city that knows its days off: of a country, like `IT` or `DE-BY`, or of a table (`DaysOffSource`).
 
-    The table is a CSV with a column `date` and perhaps `day`, `off` (also where it is empty) or `worked`. Raises
-    `CityError` for a country that is not known, a table that cannot be read, and a city whose dates are not real.
+    Raises `CityError` for a country that is not known, a table that cannot be read, and a city whose dates are not
+    real.
     """
     if city.attrs["calendar"] != "date":
         raise CityError(
             f"only weekday and hour of {city.attrs['name']!r} are real, no dates, so its days off cannot be looked up: "
             "give it its dates, city.assign_coords(time=...), and the attribute calendar='date'"
         )
-    first, last = (moment.astype("datetime64[D]").item() for moment in city["time"].values[[0, -1]])
-    last += datetime.timedelta(days=AHEAD_DAYS)
-    table = Path(where)
-    is_table = bool(table.suffix) or table.is_file()
-    found = read_days_off(table) if is_table else public_holidays(str(where), first, last)
-    return found.between(first, last).on(city)
+    return DaysOffSource.of(where).for_time(*_days_of(city)).on(city)
 
 
 def public_holidays(country: str, first: datetime.date, last: datetime.date) -> DaysOff:
@@ -135,6 +180,12 @@ def read_days_off(table: Path) -> DaysOff:
     return DaysOff(*(_dates(found[kind], f"{table}, column date") for kind in ("off", "worked")))
 
 
+def _days_of(city: City) -> tuple[datetime.date, datetime.date]:
+    """The first and the last day of a city."""
+    first, last = city["time"].values[[0, -1]].astype("datetime64[D]").tolist()
+    return first, last
+
+
 def _dates(texts: Iterable[object], where: str) -> tuple[datetime.date, ...]:
     if isinstance(texts, str):
         texts = [texts]
@@ -147,4 +198,4 @@ def _dates(texts: Iterable[object], where: str) -> tuple[datetime.date, ...]:
     return tuple(sorted(found))
 
 
-__all__ = ["DAYS_OFF", "DaysOff", "public_holidays", "read_days_off", "with_days_off"]
+__all__ = ["DAYS_OFF", "DaysOff", "DaysOffSource", "public_holidays", "read_days_off", "with_days_off"]

@@ -19,6 +19,7 @@ import polars
 
 import fomo
 from fomo.city import MINUTES_PER_DAY
+from fomo.days_off import DaysOffSource
 from fomo.ingest.allocation import Allocation, Method, allocate
 from fomo.ingest.alone import Progress, ingest_alone
 from fomo.ingest.beginning import beginning, names_of_counters
@@ -49,7 +50,10 @@ class Context:
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """What a city is built from. `minutes`: granularity period of the city, a multiple of the counters'."""
+    """What a city is built from. `minutes`: granularity period of the city, a multiple of the counters'.
+
+    `days_off`: a country or a table, see `days_off.DaysOffSource`; None: of a city that is there as it knows them.
+    """
 
     counters: tuple[str | Path, ...]
     sites: Path
@@ -63,6 +67,7 @@ class BuildConfig:
     name: str = ""
     licence: str = ""
     trust_suspect: bool = False
+    days_off: str | Path | None = None
     context: Callable[[Ground], Context] | None = None
 
 
@@ -76,9 +81,10 @@ def build_city(
     """Make the city, or go on with it where `out` is one of the same sites; returns the report of all that was read.
 
     `rejects`: a CSV of the rows that are not taken; `submit`: where the work is done, if not here (`parallel.py`).
-    Raises `IngestError`, `ConfigError`.
+    Raises `IngestError`, `ConfigError`, `CityError`.
     """
     files = input_files(config.counters)
+    days_off = _source(config.days_off)
     if config.out.is_dir() and not any(config.out.iterdir()):
         raise IngestError(f"{config.out} is an empty folder: remove it, or name a city that is not there yet")
     if config.out.exists() and not (config.out / ROOT).is_file():
@@ -86,7 +92,7 @@ def build_city(
     asked = _asked(config)
     if config.out.exists():
         _check_asked(config.out, asked)
-        return append_city(config.out, config.counters, rejects=rejects, progress=progress, submit=submit)
+        return _ingest(config.out, files, rejects, progress, submit, days_off)
     Thread(target=_import_libraries).start()
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
@@ -147,7 +153,7 @@ def build_city(
         "asked": asked, "around": around.said,
     }  # fmt: skip
     CityStore.create(config.out, layout, layers, said)
-    return _ingest(config.out, files, rejects, progress, submit)
+    return _ingest(config.out, files, rejects, progress, submit, days_off)
 
 
 def _spread(table: polars.DataFrame, config: BuildConfig) -> tuple[Sites, Ground, Allocation]:
@@ -191,17 +197,26 @@ def append_city(
     out: Path,
     counters: Sequence[str | Path],
     *,
+    days_off: str | Path | None = None,
     rejects: Path | None = None,
     progress: Progress | None = None,
     submit: Submit | None = None,
 ) -> dict[str, Any]:
-    """Read more files into a city; those that were read already are left out. Raises `IngestError`."""
-    return _ingest(out, input_files(counters), rejects, progress, submit)
+    """Read more files into a city; those that were read already are left out. Raises `IngestError`, `CityError`.
+
+    `days_off`: as of `BuildConfig`.
+    """
+    return _ingest(out, input_files(counters), rejects, progress, submit, _source(days_off))
+
+
+def _source(days_off: str | Path | None) -> DaysOffSource | None:
+    return None if days_off is None else DaysOffSource.of(days_off)
 
 
 def _ingest(
-    out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None
-) -> dict[str, Any]:
+    out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None,
+    days_off: DaysOffSource | None,
+) -> dict[str, Any]:  # fmt: skip
     """Read what is not read yet, alone; what had to be cleared away for it is among the report's `remarks`.
 
     Raises `IngestError`.
@@ -210,6 +225,8 @@ def _ingest(
     with locked(out) as remarks:
         store = CityStore(out)  # as it is now: another process may have written until a moment ago
         put_back(out, store.commits)
+        if days_off is not None:
+            store.tell_days_off(days_off)
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)
         elif rejects is not None:

@@ -11,6 +11,7 @@ a kill, see all days of a commit or none of them.
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import uuid
@@ -23,6 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
+from fomo.days_off import DaysOffSource
 from fomo.files import whole_file
 from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, State
@@ -212,10 +214,24 @@ class CityStore:
                 before, steps = (days * MINUTES_PER_DAY // minutes for days in (self.visible_days, self.days))
                 self._array(f"{group}time")[before:] = np.arange(before, steps) * minutes
         self.report = {**self.report, **report, "commits": self.commits + 1}
+        self.attributes.update(self._days_off())
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
         self.commits += 1
         forget(self.path)
         self.visible_days = self.days
+
+    def tell_days_off(self, source: DaysOffSource) -> None:
+        """Where days off come from, from the next commit on: each looks up those of the days that it has."""
+        self.report = {**self.report, "days_off": source.as_stored()}
+
+    def _days_off(self) -> dict[str, list[str]]:
+        """What the city says of them; nothing where it was not told."""
+        said = self.report.get("days_off")
+        if said is None or not self.days:
+            return {}
+        first = datetime.date.fromisoformat(str(self.first_day))
+        last = first + datetime.timedelta(days=self.days - 1)
+        return DaysOffSource.stored(said).for_time(first, last).attributes()
 
     def cells(self) -> xr.Dataset:
         """The operator's cells as far as they are visible: traffic, users, state (time, cell)."""

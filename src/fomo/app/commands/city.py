@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from fomo.app.commands.console import plain_table, show, working, wrote
+from fomo.app.commands.options import DaysOff
 
 Counters = Annotated[
     tuple[str, ...],
@@ -83,6 +84,7 @@ class Build:
     licence: Annotated[str, arg(metavar="TEXT", help="Of the counters.", help_behavior_hint="")] = ""
     trust_suspect: bool = False
     """Take values that their file calls suspect; otherwise they are missing on the grid."""
+    days_off: DaysOff = None
     rejects: Rejects = None
     workers: Workers = 1
     scheduler: Scheduler = ""
@@ -96,7 +98,7 @@ class Build:
                 counters=self.counters, sites=self.sites, out=self.out,
                 mapping=mapping_of(self.mapping, self.time_zone, self.cell_pattern), cell_m=1000 * self.cell_km,
                 crs=self.crs, minutes=self.minutes, method=self.method, name=self.name, licence=self.licence,
-                trust_suspect=self.trust_suspect,
+                trust_suspect=self.trust_suspect, days_off=self.days_off,
             )  # fmt: skip
             around = Surroundings(self.poi, self.residents)
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
@@ -110,6 +112,7 @@ class Append:
 
     city: CityFolder
     counters: Counters
+    days_off: DaysOff = None
     rejects: Rejects = None
     workers: Workers = 1
     scheduler: Scheduler = ""
@@ -120,7 +123,9 @@ class Append:
             from fomo.app.service.city_building import workers
             from fomo.ingest.build import append_city
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
-            report = append_city(self.city, self.counters, rejects=self.rejects, progress=hear, submit=submit)
+            report = append_city(
+                self.city, self.counters, days_off=self.days_off, rejects=self.rejects, progress=hear, submit=submit
+            )
         return _told(report, self.city)
 
 

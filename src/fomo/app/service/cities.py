@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +159,7 @@ def _facts(city: City) -> dict[str, str]:
         "recorded": f"{recorded.mean():.1%} of the covered values" if recorded.size else "nothing",
         "traffic": f"{amounts} [{attrs['unit']}]",
         "context": ", ".join(context),
-        "days off": _days_off(city),
+        "days off": DaysOff.of(city.attrs).counted(city),
         "made": "synthetic" if attrs["synthetic"] else "measured",
         "source": str(attrs["source"]),
         "licence": str(attrs["licence"]),
@@ -169,17 +168,6 @@ def _facts(city: City) -> dict[str, str]:
     if "fold" in attrs:
         facts["fold"] = str(attrs["fold"])
     return facts
-
-
-def _days_off(city: City) -> str:
-    """How many it knows while it was recorded, and of the time ahead; and of worked weekends."""
-    days = DaysOff.of(city.attrs)
-    if not days:
-        return "none known"
-    first, last = (moment.astype("datetime64[D]").item() for moment in city["time"].values[[0, -1]])
-    ahead = days.between(last + datetime.timedelta(days=1), datetime.date.max)
-    worked = f", {len(days.worked)} days of weekends are worked" if days.worked else ""
-    return f"{len(days.between(first, last).off)} recorded, {len(ahead.off)} ahead{worked}"
 
 
 def import_table(

@@ -141,6 +141,8 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     ):
         if cells:
             lines.append((title, f"{len(cells)}: {some_of(cells)}"))
+    if "days_off" in report:
+        lines.append(("days off", f"of {report['days_off']['where']}"))
     lines += [("remark", text) for text in report.get("remarks", [])]
     around = report.get("around", {})
     lines += [("around", text) for text in around.get("told", [])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fomo.city import City
+from fomo.days_off import DaysOff
 from fomo.evaluation.health import Gap, Health
 from fomo.evaluation.health_figures.parts import unit_of
 
@@ -57,6 +58,7 @@ def _about(city: City, health: Health) -> list[tuple[str, str]]:
         ("time", f"{moment(records.time[0])} to {moment(records.time[-1])}, {records.step_minutes} min periods, "
                  f"{len(records.days)} days{weekday}"),
         ("time zone", str(attributes["time_zone"]) or "unknown"),
+        ("days off", DaysOff.of(attributes).counted(city)),
         ("unit", unit_of(city)),
     ]  # fmt: skip
 
