@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Protocols and how the table calls them, in order; of the unseen regions the fold that all have answered.
 PROTOCOLS = {
     "unseen regions, fold 0": "regions never seen",
-    "last fifth of the time": "whole cities, weeks known",
+    "last fifth of the time": "whole cities, 5 to 18 days known",
     "next week": "next week, one week known",
     "district": "a district without history",
 }
