@@ -176,6 +176,18 @@ def test_without_any_training_data_the_scale_is_the_tested_regions_own_and_kept_
     assert question.scale == "test regions' own data" and question.task.reference is None
 
 
+def test_where_there_is_no_scale_but_the_tested_time_s_own_later_users_change_nothing_before():
+    def shown(factor):
+        city = region(0, 0)
+        users = city["users"].values.copy()
+        users[10, 0, 0] *= 50
+        users[150:] *= factor
+        questions = family_questions([city.assign(users=city["users"].copy(data=users))], "short", context="past")
+        return questions[0].task.window["users"].values
+
+    np.testing.assert_array_equal(shown(1), shown(1000))
+
+
 def test_in_time_the_scale_is_that_of_the_training_part_alone():
     city = mock_city(408)
     city["traffic"][last_fifth(city) :] *= 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo, load
 from fomo.forecasters.noise import Noise, member_noise
 from fomo.forecasters.tiles import count_tiles, even_edge, make_tiling
+from fomo.seeds import derived_seed
 from fomo.sources.synthetic import synthetic_city
 
 SHAPE = (3, 21, 13)
@@ -33,6 +36,9 @@ def test_any_part_of_the_noise_is_a_part_of_the_whole(corner, size, draw):
 
 def test_noise_of_blocks_is_standard_normal_and_blocks_differ():
     whole = Noise((3,), 2, False, (20, 32, 32), (8, 8), range(2)).part((0, 0), (32, 32))[0]
+    for place in (0, 1, 2, 3):  # streams of other things of the same seed, see `Drawing`
+        other = Noise((derived_seed(3, place),), 2, False, (20, 8, 8), (8, 8), range(2)).part((0, 0), (8, 8))[0]
+        assert not any(torch.equal(whole[..., y : y + 8, x : x + 8], other) for y, x in product((0, 8, 16), repeat=2))
     assert float(whole.std()) == pytest.approx(1, abs=0.01)
     corners = [whole[0, :, y : y + 8, x : x + 8].flatten() for y in (0, 8, 16, 24) for x in (0, 8, 16, 24)]
     alike = torch.corrcoef(torch.stack(corners)) - torch.eye(16)

@@ -271,6 +271,23 @@ def test_filling_leaves_recorded_values_untouched_and_fills_the_rest_of_the_cove
     assert np.isnan(samples[:, ~recorded & ~gaps]).all()  # never covered: not forecast
 
 
+def test_a_gap_that_lies_late_in_a_long_record_is_filled_too(model):
+    city = mock_city(steps=200)
+    traffic = city["traffic"].values.copy()
+    traffic[100:105, 1, 1] = np.nan
+    forecast = model().fill(city.assign(traffic=city["traffic"].copy(data=traffic)), samples=3)
+    assert forecast.asked.values.sum() == 5 and np.isfinite(forecast.samples.values).all()
+    assert forecast.attrs["context"] == "none"
+
+
+@pytest.mark.parametrize("step_minutes", [720, 1440])
+@pytest.mark.parametrize("horizon", [1, 16, 48, 60])
+def test_steps_of_half_days_and_of_days_are_forecast(model, step_minutes, horizon):
+    city = mock_city(steps=120, step_minutes=step_minutes)
+    forecast = model().forecast(city, horizon, samples=2)
+    assert forecast.samples.shape[:2] == (2, horizon) and np.isfinite(forecast.samples.values).all()
+
+
 def test_filling_a_city_without_gaps_is_refused(model):
     with pytest.raises(CityError, match="nothing is missing"):
         model().fill(mock_city(steps=80))

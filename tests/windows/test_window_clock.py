@@ -52,6 +52,16 @@ def test_the_clock_of_a_window_knows_the_days_of_its_city(start, step_minutes):
     assert any(date in off for date in dates)
 
 
+@pytest.mark.parametrize("minutes", [minutes for minutes in range(1, 1441) if 1440 % minutes == 0])
+def test_midnight_is_of_the_day_that_begins(minutes):
+    for start in (0, 1, 2, 5, 7):  # steps after midnight at which the window begins
+        clock = Clock(24.0 + start * minutes / 60, minutes / 60)
+        midnights = np.arange(1, 13) * (1440 // minutes) - start
+        some = midnights[midnights > 0]
+        expected = (np.arange(2, 14) % 7)[midnights > 0]
+        assert clock.weekdays(int(some.max()) + 1)[some].tolist() == expected.tolist()
+
+
 def test_means_over_a_week_are_those_of_the_days_as_which_they_are_told():
     weekly = np.random.default_rng(0).uniform(0.2, 2.0, (3, 96))  # slots of 105 minutes
     found = mean_over_steps(weekly, Clock(7 * 24.0, 0.5, TOLD), 7 * 48)

@@ -119,7 +119,8 @@ def family_questions(
         users_scale = None
         if context != "none" and "users" in city and "users" in layers:
             users_scale = family_reference(scale.users_of, "users")
-            city = city.assign(users=city["users"].clip(max=users_scale, keep_attrs=True))
+            if scale.known:  # else it is of the tested time, too, which users before that do not know
+                city = city.assign(users=city["users"].clip(max=users_scale, keep_attrs=True))
         known = _Known(context, tuple(layers), past_week, users_scale)
         first = {"fold": 0, "last_fifth": last_fifth(city), "next_week": first_week(city), "area": 0}[split]
         for start in window_starts(city, name, split):

@@ -398,7 +398,7 @@ class FoMo:
             for start, answer in zip(some, answers, strict=True):
                 members[:, start : start + WINDOW] = answer.samples.values
                 asked[start : start + WINDOW] = wanted[start].asked
-            said = said if some[0] else (answers[0].attrs["context"], answers[0].attrs["context_layers"])
+            said = said if said[0] else (answers[0].attrs["context"], answers[0].attrs["context_layers"])
         return self._forecast(members, asked, city, *said, seed, reference)
 
     def _made_up_reference(self, city: City, task: Task) -> float:

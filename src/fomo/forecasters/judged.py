@@ -54,6 +54,7 @@ def judged(
         return network_alone()
     place = busiest_block(task, MOST_CELLS)
     block, past = record.block(*place), hindcasts(task, number, MOST_CELLS)
+    past = [one for one in past if len(block.share) - one.ago > block.day]  # simple forecasts need a day before them
     horizon = int(task.asked.any((1, 2)).sum())
     weights = block.weights([0, *(one.ago for one in past)], horizon)
 

@@ -23,6 +23,8 @@ from fomo.seeds import derived_seed
 GROUP = 16
 #: Numbers that are passed over at a time.
 PASSED_OVER = 2**20
+#: Numbers of blocks begin here: smaller ones are of other streams of the same seed (`drawing.py`).
+BLOCKS = 2**16
 _WORD = 2**32
 
 
@@ -112,7 +114,7 @@ class Noise:
         for row, column in product(
             *(_blocks(at, n, edge) for at, n, edge in zip(corner, size, self.block, strict=True))
         ):
-            place = 1 + row * columns + column
+            place = BLOCKS + row * columns + column
             drawn = self._members((time, *self.block), derived_seed(seed, place), only)
             (y_to, y_from), (x_to, x_from) = (
                 in_common(at, n, index * edge, edge)

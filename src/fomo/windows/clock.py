@@ -21,6 +21,8 @@ HOURS_PER_DAY, HOURS_PER_WEEK = 24, 7 * 24
 WEEKEND = 5
 #: Days off are looked at this many days before and after a window.
 FARTHEST_DAYS = 450
+#: Midnight, counted in steps of ten minutes, may come out less than so many days before it.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Clock:
     def _as_they_are(self, steps: int) -> tuple[Float[np.ndarray, " step"], Int[np.ndarray, " step"]]:
         """Hours and days since that Monday, whatever they are told as."""
         hours = self.start_hour + self.step_hours * np.arange(steps)
-        return hours, np.floor(hours / HOURS_PER_DAY).astype(int)
+        return hours, np.floor(hours / HOURS_PER_DAY + ROUNDING).astype(int)
 
     def _weekdays(self, day: Int[np.ndarray, " step"]) -> Int[np.ndarray, " step"]:
         weekday = day % 7
