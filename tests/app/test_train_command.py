@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,36 @@ def test_other_data_are_refused(run: Run, recipe: Path, data: Path, tmp_path: Pa
     assert run("train", recipe, "--data", data, "--out", tmp_path / "run").code == 0
     said = run("train", recipe, "--data", other, "--out", tmp_path / "run")
     assert said.code == 2 and "begun with other data: regions changed" in said.err
+
+
+def test_a_city_of_the_same_name_with_other_values_is_other_data(
+    run: Run, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    assert run("train", recipe, "--data", data, "--out", tmp_path / "run").code == 0
+    town = fomo.open_city(data / "town.zarr").load()
+    town["traffic"][3, 0, 0] += 1
+    fomo.save_city(town, data / "town.zarr")
+    said = run("train", recipe, "--data", data, "--out", tmp_path / "run")
+    assert said.code == 2 and "begun with other data: town changed" in said.err
+
+
+def test_a_run_goes_on_from_the_weights_that_it_was_begun_from(
+    run: Run, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    assert run("train", recipe, "--data", data, "--out", tmp_path / "first").code == 0
+    tuned = tmp_path / "tuned.toml"
+    begin = f'[finetune]\nstart = "{tmp_path}/start"\nscheme = "full"\n'
+    tuned.write_text(recipe.read_text(encoding="utf-8") + begin, encoding="utf-8")
+    shutil.copytree(tmp_path / "first/weights", tmp_path / "start")
+    asked = ("finetune", tuned, "--data", data, "--out", tmp_path / "run")
+    assert run(*asked).code == 0 and run(*asked).code == 0
+    other = tmp_path / "other.toml"
+    other.write_text(recipe.read_text(encoding="utf-8").replace("batch = 2", "batch = 3"), encoding="utf-8")
+    assert run("train", other, "--data", data, "--out", tmp_path / "second").code == 0
+    shutil.rmtree(tmp_path / "start")
+    shutil.copytree(tmp_path / "second/weights", tmp_path / "start")
+    said = run(*asked)
+    assert said.code == 2 and "was begun from other weights" in said.err and said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

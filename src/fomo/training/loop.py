@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fomo.diffusion.process import PROCESSES, Process
+from fomo.files import whole_file
 from fomo.model.checkpoint import CheckpointError
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.processes import ProcessError
@@ -377,7 +378,8 @@ def _metrics(path: Path, step: int) -> Iterator[Callable[[dict[str, Any]], None]
                     kept.append(line)
             except (json.JSONDecodeError, KeyError):
                 continue  # the line that was being written when the process died
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with whole_file(path) as fresh:
+            fresh.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     with path.open("a", encoding="utf-8") as file:
 
         def write(row: dict[str, Any]) -> None:

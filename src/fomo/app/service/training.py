@@ -21,12 +21,13 @@ import torch
 import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import choose_device, load_weights
+from fomo.app.service.parts import city_hash
 from fomo.app.service.validation import make_validation
 from fomo.city import CityError, open_city
 from fomo.config import ConfigError
 from fomo.files import whole_file
 from fomo.forecasters.fomo import FoMo
-from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, save_checkpoint
+from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint
 from fomo.model.transformer import parameter_count
 from fomo.sources import data_folder, list_families
 from fomo.sources.archive import file_hash
@@ -38,6 +39,8 @@ from fomo.training.together import PATIENCE, Together, joined
 from fomo.windows.sample import TrainingSet
 
 RECIPE, DATA, METRICS, SNAPSHOT, WEIGHTS = "recipe.json", "data.json", "metrics.jsonl", "snapshot", "weights"
+#: What the weights that a run begins from are called beside the families of its data; no family has this name.
+START = "weights to begin from"
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ def train(
             check_even(found, together.place.size)
             where = data_folder(folder)
             hashes = data_hashes(found.data, where)
-            if together.first:
-                _same_run(out, found, hashes)
             begun = None if found.finetune is None else load_weights(found.finetune.start, "cpu")
-            return _Given(found, where, hashes, begun)
+            given = _Given(found, where, hashes, begun)
+            if together.first:
+                _same_run(out, found, given.sources)
+            return given
 
         given = together.agree(read, lambda given: given.facts | asked)
         return _train(given, out, together, minutes, compile_network, half, report, stop)
@@ -117,10 +121,14 @@ class _Given:
     begun: FoMo | None
 
     @property
+    def sources(self) -> dict[str, str]:
+        """SHA-256 of what a run is made of: family -> its data, and the weights that it begins from."""
+        return self.hashes | ({} if self.begun is None else {START: self.begun.weights})
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What must be the same in all processes."""
-        start = None if self.begun is None else self.begun.weights
-        return {"recipe": self.recipe.model_dump(mode="json"), "data": self.hashes, "weights to begin from": start}
+        return {"recipe": self.recipe.model_dump(mode="json"), "data": self.sources}
 
 
 def _train(
@@ -136,7 +144,7 @@ def _train(
     """What all processes do once they agree."""
     recipe, where, hashes, begun = given.recipe, given.where, given.hashes, given.begun
     data, references, trained_on = training_set(recipe, where)
-    together.from_first(lambda: _begin(out, recipe, hashes))
+    together.from_first(lambda: _begin(out, recipe, given.sources))
     if begun is not None:
         trained_on = tuple(sorted({*trained_on, *begun.trained_on}))
     start = None if begun is None else begun.network
@@ -227,7 +235,8 @@ def file_of(folder: Path, family: str) -> str:
 
 
 def _hash(path: Path) -> str:
-    return file_hash(path) if path.is_file() else str(open_city(path).attrs["sha256"])
+    """Of a file its bytes; of a saved city what it holds, as its own attribute may be of a file that it is cut from."""
+    return file_hash(path) if path.is_file() else city_hash(open_city(path))
 
 
 def _check_options(threads: int | None, minutes: float | None, patience: float) -> None:
@@ -239,13 +248,13 @@ def _check_options(threads: int | None, minutes: float | None, patience: float) 
         raise UsageError(f"--patience {patience:g}: some seconds, more than none")
 
 
-def _begin(out: Path, recipe: Recipe, hashes: dict[str, str]) -> None:
+def _begin(out: Path, recipe: Recipe, sources: dict[str, str]) -> None:
     """Write what the run is."""
     _write_json(out / RECIPE, recipe.model_dump(mode="json"))
-    _write_json(out / DATA, hashes)
+    _write_json(out / DATA, sources)
 
 
-def _same_run(out: Path, recipe: Recipe, hashes: dict[str, str]) -> None:
+def _same_run(out: Path, recipe: Recipe, sources: dict[str, str]) -> None:
     """Refuse a folder that belongs to another run."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: name a folder")
@@ -260,8 +269,13 @@ def _same_run(out: Path, recipe: Recipe, hashes: dict[str, str]) -> None:
             f"{out} was begun with another recipe: {'; '.join(different[:5])}. Name another --out, or give the recipe "
             f"it was begun with"
         )
-    before = _read_json(out / DATA) or hashes
-    changed = sorted(family for family in hashes if before.get(family) != hashes[family])
+    before = sources | (_read_json(out / DATA) or {})
+    changed = sorted(name for name in sources if before[name] != sources[name])
+    if START in changed:
+        raise CheckpointError(
+            f"{out} was begun from other weights than the start of its [finetune] holds now: name another --out, or "
+            "put those weights back"
+        )
     if changed:
         raise CityError(
             f"{out} was begun with other data: {', '.join(changed)} changed. Name another --out, or give the --data "
