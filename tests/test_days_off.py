@@ -55,6 +55,13 @@ def test_a_table_says_which_days_are_off_and_which_are_worked(tmp_path: Path):
     assert DaysOff.of(longer.attrs).in_words(longer) == "2024-01-02, 2024-01-03, 2024-01-06 worked"
 
 
+@pytest.mark.parametrize("header", ["date,Day", "Date, day", "DATE , DAY "])
+def test_the_names_of_columns_may_have_blanks_and_capitals(tmp_path: Path, header: str):
+    table = tmp_path / "days.csv"
+    table.write_text(f"{header}\n2024-01-06,worked\n")
+    assert read_days_off(table) == DaysOff(worked=(day("2024-01-06"),))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -166,7 +166,9 @@ def read_days_off(table: Path) -> DaysOff:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
+            columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CityError(f"cannot read days off from {table}: {error}") from None
     if "date" not in columns:

@@ -251,6 +251,36 @@ def test_wrong_options_are_one_clear_line_and_leave_nothing(
     assert not (operator / "city.zarr").exists()
 
 
+def test_a_city_that_grows_is_not_replaced_by_an_import_and_nothing_is_put_into_it(operator: Path, run: Run) -> None:
+    out = operator / "city.zarr"
+    asked = ("city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out", out)
+    assert run(*asked).code == 0
+    before = sorted(str(path) for path in out.rglob("*"))
+    table = next(iter(sorted((operator / "counters").iterdir())))
+    said = run("data", "import", table, "--positions", operator / "sites.csv", "--cell-km", 1, "--out", out)
+    assert said.code == 2 and "grows and would be lost" in said.err
+    for verb in (("forecast", out, "--out-folder", out), ("finetune", out, "--out", out / "runs")):
+        said = run(*verb)
+        assert said.code == 2 and "no place for results" in said.err, said.err
+    assert sorted(str(path) for path in out.rglob("*")) == before
+
+
+def test_a_city_whose_last_day_is_not_over_is_forecast_from_where_it_ends(
+    operator: Path, run: Run, weights: Path
+) -> None:
+    last = sorted((operator / "counters").iterdir())[-1]
+    frame = polars.read_csv(last)
+    frame.filter(polars.col("time").str.slice(11, 2).cast(polars.Int64) < 12).write_csv(last)
+    out, forecast = operator / "city.zarr", operator / "next.zarr"
+    asked = ("city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out", out)
+    assert run(*asked).code == 0
+    said = run("forecast", out, "--weights", weights, "--samples", 2, "--horizon", 3, "--out", forecast)
+    assert said.code == 0, said.err
+    begins = fomo.Forecast.open(forecast).dataset["time"].values[0]
+    assert str(begins)[11:16] == "12:00" and str(begins)[:10] == last.stem
+    assert "T11:00" in said.err and "the forecast begins after" in said.err
+
+
 def test_a_city_of_another_making_cannot_be_appended_to(operator: Path, run: Run) -> None:
     fomo.save_city(fomo.synthetic_city(days=2), operator / "other.zarr")
     said = run("city", "append", operator / "other.zarr", "--counters", operator / "counters")

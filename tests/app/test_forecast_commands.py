@@ -284,6 +284,27 @@ def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path:
     assert "context full: users, poi, residents" in said.out.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--out", "f.zarr", "--csv", "t.csv", "--totals", "t.csv"), "t.csv is named for two results"),
+        (("--out", "f.csv", "--csv", "./f.csv"), "f.csv is named for two results"),
+        (("--out", "f.zarr", "--csv", "counters.csv"), "counters.csv exists and is no table of a forecast"),
+    ],
+)
+def test_no_result_takes_the_place_of_another_or_of_a_table_that_is_none_of_ours(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options, says
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "counters.csv").write_text("cell,time,traffic\na,2024-01-01T00:00,1\n")
+    said = run("forecast", city_folder, "--weights", weights, "--samples", 2, "--horizon", 2, *options)
+    assert said.code == 2 and says in said.err and said.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["counters.csv"]
+    again = ("--out", "f.zarr", "--csv", "t.csv", "--totals", "s.parquet")
+    for _ in range(2):  # its own tables are replaced
+        assert run("forecast", city_folder, "--weights", weights, "--samples", 2, "--horizon", 2, *again).code == 0
+
+
 def test_a_forecast_is_told_the_days_off_of_a_country(
     run: Run, city_folder: Path, weights: Path, tmp_path: Path
 ) -> None:

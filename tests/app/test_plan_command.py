@@ -181,6 +181,29 @@ def test_a_saved_forecast_is_planned_for_hours_to_come(
     assert ("lack the tails" in said.out) == (what == "sleep" and not options)
 
 
+@pytest.mark.parametrize("what", ["sleep", "prb"])
+def test_one_period_is_planned_without_a_picture_over_time(
+    run: Run, towns: Path, weights: Path, tmp_path: Path, what: str
+) -> None:
+    asked = ("--horizon", 1, "--samples", 3, "--weights", weights, "--out", tmp_path / "next.zarr")
+    assert run("forecast", towns / "town.zarr", *asked).code == 0
+    both = ("--forecast", tmp_path / "next.zarr", "--history", towns / "town.zarr")
+    said = run("plan", what, *both, "--out", tmp_path / "o")
+    assert said.code == 0, said.err
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"plan.csv", "plan.parquet", "plan.html"}
+
+
+def test_generated_cells_beside_recorded_ones_are_no_forecast_to_plan_on(
+    run: Run, towns: Path, weights: Path, tmp_path: Path
+) -> None:
+    town, made = towns / "town.zarr", tmp_path / "made.zarr"
+    said = run("generate", town, "--area", "0:2,0:2", "--samples", 2, "--weights", weights, "--out", made)
+    assert said.code == 0, said.err
+    said = run("plan", "sleep", "--forecast", made, "--history", town, "--out", tmp_path / "o")
+    assert said.code == 2 and "recorded values beside those that were asked for" in said.err
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_forecast_of_another_city_is_refused(run: Run, towns: Path, weights: Path, tmp_path: Path) -> None:
     forecast = tmp_path / "next.zarr"
     asked = ("--horizon", 4, "--samples", 2, "--weights", weights, "--out", forecast)

@@ -64,9 +64,22 @@ def test_absent_periods_and_empty_fields_are_missing_and_zero_is_zero(write):
     np.testing.assert_array_equal(city.traffic[:, 1, 2], [2, np.nan, 6])
 
 
-def test_cells_at_one_position_are_summed_and_missing_only_together(write):
+def test_cells_at_one_position_are_summed_and_the_sum_is_missing_where_one_of_them_is(write):
     frame = rows(row=[0] * 6, col=[0] * 6, traffic=[1.0, 2.0, None, 4.0, None, None])
-    np.testing.assert_array_equal(read_table(write(frame)).traffic[:, 0, 0], [3, 4, np.nan])
+    np.testing.assert_array_equal(read_table(write(frame)).traffic[:, 0, 0], [3, np.nan, np.nan])
+    never = rows(row=[0] * 6, col=[0] * 6, traffic=[1.0, None, 2.0, None, 0.0, None])
+    np.testing.assert_array_equal(read_table(write(never)).traffic[:, 0, 0], [1, 2, 0])
+
+
+def test_a_sum_is_kept_without_a_cell_that_carries_next_to_nothing_of_it(write):
+    for little, expected in ((0.5, 100.0), (2.0, np.nan)):
+        frame = rows(row=[0] * 6, col=[0] * 6, traffic=[100.0, little, 100.0, None, 100.0, little])
+        np.testing.assert_allclose(read_table(write(frame)).traffic[:, 0, 0], [100 + little, expected, 100 + little])
+
+
+def test_a_time_zone_that_there_is_not_is_named(write):
+    with pytest.raises(CityError, match="time_zone 'Europe/Nowhere' is unknown"):
+        read_table(write(rows()), time_zone="Europe/Nowhere")
 
 
 def test_positions_in_a_second_table_and_other_column_names(write):

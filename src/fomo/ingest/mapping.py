@@ -134,6 +134,8 @@ class Guess:
 
 def load_mapping(path: Path) -> Mapping:
     """A mapping file. Raises `ConfigError`."""
+    if not path.exists():
+        raise ConfigError(f"there is no mapping {path}: 'fomo city mapping' writes one to correct")
     return load_toml(path, Mapping)
 
 

@@ -75,7 +75,7 @@ class CityStore:
         root = json.loads((path / ROOT).read_text(encoding="utf-8"))
         self.attributes: dict[str, Any] = root["attributes"]
         if "ingest" not in self.attributes or not (path / "cells" / ROOT).exists():
-            raise IngestError(f"{path} is a city that was not made by 'fomo city build': it cannot be appended to")
+            raise IngestError(f"{path} was not made by 'fomo city build', so it has no cells of an operator")
         self.report: dict[str, Any] = json.loads(self.attributes["ingest"])
         self.commits = int(self.report.get("commits", 0))
         self.first_day = np.datetime64(self.report["first_day"], "D")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from fomo.sources.archive import file_hash, table_columns
 from fomo.sources.frames import read_columns
 from fomo.sources.positions import grid_of
 from fomo.sources.source import Source
+
+#: A square is missing where cells are that carry more than this part of it in the mean, as in `ingest.allocation`.
+SMALL_PART = 0.01
 
 if TYPE_CHECKING:
     import polars
@@ -42,10 +46,11 @@ def read_table(
 ) -> City:
     """A city (time, y, x) from a long table; `columns` maps names used here to those of the file.
 
-    Rows may come in any order. Cells at one grid position are summed. A period without a row, and an empty
-    field, is NaN. `step_minutes` is found from the times if not given. Times are local wall clock; those of a
-    Parquet column with a zone are converted to `time_zone`. Raises `CityError` for duplicate rows, uneven or
-    misread times, cells without a position or outside the grid, negative amounts; it names the first.
+    Rows may come in any order. Cells at one grid position are summed; where one is missing that carries more than
+    1 % of them, so is the sum. A period without a row, and an empty field, is NaN. `step_minutes` is found from the
+    times if not given. Times are local wall clock; those of a Parquet column with a zone are converted to `time_zone`.
+    Raises `CityError` for duplicate rows, uneven or misread times, cells without a position or outside the grid,
+    negative amounts, an unknown time zone; it names the first.
     """
     path = Path(path)
     where = Path(positions) if positions is not None else path
@@ -53,6 +58,7 @@ def read_table(
     unknown = [name for name in renamed if name not in COLUMNS]
     if unknown:
         raise CityError(f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file")
+    check_zone(time_zone)
     frame = _read_amounts(path, renamed, time_zone)
     grid = grid_of(where, renamed, cell_km)
     time, step = _time_axis(frame, path, step_minutes)
@@ -71,11 +77,12 @@ def read_table(
     places = (len(time), grid.height, grid.width)
     step_index = ((frame["time"].to_numpy() - time[0]) / np.timedelta64(step, "m")).astype(np.int64)
     index = np.ravel_multi_index((step_index, frame["row"].to_numpy(), frame["col"].to_numpy()), places)
+    cell = np.unique(frame["cell"].to_numpy(), return_inverse=True)[1]
     extra: dict[str, Any] = {}
     if "users" in frame.columns:
-        extra["users"] = _sum_at(index, frame["users"], places)
+        extra["users"] = _sum_at(index, cell, frame["users"], places)
     return make_city(
-        _sum_at(index, frame["traffic"], places),
+        _sum_at(index, cell, frame["traffic"], places),
         **extra,
         name=name or path.stem,
         start=time[0],
@@ -88,6 +95,15 @@ def read_table(
         source=str(path.name),
         sha256=file_hash(path),
     )
+
+
+def check_zone(zone: str) -> None:
+    """Raises `CityError` for a time zone that there is not; '' is none."""
+    if zone:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise CityError(f"time_zone {zone!r} is unknown: write one like Europe/Rome") from None
 
 
 def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> polars.DataFrame:
@@ -154,14 +170,26 @@ def _check_dates(time: np.ndarray, offset: np.ndarray, path: Path) -> None:
         )
 
 
-def _sum_at(index: np.ndarray, amount: polars.Series, places: tuple[int, int, int]) -> np.ndarray:
-    """Amounts summed into a dense array of NaN; a place at which nothing was recorded stays NaN."""
+def _sum_at(index: np.ndarray, cell: np.ndarray, amount: polars.Series, places: tuple[int, int, int]) -> np.ndarray:
+    """Amounts of cells summed into a dense array of NaN; a place at which nothing was recorded stays NaN.
+
+    So does one at which cells are missing that carry more than `SMALL_PART` of it in the mean: the sum of the others
+    would look like a fall. A cell that never recorded anything is not missed.
+    """
     values = amount.fill_null(float("nan")).to_numpy()
     recorded = ~np.isnan(values)
+    index, cell, values = index[recorded], cell[recorded], values[recorded]
     total = np.full(int(np.prod(places)), np.nan, np.float32)
-    total[index[recorded]] = 0
-    np.add.at(total, index[recorded], values[recorded].astype(np.float32))
-    return total.reshape(places)
+    total[index] = 0
+    np.add.at(total, index, values.astype(np.float32))
+    count = np.bincount(cell)
+    usual = np.bincount(cell, values) / np.maximum(count, 1)
+    first = np.unique(cell, return_index=True)[1]
+    squares = places[1] * places[2]
+    whole = np.bincount(index[first] % squares, usual[cell[first]], squares)
+    there = np.bincount(index, usual[cell], total.size)
+    partly = there < (1 - SMALL_PART) * np.tile(whole, places[0])
+    return np.where(partly, np.float32(np.nan), total).reshape(places)
 
 
 def read(path: Path, layer: str = "") -> list[City]:

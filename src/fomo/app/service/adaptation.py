@@ -17,6 +17,7 @@ import torch
 import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service.forecasting import choose_device, load_weights
+from fomo.app.service.outputs import check_results
 from fomo.app.service.training import WEIGHTS
 from fomo.app.service.validation import mean_error
 from fomo.city import City, CityError, validate
@@ -77,6 +78,7 @@ def adapt(
     `from_nothing` begins with random weights, for comparison. Raises `CityError`, `CheckpointError`, `UsageError`.
     """
     validate(city)
+    check_results(out)
     if not 0 < share <= 1:
         raise UsageError(f"--share {share:g}: a share of the cells above 0 and up to 1, for example 0.05")
     if steps < 1:

@@ -190,6 +190,8 @@ def import_table(
     if out.suffix != ".zarr":
         raise UsageError(f"cannot write {out}: a city is a folder whose name ends in .zarr")
     check_folder(out, holds="covered", kind="a city")
+    if (out / "cells").exists():
+        raise UsageError(f"{out} is a city of 'fomo city build', which grows and would be lost: name another --out")
     said = {} if unit is None else {"unit": unit}
     city = read_table(
         table,

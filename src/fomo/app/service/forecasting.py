@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ class ForecastOptions:
         check_samples(self.samples)
         if self.days_off is not None:
             city = with_days_off(city, self.days_off)
+        city = to_last_recorded(city)
         ahead = _assumed(city, self.horizon, self.context, self.assume_users)
         if self.history is not None and self.history < 1:
             raise UsageError(f"--history {self.history}: look back on one step at least")
@@ -84,6 +86,22 @@ class ForecastOptions:
         """What a forecast of so many cells (y, x) consists of."""
         districts = model.districts(grid, self.horizon)
         return Work(districts, self.samples, members_unit(self.horizon), -(-grid[0] * grid[1] // districts))
+
+
+def to_last_recorded(city: City) -> City:
+    """A city without the periods after the last one in which anything was recorded; a warning says so.
+
+    A city that grows by days has all periods of its last day, of which the later ones may not have come yet.
+    """
+    some = np.flatnonzero(np.isfinite(city["traffic"].values).any((1, 2)))
+    if not some.size or some[-1] == city.sizes["time"] - 1:
+        return city
+    last, end = (np.datetime_as_string(city["time"].values[at], unit="m") for at in (some[-1], -1))
+    warnings.warn(
+        f"nothing of {city.attrs['name']!r} is recorded after {last}, up to {end}: the forecast begins after {last}",
+        stacklevel=2,
+    )
+    return city.isel(time=slice(0, int(some[-1]) + 1))
 
 
 def forecast(

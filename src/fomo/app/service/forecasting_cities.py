@@ -14,7 +14,7 @@ from typing import Any
 from fomo.app.errors import UsageError
 from fomo.app.service.answering import Answer, answer_together, draw, in_words, join, model_of
 from fomo.app.service.forecasting import ForecastOptions
-from fomo.app.service.outputs import Outputs
+from fomo.app.service.outputs import Outputs, check_results
 from fomo.app.service.parts import Parts, key_of
 from fomo.app.service.sharing import shared_work
 from fomo.city import City, CityError
@@ -109,7 +109,7 @@ def forecast_cities(
         yield city.name, found
     if faults:
         said = "; ".join(faults)
-        raise CityError(f"{len(faults)} of {len(cities)} cities could not be forecast, the others are: {said}")
+        raise CityError(f"{len(faults)} of {len(cities)} cities could not be forecast: {said}; the others are written")
 
 
 class _Reader:
@@ -132,6 +132,7 @@ class _Reader:
 
 def list_cities(reader: _Reader, files: Sequence[Path], name: str | None, folder: Path) -> list[CityPlace]:
     """The cities of files, and where their forecasts go. Raises `CityError`, `UsageError` where two go to one place."""
+    check_results(folder, "--out-folder")
     found: dict[Path, CityPlace] = {}
     for file in files:
         for index, city in enumerate(reader.cities(file)):

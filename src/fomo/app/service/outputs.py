@@ -40,9 +40,13 @@ class Outputs:
         check_folder(self.forecast, holds="asked", kind="a forecast")
         for table in (self.table, self.totals):
             if table is not None:
-                check_file(table, TABLES)
+                _check_replaced(check_file(table, TABLES))
         if self.figure is not None:
             check_file(self.figure, (".png",))
+        named = [path for path in (self.forecast, self.table, self.figure, self.totals) if path is not None]
+        twice = [path for path in named if sum(path.absolute() == other.absolute() for other in named) > 1]
+        if twice:
+            raise UsageError(f"{twice[0]} is named for two results, one of which would be lost: name another")
         return self
 
     def write(self, forecast: Forecast, city: City) -> list[Path]:
@@ -82,6 +86,34 @@ def check_folder(path: Path, *, holds: str, kind: str) -> Path:
     if path.exists() and not (path / holds / "zarr.json").exists():
         raise UsageError(f"{path} exists and is not {kind}: it would be lost; name another --out or remove it")
     return _check_place(path)
+
+
+def check_results(path: Path, option: str = "--out") -> Path:
+    """The path, if a folder of results can be there: it is no file, and not inside a city or a forecast.
+
+    Raises `UsageError`.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{option} {path}: it is a file; name a folder")
+    for folder in (path, *path.absolute().parents):
+        if (folder / "zarr.json").exists():
+            raise UsageError(f"{option} {path}: {folder} is a city or a forecast, no place for results; name another")
+    return path
+
+
+def _check_replaced(table: Path) -> None:
+    """Raises `UsageError` where a table would be lost that is none of a forecast, such as an operator's counters."""
+    import polars as pl
+
+    if not table.exists() or not table.stat().st_size:
+        return
+    try:
+        lazy = pl.scan_csv(table) if table.suffix == ".csv" else pl.scan_parquet(table)
+        names = lazy.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError):
+        names = []
+    if not {"row", "col", "unit"} <= set(names):
+        raise UsageError(f"{table} exists and is no table of a forecast: it would be lost; name another or remove it")
 
 
 def _check_place(path: Path) -> Path:
@@ -160,4 +192,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-__all__ = ["Outputs", "check_file", "check_folder", "forecast_frame", "with_history", "write_frame", "write_table"]
+__all__ = [
+    *("Outputs", "check_file", "check_folder", "check_results", "forecast_frame"),
+    *("with_history", "write_frame", "write_table"),
+]

@@ -41,7 +41,7 @@ class Ahead:
     table: pl.DataFrame
     summary: list[str]
     remarks: list[str]
-    figure: object
+    figure: object | None  # None: of one period there is no picture over time
 
 
 def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
@@ -56,6 +56,11 @@ def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
         raise PlanError(f"{forecast} is a forecast of {found.attrs['city']!r}, {history} is {city.attrs['name']!r}")
     if int(found.attrs["step_minutes"]) != int(city.attrs["step_minutes"]):
         raise PlanError(f"{forecast} and {history} have granularity periods of different length")
+    if (np.isfinite(found.samples.values[0]) & ~found.asked.values).any():
+        raise PlanError(
+            f"{forecast} holds recorded values beside those that were asked for, as 'fomo generate' and 'fomo fill' "
+            "write them: plan on the periods to come, with 'fomo forecast'"
+        )
     return found, city
 
 
@@ -76,10 +81,12 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
     ]
     if plan.risk_exceeded.any():
         summary.append(f"In {int(plan.risk_exceeded.sum())} cell-periods even all units do not keep to the asked risk.")
-    figure = sleep_figure(
-        time=load.time, members=load.members, truth=None, active=plan.active, oracle_active=None, capacity=capacity,
-        unit=load.unit,
-    )  # fmt: skip
+    figure = None
+    if len(load.time) > 1:
+        figure = sleep_figure(
+            time=load.time, members=load.members, truth=None, active=plan.active, oracle_active=None,
+            capacity=capacity, unit=load.unit,
+        )  # fmt: skip
     table = plan_table(load, plan, capacity)
     remarks = _about(forecast, city)
     if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
@@ -117,29 +124,32 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting, seed: int = 0
         "plan.csv says how many each cell gets, with mean channels and if what is expected comes.",
         f"Expected delay: {np.mean([each[3].mean_delay_slots for each in outcomes]):.2f} slots in the mean.",
     ]
-    figure = _blocks(outcome, prbs, unit, server)
+    figure = _blocks(outcome, prbs, unit, server) if len(load.time) > 1 else None
     return Ahead("prb", str(city.attrs["name"]), pl.concat(tables), summary, _about(forecast, city), figure)
 
 
 def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], out: Path) -> list[Path]:
-    """plan.csv, plan.parquet, plan.png, plan.html."""
+    """plan.csv, plan.parquet, plan.html, and plan.png where there is a figure."""
     out.mkdir(parents=True, exist_ok=True)
     written = [write_frame(found.table, out / "plan.csv"), write_frame(found.table, out / "plan.parquet")]
-    path = save_figure(found.figure, out / "plan.png")  # type: ignore[arg-type]
-    picture: Picture = ("The plan, and the forecast that it rests on.", "the plan over time", path)
+    pictures: list[Picture] = []
+    if found.figure is not None:
+        path = save_figure(found.figure, out / "plan.png")  # type: ignore[arg-type]
+        pictures.append(("The plan, and the forecast that it rests on.", "the plan over time", path))
+        written.append(path)
     page = planning_page(
         f"{TITLES[found.application]}: {found.city}",
         summary=found.summary,
         parameters=parameters,
         rows=[],
-        figures=[picture],
+        figures=pictures,
         plan_preview=preview(found.table),
         files=[("plan.csv", "the plan, one row per cell and period; also .parquet")],
         remarks=found.remarks,
     )
     with whole_file(out / "plan.html") as fresh:
         fresh.write_text(page, encoding="utf-8")
-    return [*written, path, out / "plan.html"]
+    return [*written, out / "plan.html"]
 
 
 def _of_stations(load: Load, city: City) -> Load:

@@ -76,7 +76,7 @@ def make_district(city: City, area: Bool[np.ndarray, "y x"]) -> District:
             "judged by users; 'fomo city build' makes a city with all of them"
         )
     known = area & city["covered"].values & np.isfinite(city["residents"].values)
-    known &= np.isfinite(city["users"].values).all(0) & np.isfinite(city["poi"].values).all(0)
+    known &= np.isfinite(city["users"].values).all(0) & np.isfinite(city["poi"].values).any(0)
     if known.sum() < 2:
         raise PlanError(f"{int(known.sum())} cells of the area have users, POI and residents: choose another --area")
     rows, columns = places = np.argwhere(known).T
@@ -87,7 +87,7 @@ def make_district(city: City, area: Bool[np.ndarray, "y x"]) -> District:
         time=city["time"].values,
         people=city["users"].values[:, rows, columns].astype(np.float64),
         residents=city["residents"].values[tuple(places)].astype(np.float64),
-        poi=city["poi"].values.sum(0)[tuple(places)].astype(np.float64),
+        poi=np.nansum(city["poi"].values, 0)[tuple(places)].astype(np.float64),
     )
 
 

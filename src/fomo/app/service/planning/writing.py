@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fomo.app.errors import UsageError
-from fomo.app.service.outputs import write_frame
+from fomo.app.service.outputs import check_results, write_frame
 from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.run import Compared, Request
 from fomo.evaluation.figures import save_figure
@@ -37,9 +36,7 @@ PREVIEW = 8
 
 def check_out(out: Path) -> Path:
     """The folder, if it can be written into. Raises `UsageError`."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: it is a file; name a folder")
-    return out
+    return check_results(out)
 
 
 def strategy_rows(found: Compared) -> list[dict[str, Any]]:
