@@ -64,7 +64,9 @@ def radar_figure(found: Sequence[Line], protocol: str, context: str = "full") ->
         axes.set_ylim(0, 1)
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "half", "", ""], fontsize=SMALL, color=GREY)
         axes.set_title(city, fontsize=TEXT, fontweight="bold", pad=18)
-    panels[0].legend(loc="upper left", bbox_to_anchor=(-0.25, -0.17), ncols=4, fontsize=SMALL, frameon=False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize=SMALL, frameon=False
+    )
     figure.suptitle(
         f"Best error of all forecasters over own error: the rim is best ({protocol}, context {context})",
         fontsize=TEXT, x=0.01, ha="left",
