@@ -41,7 +41,10 @@ class Forecast:
         """Check the schema at birth. Raises `ForecastError`."""
         for name, dims in (("traffic", ("sample", "time", "y", "x")), ("asked", ("time", "y", "x"))):
             if name not in self.dataset or self.dataset[name].dims != dims:
-                raise ForecastError(f"a forecast has the variable {name!r} over {dims}: build it with make_forecast")
+                raise ForecastError(
+                    f"this is no forecast, which has the variable {name!r} over {dims}: 'fomo forecast' and "
+                    "make_forecast make one"
+                )
         if self.dataset.attrs.get("context") not in CONTEXT_MODES:
             raise ForecastError(f"a forecast names its context mode, one of {CONTEXT_MODES}")
 

@@ -77,6 +77,13 @@ def test_a_sum_is_kept_without_a_cell_that_carries_next_to_nothing_of_it(write):
         np.testing.assert_allclose(read_table(write(frame)).traffic[:, 0, 0], [100 + little, expected, 100 + little])
 
 
+def test_semicolons_between_columns_are_named(tmp_path):
+    path = tmp_path / "counters.csv"
+    path.write_text("cell;time;traffic\na;2024-01-01T00:00;1,5\n")
+    with pytest.raises(CityError, match="are separated by ';'"):
+        read_table(path)
+
+
 def test_a_time_zone_that_there_is_not_is_named(write):
     with pytest.raises(CityError, match="time_zone 'Europe/Nowhere' is unknown"):
         read_table(write(rows()), time_zone="Europe/Nowhere")
@@ -119,7 +126,7 @@ def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
     [
         ({"cell": ["a", "b", "a", "b", "a", "a"]}, "2 rows of cell 'a' at 2024-03-02T00:00"),
         ({"traffic": [1.0, -2.0, 3, 4, 5, 6]}, "traffic of cell 'b' at 2024-03-01T22:00 .* is -2"),
-        ({"traffic": ["1", "n/a", "3", "4", "5", "6"]}, "'traffic' .* is 'n/a' at row 1"),
+        ({"traffic": ["1", "n/a", "3", "4", "5", "6"]}, "'traffic' .* is 'n/a' in line 3"),
         ({"row": [0, -1] * 3}, "cell 'b' .* outside the grid at row -1"),
         ({"row": [0.0, 0.5] * 3}, "cell 'b' .* outside the grid at row 0.5"),
         (
@@ -134,8 +141,8 @@ def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
         ({"row": [0, 1, 0, 1, 0, 7]}, "cell 'b' has two positions"),
         ({"row": [0, None] * 3}, "cell 'b' has no position"),
         ({"time": ["noon"] * 6}, "begins with 'noon': write local wall-clock"),
-        ({"time": ["2024-01-01T00:00"] * 5 + ["later"]}, "'time' .* is 'later' at row 5"),
-        ({"time": ["2024-01-01T00:00"] * 5 + [None]}, "'time' .* is empty at row 5"),
+        ({"time": ["2024-01-01T00:00"] * 5 + ["later"]}, "'time' .* is 'later' in line 7"),
+        ({"time": ["2024-01-01T00:00"] * 5 + [None]}, "'time' .* is empty in line 7"),
         ({"time": [1, 2, 3, 4, 5, 6]}, "write local wall-clock"),
     ],
 )

@@ -37,8 +37,12 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
 
     present = table_columns(path)
     absent = [name for name in columns if name not in present]
+    if absent and len(present) == 1 and ";" in next(iter(present)):
+        raise CityError(f"columns of {path} are separated by ';', which is not read: write it with commas or as .tsv")
     if absent:
-        raise CityError(f"{path} lacks the columns {absent}; it has {present}: rename them or pass columns=")
+        raise CityError(
+            f"{path} lacks the columns {absent}; it has {present}: rename them or pass columns= (--columns)"
+        )
     try:
         frame = scan(path).select(*columns).collect()
     except (polars.exceptions.PolarsError, OSError) as error:
@@ -46,6 +50,11 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
     if not frame.height:
         raise CityError(f"{path} has no rows: export it again")
     return frame.with_columns(_convert(frame[name], kind, path, time_zone) for name, kind in columns.items())
+
+
+def _place(path: Path, row: int) -> str:
+    """Where a row is found in an editor: the line of a text, whose first is the header."""
+    return f"at row {row}" if path.suffix == ".parquet" else f"in line {row + 2}"
 
 
 def _convert(column: polars.Series, kind: str, path: Path, time_zone: str) -> polars.Series:
@@ -56,12 +65,12 @@ def _convert(column: polars.Series, kind: str, path: Path, time_zone: str) -> po
     else:
         empty = column.is_null().arg_max()
         if column.null_count() and empty is not None:
-            raise CityError(f"column {column.name!r} of {path} is empty at row {empty}: fill or drop that row")
+            raise CityError(f"column {column.name!r} of {path} is empty {_place(path, empty)}: fill or drop that row")
         converted = column.cast(polars.String) if kind == "text" else _as_time(column, path, time_zone)
     lost = (converted.is_null() & column.is_not_null()).arg_max()
     if converted.null_count() > column.null_count() and lost is not None:
         raise CityError(
-            f"column {column.name!r} of {path} is {column[lost]!r} at row {lost}: "
+            f"column {column.name!r} of {path} is {column[lost]!r} {_place(path, lost)}: "
             f"that is no {kind}; correct it"
             + (", or leave the field empty where nothing was recorded" if kind == "number" else "")
         )

@@ -52,7 +52,7 @@ def grid_of(path: Path, renamed: Mapping[str, str], cell_km: float | None) -> Gr
             return _given(frame, path) if pair[0] == "row" else _snapped(frame, path, cell_km)
     raise CityError(
         f"{path} does not say where the cells lie; it has the columns {present}: add row and col, or "
-        "lon and lat, or pass positions= and columns="
+        "lon and lat, or pass positions= and columns= (--positions, --columns)"
     )
 
 
@@ -87,7 +87,9 @@ def _given(frame: polars.DataFrame, path: Path) -> Grid:
 
 def _snapped(frame: polars.DataFrame, path: Path, cell_km: float | None) -> Grid:
     if cell_km is None or not cell_km > 0:
-        raise CityError(f"{path} gives lon and lat, so the edge of a cell is needed: pass cell_km=, e.g. 1.0")
+        raise CityError(
+            f"{path} gives lon and lat, so the edge of a cell is needed: pass cell_km= (--cell-km), e.g. 1.0"
+        )
     cell, lon, lat = (frame[name].to_numpy() for name in ("cell", "lon", "lat"))
     wrong = ~((np.abs(lon) <= 180) & (np.abs(lat) < 90))
     if wrong.any():

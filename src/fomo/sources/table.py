@@ -135,7 +135,7 @@ def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) ->
     time = frame["time"].unique().sort().to_numpy().astype("datetime64[us]")
     if step_minutes is None:
         if len(time) < 2:
-            raise CityError(f"{path} has a single time, so its step is unknown: pass step_minutes=")
+            raise CityError(f"{path} has a single time, so its step is unknown: pass step_minutes= (--step-minutes)")
         step = np.diff(time).min() / np.timedelta64(1, "m")
         if step != int(step):
             raise CityError(f"times of {path} are {step:g} minutes apart: aggregate to whole minutes or more")
