@@ -89,12 +89,14 @@ class ForecastOptions:
 
 
 def to_last_recorded(city: City) -> City:
-    """A city without the periods after the last one in which anything was recorded; a warning says so.
+    """A city without periods of its last day in which nothing is recorded any more; a warning says so.
 
-    A city that grows by days has all periods of its last day, of which the later ones may not have come yet.
+    A city that grows by days has all periods of its last day, of which the later ones may not have come yet. A longer
+    silence is one, and stays.
     """
     some = np.flatnonzero(np.isfinite(city["traffic"].values).any((1, 2)))
-    if not some.size or some[-1] == city.sizes["time"] - 1:
+    silent = city.sizes["time"] - 1 - (int(some[-1]) if some.size else -1)
+    if not 0 < silent < steps_per_day(city):
         return city
     last, end = (np.datetime_as_string(city["time"].values[at], unit="m") for at in (some[-1], -1))
     warnings.warn(
