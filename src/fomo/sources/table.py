@@ -52,6 +52,8 @@ def read_table(
     Raises `CityError` for duplicate rows, uneven or misread times, cells without a position or outside the grid,
     negative amounts, an unknown time zone; it names the first.
     """
+    import polars
+
     path = Path(path)
     where = Path(positions) if positions is not None else path
     renamed = dict(columns or {})
@@ -77,7 +79,8 @@ def read_table(
     places = (len(time), grid.height, grid.width)
     step_index = ((frame["time"].to_numpy() - time[0]) / np.timedelta64(step, "m")).astype(np.int64)
     index = np.ravel_multi_index((step_index, frame["row"].to_numpy(), frame["col"].to_numpy()), places)
-    cell = np.unique(frame["cell"].to_numpy(), return_inverse=True)[1]
+    codes = frame["cell"].cast(polars.Categorical).to_physical().to_numpy()
+    cell = np.unique(codes, return_inverse=True)[1]
     extra: dict[str, Any] = {}
     if "users" in frame.columns:
         extra["users"] = _sum_at(index, cell, frame["users"], places)
