@@ -102,7 +102,8 @@ class DaysOffSource:
         path = Path(where)
         if path.suffix or path.is_file():
             return cls(path.name, read_days_off(path))
-        public_holidays(str(where), *2 * (datetime.date(2024, 1, 1),))  # says where the country is not known
+        any_day = datetime.date(2024, 1, 1)
+        public_holidays(str(where), any_day, any_day)  # raises where the country is not known
         return cls(str(where).strip().upper())
 
     @classmethod

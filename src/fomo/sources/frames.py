@@ -30,8 +30,8 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
     """Columns name -> kind ('text', 'number', 'time') of a CSV, TSV or Parquet file, in that order.
 
     Numbers become Float64 with null for an empty field; times become Datetime without a zone, taken as local
-    wall clock; a column with a zone is converted to the wall clock of `time_zone`. Raises `CityError` naming file,
-    column and the first value that does not fit.
+    wall clock; a column with a zone is converted to the wall clock of `time_zone`, an IANA name. Raises `CityError`
+    naming file, column and the first value that does not fit.
     """
     import polars
 
@@ -98,8 +98,5 @@ def _as_time(column: polars.Series, path: Path, time_zone: str) -> polars.Series
                 f"column {column.name!r} of {path}: times are in {column.dtype.time_zone}: "
                 "pass the city's time zone (time_zone=), or write local wall clock"
             )
-        try:
-            column = column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
-        except polars.exceptions.PolarsError as error:
-            raise CityError(f"time_zone {time_zone!r} is unknown ({first_line(error)}): write Europe/Rome") from None
+        column = column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
     return column.cast(polars.Datetime("us"))

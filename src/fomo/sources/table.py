@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import available_timezones
 
 import numpy as np
 
@@ -22,14 +22,12 @@ from fomo.sources.frames import read_columns
 from fomo.sources.positions import grid_of
 from fomo.sources.source import Source
 
-#: A square is missing where cells are that carry more than this part of it in the mean, as in `ingest.allocation`.
-SMALL_PART = 0.01
-
 if TYPE_CHECKING:
     import polars
 
 COLUMNS = ("cell", "time", "traffic", "users", "row", "col", "lon", "lat")
 MOST_EMPTY = 1_000  # empty periods for each recorded one
+SMALL_PART = 0.01  # a square is missing where cells are that carry more of it in the mean, as in `ingest.allocation`
 LARGEST = 2_000_000_000  # values of a dense (time, y, x) array; more is a misplaced cell or a misread date
 
 
@@ -60,7 +58,8 @@ def read_table(
     unknown = [name for name in renamed if name not in COLUMNS]
     if unknown:
         raise CityError(f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file")
-    check_zone(time_zone)
+    if time_zone and time_zone not in available_timezones():
+        raise CityError(f"time_zone {time_zone!r} is unknown: write one like Europe/Rome")
     frame = _read_amounts(path, renamed, time_zone)
     grid = grid_of(where, renamed, cell_km)
     time, step = _time_axis(frame, path, step_minutes)
@@ -98,15 +97,6 @@ def read_table(
         source=str(path.name),
         sha256=file_hash(path),
     )
-
-
-def check_zone(zone: str) -> None:
-    """Raises `CityError` for a time zone that there is not; '' is none."""
-    if zone:
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise CityError(f"time_zone {zone!r} is unknown: write one like Europe/Rome") from None
 
 
 def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> polars.DataFrame:

@@ -74,13 +74,12 @@ class _Ask:
 
     def _check(self) -> None:
         """Refuse paths before the work begins."""
-        from fomo.app.service.outputs import check_file
-        from fomo.app.service.planning.writing import check_out
+        from fomo.app.service.outputs import check_file, check_results
 
         if self.json is not None:
             check_file(self.json, (".json",))
         if self.out is not None:
-            check_out(self.out)
+            check_results(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fomo.app.service.outputs import check_results, write_frame
+from fomo.app.service.outputs import write_frame
 from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.run import Compared, Request
 from fomo.evaluation.figures import save_figure
@@ -32,11 +32,6 @@ from fomo.planning.rows import AS_FORECAST, PlanRow
 TITLES = {"sleep": "Radio units that may sleep", "prb": "Resource blocks", "deploy": "Base stations"}
 #: Rows of the plan that the page shows.
 PREVIEW = 8
-
-
-def check_out(out: Path) -> Path:
-    """The folder, if it can be written into. Raises `UsageError`."""
-    return check_results(out)
 
 
 def strategy_rows(found: Compared) -> list[dict[str, Any]]:
@@ -230,4 +225,4 @@ def _names(found: Compared) -> dict[str, str]:
     return {str(name): by for name, by in named.items() if found.application == "deploy" or name == "rival"}
 
 
-__all__ = ["check_out", "preview", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan"]
+__all__ = ["preview", "rows_frame", "strategy_rows", "summary", "write_json", "write_plan"]

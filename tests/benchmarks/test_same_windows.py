@@ -1,0 +1,47 @@
+"""A forecaster that answers some windows is held against FoMo on those alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fomo.evaluation.metrics import error_sums
+from fomo.evaluation.protocol import Scores, WindowScore
+from fomo.evaluation.stored import save_scores
+
+
+def scores(forecaster: str, errors: dict[int, float]) -> Scores:
+    """Windows of one region, each off by one error everywhere."""
+    truth = np.full(4, 0.5)
+    windows = tuple(
+        WindowScore("a", f"day {first}", first, error_sums(np.tile(truth + error, (3, 1)), truth, 1.0))
+        for first, error in errors.items()
+    )
+    return Scores(
+        forecaster, windows, city="here", task="short", context="none", split="next_week", past_week=True, unit="GB",
+        scale="own", samples=3, seconds=1.0, leakage=False, note="",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_scores(scores("FoMo", {0: 0.3, 1: 0.01, 2: 0.3, 3: 0.01}), tmp_path / "fomo" / "q.npz")
+    save_scores(scores("slow", {1: 0.02, 3: 0.02}), tmp_path / "slow" / "q.npz")
+    save_scores(scores("whole", {0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1}), tmp_path / "whole" / "q.npz")
+    save_scores(scores("alone", {1: 0.1}), tmp_path / "alone" / "other.npz")
+    return tmp_path
+
+
+def test_both_are_scored_on_the_windows_that_the_slow_one_answered(benchmark_module, folder):
+    same_windows = benchmark_module("same_windows")
+    lines = same_windows.table(same_windows.pairs(folder)).splitlines()
+    assert len(lines) == 3  # a heading of two lines: who answered all, or what FoMo did not, is left out
+    assert lines[2].split(" | ")[5:9] == ["2", "0.0200", "0.0100", "0.50"]
+
+
+def test_windows_that_fomo_was_not_asked_about_make_no_pair(benchmark_module):
+    own, other = scores("FoMo", {0: 0.1, 1: 0.1}), scores("slow", {1: 0.1, 7: 0.1})
+    assert benchmark_module("same_windows").on_the_same(own, other) is None
+    assert benchmark_module("same_windows").on_the_same(own, replace(other, windows=other.windows[:1])) is not None
