@@ -18,6 +18,7 @@ from fomo.forecasters.blend import (
     LARGEST_IN_COMMON,
     NARROWEST,
     OWN_PAST_WORTH,
+    PAST_ERROR,
     USUAL_WIDTH_WORTH,
     WIDEST,
     Blend,
@@ -30,7 +31,7 @@ from fomo.forecasters.blend import (
     unjudged,
 )
 from fomo.forecasters.drawing import SamplingConfig
-from fomo.forecasters.fomo import FoMo
+from fomo.forecasters.fomo import FoMo, load
 from fomo.forecasters.own_past import OwnPast
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint
 from fomo.windows.batch import collate
@@ -332,6 +333,64 @@ def test_where_the_past_of_a_cell_is_not_known_the_network_speaks(model):
     both = blended(expected, [blend]).mean[0, 48:]
     torch.testing.assert_close(both[:, 0, 0], expected.mean[0, 48:, 0, 0])
     assert not torch.allclose(both[:, 1, 1], expected.mean[0, 48:, 1, 1])
+
+
+# ---------------------------------------------------------------- cells that were silent in the whole window
+
+
+def with_offices(days: int = 21) -> tuple[City, np.ndarray, np.ndarray]:
+    """A noisy city whose left half is shut at night and at weekends, which of its cells are, and its open hours."""
+    random = np.random.default_rng(3)
+    hour = np.arange(24 * days)
+    shut = (hour % 24 < 7) | (hour % 24 >= 20) | (hour // 24 % 7 >= 5)
+    city = mock_city(len(hour), 4, 4)
+    offices = np.zeros((4, 4), bool)
+    offices[:, :2] = True
+    traffic = (
+        10 * random.lognormal(0, 0.1, (len(hour), 4, 4)) * (1 + 0.5 * np.sin(hour / 24 * 2 * np.pi))[:, None, None]
+    )
+    traffic[np.ix_(shut, range(4), range(2))] = 0
+    return city.assign(traffic=city["traffic"].copy(data=traffic.astype(np.float32))), offices, ~shut
+
+
+def test_offices_asked_on_a_sunday_night_open_on_monday_as_they_usually_do():
+    model = load("fomo-tiny")  # a width is over what the network says, which must mean something
+    city, offices, is_open = with_offices()
+    origin = 14 * 24 + 3  # 03:00 on the third Monday: nothing was carried for 48 hours and more
+    assert city["time"].values[0].astype("datetime64[D]").astype(int) % 7 == 4  # the first day is a Monday
+    forecast = model.forecast(city.isel(time=slice(0, origin)), horizon=16, samples=64)
+    ahead, at = city["traffic"].values[origin:][:16], is_open[origin:][:16]
+    members, came = forecast.samples.values[:, at][:, :, offices], ahead[at][:, offices]
+    assert members.mean() == pytest.approx(came.mean(), rel=0.2)  # days of any kind are believed a little, too
+    low, high = np.quantile(members, [0.05, 0.95], axis=0)
+    assert 0.75 < ((low <= came) & (came <= high)).mean() <= 1.0
+    assert forecast.samples.values[:, ~at][:, :, offices].max() == 0  # at night they stay shut
+
+
+def test_the_past_stands_alone_only_where_it_says_more_than_the_window_can(model):
+    city, offices, is_open = with_offices()
+    origin = 14 * 24 + 3
+    task = forecast_task(city.isel(time=slice(0, origin)), 16, 48, reference=20.0)
+    blend = model._blend(task, 20.0)
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(task, 20.0, blend)]))
+    own, alone = expected.own_past, expected.past_alone
+    assert own is not None and alone is not None
+    at = torch.from_numpy(is_open[origin:][:16])
+    assert bool(alone[0, 48:, offices].all()) and not bool(alone[0, :, ~offices].any())
+    torch.testing.assert_close(expected.mean[alone], own[alone], rtol=0, atol=0)
+    torch.testing.assert_close(expected.scale[0, 48:][at][:, offices], PAST_ERROR * own[0, 48:][at][:, offices])
+    for row in np.eye(len(EXPERTS)):  # whatever is believed elsewhere
+        mean = blended(expected, [Blend(row, 1.0, 4)]).mean
+        torch.testing.assert_close(mean[alone], own[alone], rtol=0, atol=0)
+
+
+def test_on_a_working_day_the_past_stands_nowhere_alone(model):
+    city, _, _ = with_offices()
+    task = forecast_task(city.isel(time=slice(0, 17 * 24 + 3)), 16, 48, reference=20.0)  # a Thursday
+    with torch.inference_mode():
+        expected = model.drawing.expected(collate([model.window(task, 20.0, model._blend(task, 20.0))]))
+    assert expected.past_alone is not None and not bool(expected.past_alone.any())
 
 
 def test_what_is_asked_never_enters_its_own_blend(model):

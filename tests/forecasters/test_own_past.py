@@ -15,9 +15,13 @@ from fomo.forecasters.own_past import (
     APART_HOURS,
     DAYS,
     EXPERTS,
+    KINDS_APART,
     LARGEST_FACTOR,
     LATEST_DECAY,
+    LEAST_HEARD,
     MORE_USERS,
+    OF_ANY_KIND,
+    OF_TODAY,
     OF_USERS,
     OTHER_KIND,
     SAME_KIND,
@@ -210,6 +214,65 @@ def test_what_came_after_a_question_does_not_move_its_weights():
 def test_without_any_origin_all_experts_count_alike():
     weights = past(daily(2)[:32]).weights([0, 1], 8)
     np.testing.assert_allclose(weights, 1 / len(EXPERTS))
+
+
+# ---------------------------------------------------------------- cells whose days off are unlike their working days
+
+
+def offices(days: int, left: float = 0.0) -> OwnPast:
+    """An office, shut but for a share `left` on days off, and a home, from a Tuesday on."""
+    values, hour = daily(days, 2), 24.0 + np.arange(24 * days)
+    values[hour // 24 % 7 >= 5, 0] *= left
+    return past(values, 24.0)
+
+
+def heard(record: OwnPast, origin: int, weights: np.ndarray, dropped: tuple[str, ...], cell: int) -> np.ndarray:
+    """Without some experts, by a plain loop."""
+    each = record.experts(origin, len(weights))[:, :, cell, 0]
+    found = []
+    for lead, row in enumerate(weights):
+        shares = {n: w + LEAST_HEARD for n, w in zip(record.names, row, strict=True) if n not in dropped}
+        said_by = {name: each[record.names.index(name), lead] for name in shares}
+        found.append(sum(shares[name] * said_by[name] for name in shares) / sum(shares.values()))
+    return np.array(found)
+
+
+def test_an_office_opens_on_the_monday_after_the_first_weekend_that_is_known():
+    record = offices(6)  # Tuesday to Sunday
+    weights = record.weights([0], 24)[0]
+    ahead = record.ahead(0, weights)[:, :, 0]
+    friday = record.share[3 * 24 : 4 * 24, :, 0]
+    assert ahead[:, 0].sum() == pytest.approx(friday[:, 0].sum(), rel=0.2)  # the city's Sunday is heard
+    mixed = np.einsum("le,elyx->lyx", weights, record.experts(len(record.share), 24))[:, 0, 0]
+    assert mixed.sum() < 0.75 * friday[:, 0].sum()  # what days of any kind, and Sunday, would have made of it
+    np.testing.assert_allclose(
+        ahead[:, 0], heard(record, len(record.share), weights, (*OF_ANY_KIND, *OF_TODAY), 0), rtol=1e-5
+    )
+
+
+def test_what_it_carried_today_is_heard_for_days_of_the_same_kind():
+    record, origin = offices(13), 8 * 24 + 15  # Wednesday, 15:00, asked for four days: Thursday, Friday, the weekend
+    record = replace(record, share=record.share[:origin])
+    weights = record.weights([0], 96)[0]
+    ahead = record.ahead(0, weights)[:, 0, 0]
+    same, other = (heard(record, origin, weights, dropped, 0) for dropped in (OF_ANY_KIND, (*OF_ANY_KIND, *OF_TODAY)))
+    until = 9 + 48  # the end of Friday
+    np.testing.assert_allclose(ahead[:until], same[:until], rtol=1e-4)
+    np.testing.assert_allclose(ahead[until:], other[until:], rtol=1e-4)
+
+
+@pytest.mark.parametrize("left", [0.0, 1.2 / KINDS_APART])
+def test_cells_whose_days_are_alike_hear_everyone(left):
+    record = offices(10, left)
+    weights = record.weights([0], 24)[0]
+    mixed = np.einsum("le,elyx->lyx", weights, record.experts(len(record.share), 24))
+    same = np.isclose(record.ahead(0, weights), mixed, rtol=1e-5).all(0)[:, 0]
+    assert list(same) == [left > 0, True]
+
+
+def test_before_a_day_off_is_known_no_cell_is_told_apart():
+    record = past(np.tile([[0.0], [0.5]], (40, 3)))
+    assert not record._kinds_apart(80).any()
 
 
 # ---------------------------------------------------------------- tasks

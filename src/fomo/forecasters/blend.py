@@ -26,6 +26,7 @@ from fomo.forecasters import own_past
 from fomo.forecasters.simplex import on_simplex
 from fomo.windows.context_observation import CONTEXT_GUESSES
 from fomo.windows.observation import GUESSES, Observation
+from fomo.windows.regression import LARGEST_RELATIVE
 
 #: What stands beside the network: guesses from traffic, and from users where they are known.
 BESIDE = ("carried", "shaped_recent", "rhythm_recent", "week", "yesterday")
@@ -45,6 +46,9 @@ USUAL_WIDTH_WORTH, OWN_PAST_WORTH = 4.0, 6.0
 NARROWEST, WIDEST = 0.2, 3.0
 #: As if so many hindcasts more had found what cells usually have in common; and the most that they have.
 IN_COMMON_WORTH, LARGEST_IN_COMMON = 4.0, 0.6
+#: How far the past is off where it stands alone, over what it says: what networks say of other cells, 0.15 to 0.22 in
+#: whole cities (journal, 2026-11-27); the width of a blend is on top of it.
+PAST_ERROR = 0.2
 #: What is believed in cells without history beside the network where users or, without them, POI are known, and the
 #: width there: good on the regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
 WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75, 0.9), "poi": ("by_poi", 0.5, 1.0)}
@@ -96,13 +100,15 @@ def _parts(weights: Float[np.ndarray, " expert"], names: Sequence[str]) -> str:
 class Expected:
     """What a network says of a batch before members are drawn: means and scales, shares; and what it has seen.
 
-    `own_past`: what the past of each city alone says, NaN where it says nothing.
+    `own_past`: what the past of each city alone says, NaN where it says nothing. `past_alone`: where nothing else
+    counts, see `where_silent`.
     """
 
     mean: Float[Tensor, "batch time y x"]
     scale: Float[Tensor, "batch time y x"]
     observation: Observation
     own_past: Float[Tensor, "batch time y x"] | None = None
+    past_alone: Bool[Tensor, "batch time y x"] | None = None
 
 
 def network_alone() -> Blend:
@@ -142,6 +148,24 @@ def without_history(layers: Sequence[str]) -> Blend:
             weights[EXPERTS.index(expert)] = weight
             return Blend(weights, width, 0)
     return network_alone()
+
+
+def where_silent(expected: Expected) -> Expected:
+    """The past alone in cells of which it says, at any step, more than guesses from the window can say.
+
+    Those are cut at `LARGEST_RELATIVE` units, and the unit of a cell that was next to silent is next to nothing, as is
+    the width that the network says in it.
+    """
+    if expected.own_past is None:
+        return expected
+    most = LARGEST_RELATIVE * expected.observation.unit[:, None]
+    alone = (expected.own_past > most).any(1, keepdim=True) & ~expected.own_past.isnan()
+    return replace(
+        expected,
+        mean=torch.where(alone, expected.own_past, expected.mean),
+        scale=torch.where(alone, torch.maximum(expected.scale, PAST_ERROR * expected.own_past), expected.scale),
+        past_alone=alone,
+    )
 
 
 def blended(expected: Expected, blends: Sequence[Blend]) -> Expected:
@@ -212,6 +236,8 @@ def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
     unit = observation.unit[:, None]
 
     def share(relative: Tensor, known: Tensor) -> Tensor:
+        if expected.past_alone is not None:
+            known = known & ~expected.past_alone
         return torch.where(known, (relative + 1) * unit, mean)
 
     yield mean
@@ -239,5 +265,6 @@ __all__ = [
     "blended",
     "network_alone",
     "unjudged",
+    "where_silent",
     "without_history",
 ]

@@ -26,7 +26,7 @@ from fomo.diffusion.members import OtherCells, members_of, mirrored_pairs
 from fomo.diffusion.memory import SHARE_IN_COMMON, in_common, remembered
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
-from fomo.forecasters.blend import Blend, Expected, blended
+from fomo.forecasters.blend import Blend, Expected, blended, where_silent
 from fomo.forecasters.noise import Noise, evenly_spread
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
@@ -187,7 +187,8 @@ class Drawing:
         log_scale = _whole([condition.log_scale for condition in conditions], tiling)
         unit = observation.unit[:, None]
         middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
-        return _Encoded(Expected(middle, scale, observation, batch.own_past), parts, conditions, rows)
+        expected = where_silent(Expected(middle, scale, observation, batch.own_past))
+        return _Encoded(expected, parts, conditions, rows)
 
     def _district(
         self,

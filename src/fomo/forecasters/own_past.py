@@ -45,6 +45,12 @@ EXPERTS = (
 OF_USERS = ("users", "users_today", "users_lately")
 #: All of them.
 ALL = (*EXPERTS, *OF_USERS)
+#: A cell whose working days and days off differ by this factor hears nothing of days of another kind than that of the
+#: asked step: an office is not half open on a Monday because it was shut on Sunday. All else is heard a little.
+KINDS_APART, LEAST_HEARD = 8.0, 0.01
+#: Who hears days of any kind, and who hears what the cell carried today.
+OF_ANY_KIND = ("cell_any_day", "city_any_day", "latest_city")
+OF_TODAY = ("cell_today", "cell_lately", "users_today", "users_lately")
 #: Users count as so many more, in the cell's mean, where they are held against those that are usual.
 MORE_USERS = 0.05
 #: Times above or below what is usual are at most this factor.
@@ -202,8 +208,29 @@ class OwnPast:
 
     def ahead(self, ago: int, weights: Float[np.ndarray, "lead expert"]) -> Float[np.ndarray, "lead y x"]:
         """The weighted mean of `names` from `ago` steps before the end of the record; NaN: nothing to go by."""
-        said = self.experts(len(self.share) - ago, len(weights))
-        return np.einsum("le,elyx->lyx", weights.astype(np.float32), said)
+        origin, horizon = len(self.share) - ago, len(weights)
+        said = self.experts(origin, horizon)
+        mean = np.einsum("le,elyx->lyx", weights.astype(np.float32), said)
+        apart = self._kinds_apart(origin)
+        if apart.any():
+            mean[:, apart] = np.einsum("le,elc->lc", self._of_kind(origin, weights), said[:, :, apart])
+        return mean
+
+    def _kinds_apart(self, origin: int) -> Bool[np.ndarray, "y x"]:
+        """Cells whose traffic of working days and of days off, before a step, differs by `KINDS_APART` and more."""
+        share, weekend = self.share[:origin][-DAYS * self.day :], self.clock.weekend(origin)[-DAYS * self.day :]
+        off, working = (_mean_known(share[kind]) + SMALLEST_UNIT for kind in (weekend, ~weekend))
+        return np.asarray((off >= KINDS_APART * working) | (working >= KINDS_APART * off))  # NaN: a kind is not known
+
+    def _of_kind(self, origin: int, weights: Float[np.ndarray, "lead expert"]) -> Float[np.ndarray, "lead expert"]:
+        """The weights without those that hear days of another kind than that of the step, made to add up to 1."""
+        weekend = self.clock.weekend(origin + len(weights))
+        today = weekend[:origin][-self.clock.steps(TODAY_HOURS) :]
+        as_today = (today == weekend[origin:, None]).all(1)
+        heard = np.array([name not in OF_ANY_KIND for name in self.names])
+        of_today = np.array([name in OF_TODAY for name in self.names])
+        kept = (weights + LEAST_HEARD) * (heard & (as_today[:, None] | ~of_today))
+        return np.asarray(kept / kept.sum(1, keepdims=True), np.float32)
 
     def missed(self, weights: Float[np.ndarray, "lead expert"]) -> float:
         """How far `ahead` was off at every sixth hour of the last days: mean absolute error over what was said.
@@ -267,6 +294,13 @@ class OwnPast:
     def _counted(self) -> _Values:
         assert self.users is not None
         return _values(self.users)
+
+
+def _mean_known(of: Float[np.ndarray, "step y x"]) -> Float[np.ndarray, "y x"]:
+    """Means over the steps that are known; NaN: none is."""
+    filled, known = _values(of)
+    count = known.sum(0)
+    return np.asarray(np.where(count > 0, filled.sum(0) / np.where(count > 0, count, 1), np.nan))
 
 
 def _values(of: Float[np.ndarray, "step y x"]) -> _Values:
