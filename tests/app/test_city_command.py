@@ -14,6 +14,7 @@ import numpy as np
 import polars
 import pytest
 import rasterio
+import zarr
 
 import fomo
 from fomo.app.service.city_building import report_lines
@@ -94,6 +95,46 @@ def test_the_cells_of_a_city_come_back_as_they_were_counted(operator: Path, run:
     counted = traffic_of(5)[:48]
     assert cells.height == counted.size
     np.testing.assert_allclose(cells["traffic"].to_numpy().reshape(counted.shape), counted / 1e9, rtol=1e-6)
+
+
+def distrust(out: Path, periods: slice, traffic: float) -> None:
+    """A city in whose first cell some periods hold a value that its file does not trust."""
+    cells = zarr.open_group(out / "cells", mode="a")
+    for name, value in (("traffic", traffic), ("state", 2)):
+        array = cells[name]
+        assert isinstance(array, zarr.Array)
+        array[periods, 0] = value
+
+
+def test_what_a_file_does_not_trust_says_nothing_of_a_cells_share_and_is_not_exported(operator: Path, run: Run) -> None:
+    out, forecast = build(operator, run), operator / "forecast.zarr"
+    assert run("forecast", out, "--horizon", 2, "--samples", 2, "--out", forecast).code == 0
+    tables = []
+    for name in ("before", "after"):
+        for more in ((), ("--forecast", forecast)):
+            to = operator / f"{name}{len(more)}.csv"
+            assert run("city", "export", out, *more, "--kind", "cells", "--out", to).code == 0
+            tables.append(polars.read_csv(to))
+        distrust(out, slice(30, 42), 1e6)
+    counted, ahead, doubted, ahead_doubted = tables
+    some = doubted.filter(polars.col("cell") == doubted["cell"][0])
+    assert some["traffic"].null_count() == 12 and counted["traffic"].null_count() == 0
+    assert doubted["traffic"].max() == counted["traffic"].max()
+    np.testing.assert_allclose(ahead_doubted["traffic"].to_numpy(), ahead["traffic"].to_numpy(), rtol=0.2)
+
+
+def test_the_unit_of_a_column_taken_as_it_is_can_be_said(operator: Path, run: Run) -> None:
+    table = operator / "plain.csv"
+    rows = [f"S1-1,2024-03-01T{hour:02}:00,{hour + 1}" for hour in range(24)]
+    table.write_text("\n".join(["cell,time,traffic", *rows]), encoding="utf-8")
+    name = polars.read_csv(operator / "sites.csv")[0, 0]
+    table.write_text(table.read_text(encoding="utf-8").replace("S1-1", str(name)), encoding="utf-8")
+    given = ("city", "build", "--counters", table, "--sites", operator / "sites.csv", "--time-zone", "Europe/Helsinki")
+    for unit, told in (((), "unknown volume per 60 min"), (("--unit", "MB"), "MB per 60 min")):
+        out = operator / f"city{len(unit)}.zarr"
+        said = run(*given, "--out", out, *unit)
+        assert said.code == 0, said.err
+        assert fomo.open_city(out).attrs["unit"] == told
 
 
 @pytest.mark.parametrize(

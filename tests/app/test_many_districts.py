@@ -77,13 +77,13 @@ def test_districts_drawn_apart_give_the_very_files_of_a_forecast_held_whole(
 def test_the_table_of_a_forecast_that_is_not_held_is_that_of_one_that_is(
     large_city: Path, weights: Path, tmp_path: Path
 ) -> None:
-    from fomo.app.service.outputs import forecast_frame, write_table
+    from fomo.app.service.outputs import forecast_frame, write_frame, write_table
 
     path = whole(weights, large_city, tmp_path / "whole.zarr", 3)
     write_table(Forecast.open(path, held=False), tmp_path / "lazy.csv")
     frame = forecast_frame(Forecast.open(path))
     assert frame.height == 6 * ROWS * COLUMNS
-    frame.write_csv(tmp_path / "held.csv", datetime_format="%Y-%m-%dT%H:%M", float_precision=6)
+    write_frame(frame, tmp_path / "held.csv")
     assert (tmp_path / "lazy.csv").read_bytes() == (tmp_path / "held.csv").read_bytes()
 
 

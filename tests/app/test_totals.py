@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fomo.app.service.outputs import forecast_frame, write_table
 from fomo.app.service.totals import Totals, all_together, totals_frame, write_totals
 from fomo.city import mock_city
 from fomo.forecast import Forecast, make_forecast
@@ -26,6 +27,15 @@ def forecast() -> Forecast:
     members[:, 1:, 0, 0] = 100.0  # observed
     members[:, :, 1, 2] = np.nan
     return make_forecast(members, asked, city, forecaster="itself")
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_tables_of_text_keep_the_digits_of_small_and_large_amounts(forecast, unit, tmp_path):
+    scaled = Forecast(forecast.dataset.assign(samples=forecast.samples * np.float32(unit)))
+    found = pl.read_csv(write_table(scaled, tmp_path / "next.csv"), infer_schema_length=None)
+    expected = forecast_frame(scaled)
+    for name in ("mean", "q05", "q95"):
+        np.testing.assert_allclose(found[name].to_numpy(), expected[name].to_numpy(), rtol=1e-6)
 
 
 def test_totals_and_peaks_are_those_of_the_whole_array(forecast):

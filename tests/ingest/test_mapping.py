@@ -39,6 +39,18 @@ def test_the_first_known_counter_of_each_quantity_is_taken_in_gigabytes(names, t
     assert len(guess.reasons) == 1 + len(users) + bool(over)
 
 
+def test_a_column_called_traffic_is_taken_as_it_is_in_a_unit_that_is_not_made_up():
+    traffic = guess_mapping(["traffic"]).mapping.traffic
+    assert (traffic.counters, traffic.unit) == ({"traffic": 1.0}, "unknown volume")
+    in_megabytes = Mapping.model_validate({"traffic": {"unit": "MB"}})
+    traffic = guess_mapping(["traffic"], in_megabytes).mapping.traffic
+    assert (traffic.counters, traffic.unit) == ({"traffic": 1.0}, "MB")
+    with pytest.raises(
+        IngestError, match="the traffic is dl_bytes, which comes out in GB, and the unit is said to be MB"
+    ):
+        guess_mapping(["dl_bytes"], in_megabytes)
+
+
 def test_what_a_mapping_says_already_stays():
     base = Mapping.model_validate(
         {"traffic": {"counters": {"mine": 2.0}, "unit": "TB"}, "time": {"zone": "Asia/Tokyo"}}

@@ -33,6 +33,9 @@ from pydantic import Field, field_validator
 from fomo.config import Config, ConfigError, load_toml
 from fomo.ingest.ledger import IngestError
 
+#: Of traffic whose unit nobody says; bytes in a GB.
+UNKNOWN_UNIT, BYTES = "unknown volume", 1e9
+
 
 class TimeConfig(Config):
     """How times are written."""
@@ -85,7 +88,7 @@ class Quantity(Config):
 class TrafficConfig(Quantity):
     """The traffic."""
 
-    unit: str = "unknown volume"
+    unit: str = UNKNOWN_UNIT
 
 
 class ColumnConfig(Config):
@@ -120,8 +123,9 @@ class Known:
 
     name: str
     quantity: Literal["traffic", "users", "users_over"]
-    factor: float  # to bytes, or to users
+    factor: float  # to the unit, or to users
     note: str
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,16 @@ def load_mapping(path: Path) -> Mapping:
 
 @cache
 def known_counters() -> tuple[Known, ...]:
-    """What is known of usual counters, in the order in which they are preferred."""
+    """What is known of usual counters, in the order in which they are preferred: bytes, which become GB, or a unit."""
     text = files("fomo.ingest").joinpath("counters.toml").read_text(encoding="utf-8")
     return tuple(
-        Known(name, entry["quantity"], float(entry["factor"]), str(entry.get("note", "")))
+        Known(
+            name,
+            entry["quantity"],
+            float(entry["factor"]) / (BYTES if entry["quantity"] == "traffic" and "unit" not in entry else 1),
+            str(entry.get("note", "")),
+            str(entry.get("unit", "GB")) if entry["quantity"] == "traffic" else "",
+        )
         for name, entry in tomllib.loads(text).items()
     )
 
@@ -158,6 +168,7 @@ def guess_mapping(names: Iterable[str], base: Mapping | None = None) -> Guess:
     base = base or Mapping()
     present = {plain(name): name for name in names}
     reasons: list[str] = []
+    unit = ""  # of the traffic
     found: dict[str, dict[str, float]] = {"traffic": {}, "users": {}, "users_over": {}}
     for known in known_counters():
         there = present.get(plain(known.name))
@@ -165,7 +176,8 @@ def guess_mapping(names: Iterable[str], base: Mapping | None = None) -> Guess:
             continue
         if known.quantity == "users_over" and not found["users"]:
             continue
-        found[known.quantity][there] = known.factor / (1e9 if known.quantity == "traffic" else 1)
+        found[known.quantity][there] = known.factor
+        unit = unit or known.unit
         reasons.append(f"{known.quantity.replace('_', ' ')}: {there} ({known.note})")
     update: dict[str, object] = {}
     if not base.traffic.counters:
@@ -175,7 +187,16 @@ def guess_mapping(names: Iterable[str], base: Mapping | None = None) -> Guess:
                 f"no counter of the traffic is known among {listed}: name it in a mapping file, "
                 '[traffic] counters = {"NAME" = factor}'
             )
-        update["traffic"] = base.traffic.model_copy(update={"counters": found["traffic"], "unit": "GB"})
+        said = base.traffic.unit
+        if said not in (unit, UNKNOWN_UNIT):
+            if unit != UNKNOWN_UNIT:
+                name = next(iter(found["traffic"]))
+                raise IngestError(
+                    f"the traffic is {name}, which comes out in {unit}, and the unit is said to be {said}: leave the "
+                    "unit out, or name counters with their factors to it in a mapping file"
+                )
+            unit = said
+        update["traffic"] = base.traffic.model_copy(update={"counters": found["traffic"], "unit": unit})
     if not base.users.counters and found["users"]:
         update["users"] = base.users.model_copy(update={"counters": found["users"], "over": found["users_over"]})
     return Guess(base.model_copy(update=update), tuple(reasons))

@@ -60,6 +60,9 @@ class Build:
     mapping: MappingFile = None
     time_zone: Zone = ""
     cell_pattern: Pattern = ""
+    unit: Annotated[
+        str, arg(metavar="TEXT", help="Of a traffic column that is taken as it is, like MB.", help_behavior_hint="")
+    ] = ""
     cell_km: Annotated[float, arg(metavar="KM", help="Edge of a grid cell.")] = 1.0
     crs: Annotated[
         str | None,
@@ -96,9 +99,9 @@ class Build:
 
             config = BuildConfig(
                 counters=self.counters, sites=self.sites, out=self.out,
-                mapping=mapping_of(self.mapping, self.time_zone, self.cell_pattern), cell_m=1000 * self.cell_km,
-                crs=self.crs, minutes=self.minutes, method=self.method, name=self.name, licence=self.licence,
-                trust_suspect=self.trust_suspect, days_off=self.days_off,
+                mapping=mapping_of(self.mapping, self.time_zone, self.cell_pattern, self.unit),
+                cell_m=1000 * self.cell_km, crs=self.crs, minutes=self.minutes, method=self.method, name=self.name,
+                licence=self.licence, trust_suspect=self.trust_suspect, days_off=self.days_off,
             )  # fmt: skip
             around = Surroundings(self.poi, self.residents)
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:

@@ -26,6 +26,8 @@ from fomo.ingest.parallel import Submit
 from fomo.ingest.store import CityStore
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from fomo.city import City
 
 Kind = Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
@@ -34,8 +36,8 @@ Statistic = Literal["mean", "busy_hour", "peak", "steps"]
 TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?")
 
 
-def mapping_of(path: Path | None, zone: str, pattern: str = "") -> Mapping:
-    """The mapping file, or an empty one; `zone` and `pattern` where that says none.
+def mapping_of(path: Path | None, zone: str, pattern: str = "", unit: str = "") -> Mapping:
+    """The mapping file, or an empty one; `zone`, `pattern` and the traffic's `unit` where that says none.
 
     Raises `ConfigError`, `UsageError`.
     """
@@ -50,6 +52,10 @@ def mapping_of(path: Path | None, zone: str, pattern: str = "") -> Mapping:
     if pattern:
         raw = {**mapping.model_dump(), "cell": {**mapping.cell.model_dump(), "pattern": pattern}}
         mapping = parse(raw, Mapping, "--cell-pattern")
+    if unit and mapping.traffic.counters:
+        raise UsageError(f"--unit {unit}: the mapping names counters and says their unit, {mapping.traffic.unit}")
+    if unit:
+        mapping = mapping.model_copy(update={"traffic": mapping.traffic.model_copy(update={"unit": unit})})
     return mapping
 
 
@@ -182,7 +188,7 @@ def export(
     what = city if forecast is None else Forecast.open(forecast)
     if kind == "cells":
         store = CityStore(where)
-        cells = store.cells()
+        cells = trusted_cells(store)
         if isinstance(what, Forecast):
             dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
             usual = cells["traffic"].mean("time").values
@@ -201,6 +207,17 @@ def export(
             what, out, kind=kind, statistic=statistic, variable=variable, city=given, times=times, overwrite=overwrite
         )
     )
+
+
+def trusted_cells(store: CityStore) -> xr.Dataset:
+    """The operator's cells; what a file does not trust is missing, as in the grid, unless the city is to trust it."""
+    from fomo.ingest.cube import State
+
+    cells = store.cells()
+    if store.report.get("trust_suspect"):
+        return cells
+    amounts = [name for name in ("traffic", "users") if name in cells]
+    return cells.assign({name: cells[name].where(cells["state"] != State.SUSPECT) for name in amounts})
 
 
 __all__ = [

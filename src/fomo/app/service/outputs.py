@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TABLES = (".csv", ".parquet")
+#: Digits of an amount in a table of text, as many as a float32 has; and columns that are places, kept as they are.
+DIGITS, PLACES = 7, ("lon", "lat", "x", "y")
 #: Observed steps that a figure shows before a forecast.
 SHOWN_HISTORY = 48
 
@@ -183,10 +185,16 @@ def write_table(forecast: Forecast, path: Path) -> Path:
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> Path:
-    """A table as .csv (times to the minute, six digits) or .parquet, whole or not at all. Returns the path."""
+    """A table as .csv (times to the minute, amounts to seven digits) or .parquet, whole or not at all.
+
+    Digits, not decimals: a square's traffic may be a millionth of the unit. Returns the path.
+    """
+    import polars.selectors as columns
+
     with whole_file(path) as fresh:
         if path.suffix == ".csv":
-            frame.write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M", float_precision=6)
+            amounts = (columns.float() - columns.by_name(*PLACES, require_all=False)).round_sig_figs(DIGITS)
+            frame.with_columns(amounts).write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M")
         else:
             frame.write_parquet(fresh)
     return path
