@@ -158,6 +158,49 @@ def test_an_export_that_would_ignore_an_option_is_refused(
     assert not (operator / name).exists()
 
 
+def test_tables_with_columns_of_other_names_are_read_where_the_names_are_said(operator: Path, run: Run) -> None:
+    """The message named an argument that no option of the command line could give."""
+    for name, named in (
+        ("sites.csv", "Zelle,X_WGS,Y_WGS,Richtung"),
+        ("poi.csv", "E,N,KIND"),
+        ("people.csv", "E,N,HEADS\n24.94,60.17,100\n24.95,60.17,50"),
+    ):
+        path = operator / name
+        rows = path.read_text(encoding="utf-8").split("\n", 1)[1] if path.exists() else ""
+        path.write_text(f"{named}\n{rows}", encoding="utf-8")
+    asked = (
+        "city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out",
+        operator / "city.zarr", "--cell-km", 0.5,
+    )  # fmt: skip
+    said = run(*asked)
+    assert said.code == 2 and "say which with --site-columns cell=COLUMN lon=COLUMN lat=COLUMN" in said.err
+    sites = ("--site-columns", "cell=Zelle", "lon=X_WGS", "lat=Y_WGS", "azimuth=Richtung")
+    around = ("--poi", operator / "poi.csv", "--residents", operator / "people.csv")
+    said = run(*asked, *sites, *around)
+    assert said.code == 2 and "--poi-columns lon=COLUMN" in said.err
+    around += ("--poi-columns", "lon=E", "lat=N", "category=KIND")
+    said = run(*asked, *sites, *around)
+    assert said.code == 2 and "--residents-columns lon=COLUMN" in said.err
+    said = run(*asked, *sites, *around, "--residents-columns", "lon=E", "lat=N", "people=HEADS")
+    assert said.code == 0, said.err
+    city = fomo.open_city(operator / "city.zarr")
+    assert np.nansum(city["poi"].values) == 2 and np.nansum(city["residents"].values) == 150
+    assert np.nansum(city["traffic"].values) == pytest.approx(1e-9 * traffic_of(5).sum(), rel=1e-5)
+
+
+def test_points_that_are_shifted_are_moved_where_it_is_said(operator: Path, run: Run) -> None:
+    (operator / "poi.csv").write_text(POI.replace("lon,lat", "lon_gcj02,lat_gcj02"), encoding="utf-8")
+    asked = (
+        "city", "build", "--counters", operator / "counters", "--sites", operator / "sites.csv", "--out",
+        operator / "city.zarr", "--poi", operator / "poi.csv",
+    )  # fmt: skip
+    said = run(*asked)
+    assert said.code == 2 and "say --poi-gcj02" in said.err
+    said = run(*asked, "--poi-gcj02")
+    assert said.code == 0, said.err
+    assert np.nansum(fomo.open_city(operator / "city.zarr")["poi"].values) == 2
+
+
 def test_points_that_are_not_counted_are_told(operator: Path, run: Run) -> None:
     (operator / "poi.csv").write_text(POI + "3.0,3.0,restaurant\n", encoding="utf-8")
     said = run(
@@ -277,6 +320,8 @@ def build_with_mapping(operator: Path, run: Run) -> Path:
         (("--counters", "nowhere"), "there is no file nowhere"),
         (("--time-zone", "Europe/Atlantis"), "unknown time zone 'Europe/Atlantis'"),
         (("--crs", "EPSG:4326"), "EPSG:4326"),
+        (("--site-columns", "lon"), "--site-columns lon: write name=column, for example lon=X_WGS"),
+        (("--site-columns", "lon=E"), "lacks the columns ['E'] that --site-columns names"),
         (("--minutes", 50), "periods of 50 minutes cannot be made"),
         (("--cell-km", 0), "0"),
         (("--poi", "nowhere.osm.pbf"), "nowhere.osm.pbf"),

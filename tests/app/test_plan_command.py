@@ -50,7 +50,7 @@ def with_traffic(city: fomo.City) -> int:
 
 @pytest.mark.parametrize("what", ["sleep", "prb"])
 def test_one_row_per_strategy_and_no_plan_beats_the_oracle(planned: Any, what: str) -> None:
-    rows, out, said = planned(what, *FEW)
+    rows, out, said = planned(what, *FEW, "--origins", 2)
     assert tuple(row["strategy"] for row in rows) == STRATEGIES
     values = {row["strategy"]: row["objective"] for row in rows}
     if what == "sleep":
@@ -79,7 +79,7 @@ def test_the_sleep_plan_has_every_cell_and_period_once(planned: Any) -> None:
 def test_a_limit_on_risk_does_not_bind_the_oracle(planned: Any) -> None:
     """It knows what comes, and is the bound: held to the limit, other plans could beat it."""
     free, _, _ = planned("sleep", *FEW, "--no-sensitivity")
-    held, _, _ = planned("sleep", *FEW, "--no-sensitivity", "--risk", 0)
+    held, _, _ = planned("sleep", *FEW, "--no-sensitivity", "--risk", 0.25)
     of = [{row["strategy"]: row["objective"] for row in rows} for rows in (free, held)]
     assert of[0]["real"] == of[1]["real"] <= min(of[1].values()) + 1e-9
     assert of[0]["history"] != of[1]["history"]
@@ -107,6 +107,22 @@ def test_a_bias_is_played_too(planned: Any) -> None:
     assert lost["forecast +20 %"] <= lost["forecast -20 %"]
 
 
+def test_scenarios_are_played_on_the_seeds_that_they_are_compared_with(planned: Any) -> None:
+    """One seed of a scenario stood beside the mean of three, each with another channel: a change of two things."""
+    for what in ("sleep", "prb"):
+        _, out, _ = planned(what, *FEW, "--samples", 2, "--origins", 1, city="plain")
+        found = pl.read_csv(out / "comparison.csv").filter(pl.col("strategy") == "fomo")
+        assert found["scenario"].n_unique() == 4 and found["seeds"].unique().to_list() == [2]
+
+
+def test_a_plan_says_which_region_it_is_of_and_what_its_files_hold(planned: Any) -> None:
+    for what in ("sleep", "prb"):
+        _, out, said = planned(what, *FEW, "--origins", 1, "--no-sensitivity", city="plain")
+        plan, page = pl.read_csv(out / "plan.csv"), (out / "plan.html").read_text(encoding="utf-8")
+        assert plan["region" if what == "sleep" else "server"].unique().to_list() == ["plain"]
+        assert "the plan of the last start time of " in page and "plain" in said
+
+
 def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_weights: Path) -> None:
     rows, out, said = planned(
         "deploy", "--weights", context_weights, "--area", "0:4,0:4", "--stations", 6, "--samples", 2, "--seeds", 1,
@@ -118,6 +134,10 @@ def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_wei
         assert 0 <= row["worst_hour"] <= row["coverage"] <= 1
     plan = pl.read_csv(out / "plan.csv")
     assert [plan[f"stations_{name}"].sum() for name in STRATEGIES] == [6] * 5
+    # In proportion to nothing all places are alike: the southern rows had all stations.
+    assert [name for name in STRATEGIES if f"stations_{name}_in_proportion" not in plan.columns] == ["always_on"]
+    page = (out / "plan.html").read_text(encoding="utf-8")
+    assert "the plan, one row per cell: the stations of every strategy" in page and "start time of" not in page
     assert "stations" in said and (out / "coverage.png").exists()
 
 
@@ -130,6 +150,7 @@ def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_wei
         ("sleep", ("--seeds", 0), "each is 1 or more"),
         ("sleep", ("--least", 9), "at least 9 of 8"),
         ("sleep", ("--risk", 1.5), "risk is 1.5"),
+        ("sleep", ("--risk", 0.05), "take 19 members or more"),
         ("prb", ("--busy-share", 0), "busy_share is 0"),
         ("prb", ("--delay-weight", 0), "delay_weight is 0"),
         ("sleep", ("--city", "nowhere"), "nowhere"),
@@ -202,6 +223,30 @@ def test_generated_cells_beside_recorded_ones_are_no_forecast_to_plan_on(
     said = run("plan", "sleep", "--forecast", made, "--history", town, "--out", tmp_path / "o")
     assert said.code == 2 and "recorded values beside those that were asked for" in said.err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "options"),
+    [
+        ("sleep", ("--samples", 5)),
+        ("sleep", ("--weights", "fomo-base")),
+        ("sleep", ("--context", "none")),
+        ("sleep", ("--rival", "persistence")),
+        ("sleep", ("--seeds", 1)),
+        ("sleep", ("--origins", 2)),
+        ("sleep", ("--fits", "fits")),
+        ("sleep", ("--data", "data")),
+        ("sleep", ("--city", "town")),
+        ("sleep", ("--json", "rows.json")),
+        ("sleep", ("--no-sensitivity",)),
+        ("prb", ("--signal-to-noise", 10)),
+    ],
+)
+def test_what_a_saved_forecast_cannot_heed_is_refused(
+    run: Run, towns: Path, tmp_path: Path, what: str, options: tuple[Any, ...]
+) -> None:
+    said = run("plan", what, "--forecast", tmp_path / "next.zarr", "--history", towns / "town.zarr", *options)
+    assert said.code == 2 and f"goes without {options[0]}:" in said.err
 
 
 def test_a_forecast_of_another_city_is_refused(run: Run, towns: Path, weights: Path, tmp_path: Path) -> None:

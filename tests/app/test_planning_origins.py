@@ -3,14 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fomo.app.service.planning.origins import (
-    find_origins,
-    find_servers,
-    first_copy,
-    load_at,
-    recorded,
-    with_failed_site,
-)
+from fomo.app.service.planning.origins import find_origins, first_copy, load_at, with_failed_site
+from fomo.app.service.planning.record import recorded_together
+from fomo.app.service.planning.servers import find_servers
 from fomo.app.service.planning.strategies import same_hour
 from fomo.city import make_city
 from fomo.planning.load import PlanError
@@ -97,7 +92,7 @@ def test_loads_keep_the_order_of_places(city) -> None:
     load = load_at(origin, origin.truth[None], places)
     np.testing.assert_array_equal(load.members[0], origin.truth[:, places[:, 0], places[:, 1]])
     assert load.time[0] == origin.start
-    history = recorded(city, places)
+    history = recorded_together(city, places)
     np.testing.assert_array_equal(history.members[0, :, 1], city["traffic"].values[:, 0, 0])
 
 

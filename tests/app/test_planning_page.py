@@ -154,6 +154,14 @@ def test_the_comparison_has_a_row_per_strategy_with_units_and_intervals():
             "Means over 12 origins, 3 seeds; in parentheses 95 % intervals.") in page.data  # fmt: skip
 
 
+def test_only_asleep_is_the_plan_on_the_truth_called_the_bound():
+    rows = plan_rows(application="prb")
+    _, page = made(rows=rows)
+    assert ["what happened", "the truth", "2.00 (1.90 to 2.10)", "24.4 (24.3 to 24.5)"] in page.rows
+    said = "".join(page.data)
+    assert "between the best other plan and the one made on what happened" in said and "bound" not in said
+
+
 def test_numbers_without_an_interval_have_none_and_that_is_said():
     _, page = made(rows=plan_rows(spread=0.0))
     assert ["history", "same hour last week", "2.40", "22.4"] in page.rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from safetensors.torch import load_file, save_file
 
 from fomo.app.service.scoreboard import work as working
 from fomo.app.service.scoreboard.digest import code_digest, with_imports
-from fomo.app.service.scoreboard.plan import cells, jobs, load_scoreboard
+from fomo.app.service.scoreboard.fits import _finished
+from fomo.app.service.scoreboard.plan import ScoreboardRecipe, cells, jobs, load_scoreboard
 from fomo.app.service.scoreboard.report import standing, write_logs, write_own_logs
 from fomo.app.service.scoreboard.run import run as run_jobs
 from fomo.app.service.scoreboard.run import table
 from fomo.app.service.scoreboard.work import Place, work
+from fomo.app.service.training import data_hashes
 from fomo.config import ConfigError
 from fomo.evaluation.scoreboard import Line
 from fomo.evaluation.stored import load_scores
@@ -154,6 +158,51 @@ def test_a_changed_number_is_found_by_the_check(board: Path, data: Path, tmp_pat
     assert said.code == 1 and "lies outside" in said.err
 
 
+def test_a_check_that_has_nothing_to_compare_fails(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
+    assert run("scoreboard", board, *options, "--only", "persistence").code == 0
+    file = tmp_path / "results/scoreboard.csv"
+    pl.read_csv(file, infer_schema_length=None).clear().write_csv(file)
+    said = run("scoreboard", board, *options, "--check")
+    assert said.code == 1 and "no rows of" in said.err
+
+
+def test_scores_of_other_weights_or_of_another_training_are_not_shown_as_todays(
+    board: Path, place: Place, tmp_path: Path, context_weights: Path
+) -> None:
+    recipe = load_scoreboard(board)
+    for job in jobs(cells(recipe, ("FoMo", "PatchTST"))):
+        assert work(job, recipe, place) == ""
+
+    def notes(now: ScoreboardRecipe, name: str) -> set[str]:
+        found = [line for line in table(now, place) if line.forecaster == name and line.protocol == "unseen, fold 0"]
+        return {line.note for line in found if line.task == "short"}
+
+    assert notes(recipe, "FoMo") == {""} and notes(recipe, "PatchTST") == {""}
+    other = tmp_path / "other"
+    shutil.copytree(context_weights, other)
+    state = load_file(other / "model.safetensors")
+    save_file({name: 1.01 * part for name, part in state.items()}, other / "model.safetensors")
+    sets = {name: one.model_copy(update={"weights": str(other)}) for name, one in recipe.sets.items()}
+    again = "scored by another recipe or code: run it again"
+    assert notes(recipe.model_copy(update={"sets": sets}), "FoMo") == {again}
+    faster = recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"learning_rate": 0.5})})
+    assert notes(faster, "PatchTST") == {again} and notes(faster, "FoMo") == {""}
+
+
+def test_a_run_on_data_that_have_changed_is_not_taken_for_finished(
+    board: Path, place: Place, tmp_path: Path, data: Path
+) -> None:
+    recipe = load_scoreboard(board).fomo("fold-0", Path("nowhere"))[0]
+    folder = tmp_path / "begun"
+    (folder / "weights").mkdir(parents=True)
+    for name, content in (("recipe", recipe.model_dump(mode="json")), ("data", data_hashes(recipe.data, data))):
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    assert _finished(folder, recipe, data)
+    (folder / "data.json").write_text(json.dumps(dict.fromkeys(recipe.data.families, "other")), encoding="utf-8")
+    assert not _finished(folder, recipe, data)
+
+
 SEARCH = """
 [search]
 set = "search"
@@ -228,6 +277,13 @@ def test_a_process_that_is_killed_costs_its_job_only(board: Path, place: Place) 
         (('"persistence"', '"persistance"'), "there is no forecaster 'persistance'"),
         (("[sets.fold-1]", "[sets.fold-7]"), "there is no set 'fold-1'"),
         (("samples = 3", "samples = 0"), "samples"),
+        (("samples = 3", "samples = 3\nseed = -1"), "seed"),
+        (('"persistence" = 2', '"persistence" = 0'), "every.persistence"),
+        (('"persistence" = 2', '"Persistence" = 2'), "write 'persistence', not 'Persistence'"),
+        (("samples = 3", 'samples = 3\nrates = {"patchtst" = 0.1}'), "write 'PatchTST', not 'patchtst'"),
+        (("samples = 3", 'samples = 3\nrates = {"FoMo" = 0.1}'), "FoMo is not trained here"),
+        (("samples = 3", 'samples = 3\nrates = {"PatchTST" = -0.1}'), "rates.PatchTST"),
+        (('split = "fold"', 'split = "area"'), "the split 'area' names its area"),
     ],
 )
 def test_a_wrong_recipe_is_one_line(board: Path, run: Run, data: Path, change: tuple[str, str], message: str) -> None:

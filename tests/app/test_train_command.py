@@ -104,6 +104,26 @@ def test_another_recipe_is_refused_and_named(run: Run, recipe: Path, data: Path,
     assert "begun with another recipe: optimiser.batch was 2, is 3" in said.err
 
 
+def test_a_run_that_kept_nothing_is_begun_anew(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
+    asked = ("train", recipe, "--data", data, "--out", tmp_path / "run")
+    text = recipe.read_text(encoding="utf-8")
+    assert "held_back_folds" not in text
+    recipe.write_text(text.replace("[data]", "[data]\nvalidation_fold = 7"), encoding="utf-8")
+    assert run(*asked).code == 2
+    recipe.write_text(text, encoding="utf-8")
+    said = run(*asked)
+    assert said.code == 0, said.err
+
+
+def test_folds_that_no_region_has_are_not_held_back_in_silence(
+    run: Run, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text.replace("[data]", "[data]\nheld_back_folds = [0, 99]"), encoding="utf-8")
+    said = run("train", recipe, "--data", data, "--out", tmp_path / "run")
+    assert said.code == 2 and "held_back_folds names [99], which no region has" in said.err
+
+
 def test_other_data_are_refused(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
     other = tmp_path / "data"
     other.mkdir()

@@ -87,6 +87,47 @@ def test_a_rule_that_is_not_defined_at_one_scored_value_has_no_score_and_says_wh
     assert row(evaluate(Persistence(), family_questions(cities, "short"), progress=False)).note == ""
 
 
+class Gappy(Persistence):
+    """Persistence, but for some cells of which it says nothing."""
+
+    undefined = "a gap"
+
+    def __init__(self, cells: int) -> None:
+        super().__init__()
+        self.cells = cells
+
+    def forecast_tasks(self, tasks, samples, seed):
+        found = super().forecast_tasks(tasks, samples, seed)
+        for forecast in found:
+            forecast.samples[:, :, 0, : self.cells] = np.nan
+        return found
+
+
+def test_a_forecaster_that_is_not_defined_at_a_few_values_is_scored_at_the_others_and_says_so():
+    questions = family_questions([mock_city(408, 12, 12)], "short")  # 144 cells: one is less than a hundredth
+    count = sum(int(question.scored.sum()) for question in questions)
+    found, whole = (row(evaluate(Gappy(cells), questions, progress=False)) for cells in (1, 0))
+    assert found.rmse is not None and found.rmse != whole.rmse and found.rmse == pytest.approx(whole.rmse, rel=0.05)
+    assert (whole.note, found.note) == ("", f"{count // 144} of {count} values not defined: a gap")
+    found = row(evaluate(Gappy(2), questions, progress=False))
+    assert found.rmse is None and found.note == "not defined: a gap"
+
+
+def test_a_city_of_this_name_from_another_file_is_said_where_no_leak_can_be_told():
+    cities = family()
+    for city in cities:
+        city.attrs["sha256"] = "f" * 64
+    questions = family_questions(cities, "short")
+    for digest, leakage, note in (
+        ("f" * 16, True, ""),
+        ("0" * 16, False, "trained on a city of this name, of another file"),
+    ):
+        persistence = Persistence()
+        persistence.trained_on = (f"{questions[0].region}#{digest}",)
+        found = evaluate(persistence, questions, progress=False)
+        assert (found.leakage, found.note) == (leakage, note)
+
+
 def test_missing_values_where_nothing_is_scored_do_not_matter():
     city = mock_city(408)
     city["covered"][0, 0] = False

@@ -80,6 +80,24 @@ def test_the_energy_score_agrees_with_scoringrules(count):
     assert energy_score(members, truth) == pytest.approx(float(wanted), rel=1e-9)
 
 
+@pytest.mark.parametrize(("count", "antithetic"), [(4, True), (24, True), (25, True), (4, False), (24, False)])
+def test_the_fair_energy_score_does_not_depend_on_the_number_of_members_nor_on_opposite_pairs(count, antithetic):
+    random = np.random.default_rng(count)
+    found = []
+    for _ in range(3000):
+        half = random.normal(size=(-(-count // 2), 4))
+        members = np.stack([half, -half], 1).reshape(-1, 4)[:count] if antithetic else random.normal(size=(count, 4))
+        found.append(energy_score(members, random.normal(size=4), antithetic=antithetic))
+    far = np.linalg.norm(random.normal(size=(400_000, 4)) * 2**0.5, axis=1).mean()  # E|X - y| = E|X - X'|
+    assert np.mean(found) == pytest.approx(far / 2, rel=0.02)
+
+
+def test_the_energy_score_of_quantiles_is_that_of_the_ensemble_itself():
+    members, truth = drawn(9, values=6)
+    wanted = scoringrules.es_ensemble(truth, members, estimator="nrg")
+    assert energy_score(members, truth, fair=False) == pytest.approx(float(wanted), rel=1e-9)
+
+
 def test_the_energy_score_of_one_value_is_its_crps():
     members, truth = drawn(9, values=1)
     assert energy_score(members, truth) == pytest.approx(float(crps(members, truth)[0]))

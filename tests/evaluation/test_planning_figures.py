@@ -195,6 +195,14 @@ def test_fomo_stands_out_and_the_oracle_is_the_bound():
     assert [label.get_fontweight() for label in axes.get_yticklabels()] == ["normal"] * 3 + ["bold", "normal"]
 
 
+def test_only_asleep_is_the_oracle_called_a_bound():
+    """Blocks are given out slot by slot by the oracle too, and stations in proportion to who was there: no bound."""
+    assert "planned on what happened: the bound of the objective" in words(made("one city"))
+    for application in ("prb", "deploy"):
+        said = words(strategies_figure(plan_rows(application=application)))
+        assert "planned on what happened" in said and "bound" not in said
+
+
 def test_rows_may_come_in_any_order_and_a_missing_strategy_says_so():
     rows = plan_rows()[::-1]
     rows = [row for row in rows if (row.strategy, row.metric) != ("rival", "energy")]

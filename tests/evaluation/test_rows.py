@@ -50,6 +50,24 @@ def test_the_interval_is_the_bootstrap_over_regions_done_by_hand():
     assert found.rmse_low < found.rmse < found.rmse_high
 
 
+@pytest.mark.parametrize(("units", "low", "high"), [(2, 0.36, 0.64), (5, 0.74, 0.93), (30, 0.87, 1.0)])
+def test_intervals_of_few_units_hold_less_than_they_should(units, low, high):
+    """What docs/beware.md says of them: two forecasters of equal skill, whose difference is 0."""
+    random, made = np.random.default_rng(units), scores([0.1])
+    sums = made.windows[0].sums
+
+    def of(name):
+        errors = 1 + 0.2 * random.standard_normal(units)
+        windows = [
+            WindowScore(f"region {place}", "2024-01-01", 0, replace(sums, absolute=float(error), count=1))
+            for place, error in enumerate(errors)
+        ]
+        return replace(made, forecaster=name, windows=tuple(windows))
+
+    found = [difference(of("one"), of("other"), "mae", resamples=100, seed=seed) for seed in range(120)]
+    assert low < np.mean([each.low <= 0 <= each.high for each in found]) < high
+
+
 def test_a_single_region_is_resampled_by_days():
     found = row(scores([0.1, 0.2, 0.3], days=True))
     assert (found.resampled, found.units, found.regions) == ("days", 3, 1)

@@ -10,10 +10,9 @@ from fomo.ingest.counts import COUNTS
 
 
 def counts(rows, minutes=15):
-    """(cell, 'YYYY-MM-DDTHH:MM', traffic[, users[, suspect]]) as a table of `COUNTS`."""
-    full = [(*row, *(None, False)[len(row) - 3 :]) for row in rows]
+    """(cell, 'YYYY-MM-DDTHH:MM', traffic[, users[, suspect[, second]]]) as a table of `COUNTS`."""
+    full = [(*row, *(None, False, None)[len(row) - 3 :]) for row in rows]
     return polars.DataFrame(
-        [(cell, datetime.fromisoformat(begin), minutes, traffic, users, suspect)
-         for cell, begin, traffic, users, suspect in full],
+        [(cell, datetime.fromisoformat(begin), minutes, *rest) for cell, begin, *rest in full],
         schema=COUNTS, orient="row",
     )  # fmt: skip

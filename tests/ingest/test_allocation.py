@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fomo.ingest.allocation import Allocation, allocate
-from fomo.ingest.footprints import split_by_azimuth, voronoi_regions
+from fomo.ingest.footprints import same_place, split_by_azimuth, voronoi_regions
 from fomo.ingest.grid_areas import grid_areas
 from fomo.ingest.ground import Ground, transformer
 from fomo.ingest.ledger import IngestError
@@ -280,6 +280,45 @@ def test_missing_stays_missing():
     assert np.isnan(grid[2][wide]).all()
     np.testing.assert_array_equal(grid[1][wide], grid[0][wide])
     assert np.isnan(grid[:, ~found.covered]).all()
+
+
+def test_a_cell_that_carries_next_to_nothing_of_a_square_does_not_blank_it():
+    """Shares of the cells' own weights decided: a cell with a thousandth of the traffic took half of the hours away."""
+    found = allocate(sites_at([(250, 250), (260, 250), (4000, 3000)]), GROUND, "point")
+    values = np.array([[1000.0, 1.0, 5.0], [1000.0, np.nan, np.nan], [np.nan, 1.0, 5.0], [np.nan, np.nan, 5.0]])
+    grid = found.to_grid(values)
+    assert grid[:2, 0, 0].tolist() == [1001, 1000] and np.isnan(grid[2:, 0, 0]).all()
+    values[:, 1] *= 20  # now it carries two hundredths
+    assert np.isnan(found.to_grid(values)[1:, 0, 0]).all()
+
+
+def test_a_cell_of_which_nothing_is_known_counts_as_cells_do_in_the_mean():
+    found = allocate(sites_at([(250, 250), (260, 250), (4100, 3100), (4100, 3110)]), GROUND, "point")
+    grid = found.to_grid(np.array([[1000.0, np.nan, 0.0, np.nan], [1000.0, np.nan, 0.0, 0.0]]))
+    assert np.isnan(grid[:, 0, 0]).all()  # 500 of 1500
+    assert grid[:, 6, 8].tolist() == [0, 0]  # nothing of nothing
+    assert np.isnan(found.to_grid(np.full((2, 4), np.nan))).all()
+    assert np.isnan(found.to_grid(np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, np.nan, np.nan]]))[1, 6, 8])
+
+
+@pytest.mark.parametrize("turn", [0.0, 180.0, 77.0])
+def test_antennas_on_the_edges_of_a_roof_are_one_site(turn):
+    """Panels that look across the roof had a few squares each, as their neighbours' regions were in front of them."""
+    azimuth = np.array([0.0, 120.0, 240.0, np.nan])
+    away = 10 * np.stack([np.sin(np.deg2rad(azimuth + turn)), np.cos(np.deg2rad(azimuth + turn))], 1)
+    places = np.array([[2500.0, 3000.0]] * 3 + [[6000.0, 3000.0]])
+    apart = allocate(sites_at(places + np.nan_to_num(away), azimuth), GROUND)
+    together = allocate(sites_at(places, azimuth), GROUND)
+    assert np.abs(weights(apart) - weights(together)).sum((1, 2)).max() < 0.02
+
+
+def test_a_street_of_small_cells_is_no_site_and_neither_are_neighbours_that_look_nowhere():
+    street = np.array([(40.0 * number, 0.0) for number in range(30)] + [(5000.0, 0.0), (5030.0, 0.0)])
+    aimed, none = np.zeros(32), np.full(32, np.nan)
+    place, east, north = same_place(*street.T, aimed)
+    assert len(east) == 31 and place[30] == place[31] and east[place[30]] == 5015 and not north.any()
+    assert len(same_place(*street.T, none)[1]) == 32
+    assert len(same_place(*street.T, np.where(np.arange(32) == 31, 90.0, np.nan))[1]) == 31  # an omni on a roof
 
 
 def test_a_sliver_of_a_missing_cell_does_not_blank_its_neighbours():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from counts_made import counts
 from operator_made import traffic_of, write_days, write_sites
 
 import fomo
+from fomo.ingest import reading
 from fomo.ingest.build import BuildConfig, append_city, build_city, report_of
 from fomo.ingest.cube import NEVER, TWICE, Cube, State
 from fomo.ingest.ledger import IngestError, Ledger
@@ -360,6 +362,61 @@ def test_a_file_that_could_not_be_read_is_tried_again_by_tasks(tmp_path, config)
         with pytest.raises(IngestError, match="none of 1 files"):
             append_city(config.out, [paths[1]], submit=here)
     assert append_city(config.out, [paths[1]], submit=here)["taken"] == 720
+
+
+@pytest.mark.parametrize("submit", [None, here])
+def test_the_rows_of_a_damaged_file_count_once_however_often_it_is_tried(tmp_path, config, submit):
+    """Each of three runs counted them again, and the run after the repair once more."""
+    traffic = traffic_of(12)
+    paths = write_days(tmp_path / "all", traffic)
+    text = b"cell,time,dl_bytes,users\n" + b"".join(path.read_bytes().split(b"\n", 1)[1] for path in paths[1:])
+    whole = gzip.compress(text.replace(b"S3-", b"X3-"))
+    damaged, empty = tmp_path / "damaged.csv.gz", tmp_path / "empty.csv"
+    empty.write_text("cell,time,dl_bytes,users\n", encoding="utf-8")
+    damaged.write_bytes(whole[: len(whole) // 2])
+    build_city(replace(config, counters=(paths[0],)))
+    reports = []
+    for _ in range(3):
+        empty.write_text(empty.read_text(encoding="utf-8") + "\n", encoding="utf-8")  # another file, without rows
+        reports.append(append_city(config.out, [damaged, empty], submit=submit))
+    first = reports[0]
+    assert list(first["faults"]) == [str(damaged)] and 360 < first["taken"] < traffic.size
+    for report in reports[1:]:
+        for what in ("taken", "rejected", "noted", "cells_without_place", "faults"):
+            assert report[what] == first[what]
+    damaged.write_bytes(whole)
+    report = append_city(config.out, [damaged], submit=submit)
+    assert report["taken"] == traffic.size - 11 * 72 and sum(report["rejected"].values()) == 11 * 72
+    assert not report["faults"] and not report["faulty"]
+
+
+def test_a_file_of_another_granularity_is_counted_once_too(tmp_path, config):
+    paths = write_days(tmp_path / "all", traffic_of(2))
+    build_city(replace(config, counters=(paths[0],)))
+    odd = polars.read_csv(paths[1]).with_columns(minutes=15)
+    odd.write_csv(tmp_path / "odd.csv")
+    for _ in range(2):
+        with pytest.raises(IngestError, match="mixed granularity"):
+            append_city(config.out, [tmp_path / "odd.csv"])
+    assert report_of(config.out)["rejected"] == {NOT_OF_THE_CITY: odd.height}
+
+
+def test_a_file_that_can_be_read_at_last_counts_as_a_whole(tmp_path, config, monkeypatch):
+    paths = write_days(tmp_path / "all", traffic_of(2))
+    build_city(replace(config, counters=(paths[0],)))
+    real = reading.read_counts
+
+    def breaks(path, mapping, ledger):
+        yield next(real(path, mapping, ledger)).head(100)
+        ledger.taken = 100
+        raise IngestError("zstd files need zstandard")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "read_counts", breaks)
+        with pytest.raises(IngestError, match="zstandard"):
+            append_city(config.out, [paths[1]])
+    assert report_of(config.out)["taken"] == 460
+    assert append_city(config.out, [paths[1]])["taken"] == 720
 
 
 def test_cells_without_place_of_earlier_runs_stay_in_the_report(tmp_path, config):

@@ -98,6 +98,23 @@ def test_decimal_commas_are_named_or_read(write):
     assert read(path, comma)["traffic"].to_list() == pytest.approx([1.0000005, 2.5e-6])
 
 
+def test_commas_between_thousands_are_not_taken_for_decimal_ones(write):
+    """The advice was a decimal comma, with which every number was a thousandth of itself."""
+    rows = [f"c;2024-03-01 0{number}:00;{number * 400:,}" for number in range(9)]  # some are below a thousand
+    with pytest.raises(IngestError, match=r"commas between thousands \(bytes is '1,200'\): write the file without"):
+        read(write("\n".join(["cell;time;bytes", *rows])))
+    few = [*(f"c,2024-03-01 0{number}:00,7" for number in range(9)), 'c,2024-03-01 09:00,"1,234,567.5"']
+    with pytest.raises(IngestError, match="commas between thousands"):
+        read(write("\n".join(["cell,time,bytes", *few])))
+
+
+@pytest.mark.parametrize("texts", [["0,125", "1,250"], ["1,25", "2,125"], ["1,500", "12345"]])
+def test_commas_that_cannot_be_between_thousands_are_decimal_ones(write, texts):
+    rows = [f"c{number};2024-03-01 00:0{number};{text}" for number, text in enumerate([texts[0], *texts])]
+    with pytest.raises(IngestError, match=r"decimal comma.*\[numbers\] decimal"):
+        read(write("\n".join(["cell;time;bytes", *rows])))
+
+
 def test_every_row_that_is_not_taken_is_counted_and_can_be_written_out(write, tmp_path):
     lines = [
         "cell,time,bytes", "a,2024-03-01 00:00,1", ",2024-03-01 00:15,2", "b,yesterday,3", "c,2024-03-01 00:15,many",

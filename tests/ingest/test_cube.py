@@ -123,7 +123,7 @@ def test_as_a_loop_over_rows_would_have_it(rows, batches):
     """The same by a dictionary, row by row, whatever the batches."""
     start = datetime(2024, 3, 1)
     table = polars.DataFrame(
-        [(cell, start + timedelta(hours=hour), 60, None if value is None else float(value), None, False)
+        [(cell, start + timedelta(hours=hour), 60, None if value is None else float(value), None, False, None)
          for cell, hour, value in rows],
         schema=COUNTS, orient="row",
     )  # fmt: skip
@@ -169,6 +169,7 @@ def test_names_of_a_batch_are_looked_up_unless_they_are_those_of_the_batch_befor
             "traffic": [1.0, 2.0, 3.0, 4.0],
             "users": 0.0,
             "suspect": False,
+            "second": None,
         }
         cube.add(polars.DataFrame(table, schema=COUNTS), "made")
         for name, minute, value in zip(names, minutes, (1.0, 2.0, 3.0, 4.0), strict=True):

@@ -6,7 +6,8 @@ from scipy.sparse import csr_array
 
 from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, State
-from fomo.ingest.gridding import differences, grid_day
+from fomo.ingest.gridding import grid_day
+from fomo.ingest.growing import differences
 from fomo.ingest.reading import ahead
 
 
@@ -44,6 +45,25 @@ def test_a_missing_part_makes_the_whole_period_missing_and_suspects_are_missing_
     assert np.isnan(trusted[0, 0, 0]) and np.isfinite(trusted[1, 0, 0])
 
 
+def test_an_hour_that_never_was_is_no_part_of_a_longer_period():
+    """The day on which clocks are set forward was missing as a whole."""
+    _, allocation, day = made(periods=8)
+    never = np.arange(8) == 2
+    wanted = [part.reshape(2, 4, 2, 2) for part in grid_day(day, allocation, 60, 60)]
+    day.traffic[never], day.users[never], day.state[never] = np.nan, np.nan, State.CLOCK_CHANGE
+    traffic, users = grid_day(day, allocation, 60, 240, never=never)
+    kept = np.array([0, 1, 3])
+    np.testing.assert_allclose(traffic, [wanted[0][0, kept].sum(0), wanted[0][1].sum(0)], rtol=1e-6)
+    np.testing.assert_allclose(users, [wanted[1][0, kept].mean(0), wanted[1][1].mean(0)], rtol=1e-6)
+    hours, _ = grid_day(day, allocation, 60, 60, never=never)
+    assert np.isnan(hours[2]).all() and np.isfinite(hours[3]).any()  # and by itself it has no value
+    day.traffic[3] = np.nan  # nor has a longer period of which nothing ever was
+    hours, _ = grid_day(day, allocation, 30, 60, never=never | (np.arange(8) == 3))
+    assert np.isnan(hours[1]).all() and np.isfinite(hours[0]).any()
+    day.traffic[0, 0] = np.nan  # what is missing of an hour that was stays missing
+    assert np.isnan(grid_day(day, allocation, 60, 240, never=never)[0][0, 0, 0])
+
+
 def test_no_users_are_no_users():
     _, allocation, day = made()
     day.users[:] = np.nan
@@ -53,10 +73,11 @@ def test_no_users_are_no_users():
 
 def test_differences_need_both_ends_and_resets_are_nobodys():
     counter = np.array([[5, 1], [7, 4], [3, np.nan], [4, 9]], np.float32)
-    grown, reset = differences(counter, np.array([2, np.nan], np.float32))
+    day = Day(counter, np.full_like(counter, np.nan), np.zeros(counter.shape, np.uint8))
+    grown, reset = differences(day, np.array([2, np.nan], np.float32))
     np.testing.assert_array_equal(grown, [[3, np.nan], [2, 3], [np.nan, np.nan], [1, np.nan]])
     np.testing.assert_array_equal(reset, [[False, False], [False, False], [True, False], [False, False]])
-    first, _ = differences(counter, None)
+    first, _ = differences(day)
     assert np.isnan(first[0]).all() and first[1, 0] == 2
 
 

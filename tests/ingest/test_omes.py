@@ -134,6 +134,8 @@ def test_the_sample(real_data):
     path = real_data / "operator_samples" / "bodastage_nokia_OMeS_pm.xml"
     rows, ledger = read(read_omes, path, mapping_of("M00001", {}))
     # Its names are anonymised to one: that counter is given five times, 1111 and zeros.
-    assert rows.rows() == [("NE-MRBTS-1111/NE-LNBTS-1111", datetime(2029, 3, 15, 21), 60, 1111.0, None, True)]
+    assert rows.drop("second").rows() == [
+        ("NE-MRBTS-1111/NE-LNBTS-1111", datetime(2029, 3, 15, 21), 60, 1111.0, None, True)
+    ]
     assert ledger.noted == {TWICE: 1, SUSPECT: 1}
     assert omes_counter_names(path) == ["M00001"]

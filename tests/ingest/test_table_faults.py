@@ -253,6 +253,34 @@ def test_files_of_another_granularity_are_refused_where_no_column_tells_it(write
         read(write("cell,time,bytes\n" + rows), FIFTEEN)
 
 
+@pytest.mark.parametrize("step", [60, 5])
+def test_a_few_times_are_enough_where_all_cells_agree(write, step):
+    """Six hourly times were taken as quarters: seven gaps had to be there."""
+    times = [f"{datetime(2024, 3, 1) + timedelta(minutes=step * number):%Y-%m-%d %H:%M}" for number in range(3)]
+    text = "cell,time,bytes\n" + "".join(f"{cell},{time},1\n" for time in times for cell in "abc")
+    with pytest.raises(IngestError, match=f"{step} minutes apart.*mixed granularity"):
+        read(write(text), FIFTEEN)
+    assert read(write(text.replace(f"b,{times[1]},1\n", "")), FIFTEEN).height == 8  # they do not: rows may be missing
+    assert read(write("cell,time,bytes\n" + f"a,{times[0]},1\na,{times[2]},1\n"), FIFTEEN).height == 2
+
+
+@pytest.mark.parametrize("by_cell", [True, False])
+def test_hourly_cells_among_those_of_quarters_are_named(write, by_cell):
+    """The times of all cells together were looked at: an hour's amount went into a quarter, three were missing."""
+    times = [datetime(2024, 3, 1) + timedelta(minutes=15 * number) for number in range(96)]
+    rows = [(cell, time) for time in times for cell in "abc" if cell != "c" or not time.minute]
+    rows = sorted(rows) if by_cell else rows
+    text = "cell,time,bytes\n" + "".join(f"{cell},{time:%Y-%m-%d %H:%M},1\n" for cell, time in rows)
+    ledger = Ledger()
+    with pytest.raises(IngestError, match=r"1 of 3 cells .* 60 minutes apart \(c\), .* \[columns\] minutes"):
+        read(write(text), FIFTEEN, ledger)
+    assert ledger.taken == 0
+    told = "cell,time,bytes,minutes\n" + "".join(
+        f"{cell},{time:%Y-%m-%d %H:%M},1,{60 if cell == 'c' else 15}\n" for cell, time in rows
+    )
+    assert read(write(told), FIFTEEN)["minutes"].value_counts().sort("count").rows() == [(60, 24), (15, 192)]
+
+
 def test_gz_of_several_members_and_what_comes_before_a_cut(write):
     rows = "".join(f"a,2024-03-{1 + i // 96:02} {i // 4 % 24:02}:{i % 4 * 15:02},{i}\n" for i in range(960))
     packed = b"".join(gzip.compress(part.encode()) for part in ("cell,time,bytes\n", rows[:7777], rows[7777:]))

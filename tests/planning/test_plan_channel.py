@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import exp1
 
-from fomo.planning.channel import Channel, ChannelParameters, draw_channel
+from fomo.planning.channel import Channel, ChannelParameters, draw_channel, mean_channel
 from fomo.planning.load import PlanError
 
 ALIKE = ChannelParameters(signal_to_noise_db=7.4, between_cells_db=0.0, between_slots_db=2.6)
@@ -86,3 +86,10 @@ def test_a_block_that_carries_nothing_is_refused_with_its_place():
         Channel(np.ones((3, 2)), np.ones(3))
     with pytest.raises(PlanError, match="0 slots"):
         draw_channel(ChannelParameters(), 0, 1, 15, seed=0)
+
+
+def test_where_no_cells_channel_is_known_all_have_the_mean_of_the_middle_one():
+    channel = mean_channel(replace(ALIKE, between_cells_db=3.0), 4, 3, 60)
+    expected = draw_channel(ALIKE, 1, 3, 60, seed=9).mean_bits_per_prb
+    assert np.array_equal(channel.mean_bits_per_prb, expected)
+    assert np.array_equal(channel.bits_per_prb, np.broadcast_to(expected, (4, 3)))

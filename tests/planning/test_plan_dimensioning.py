@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fomo.planning.dimensioning import dimension
+from fomo.planning.dimensioning import dimension, dimension_recorded
 from fomo.planning.energy import EnergyModel
 from fomo.planning.load import Load, PlanError
 from fomo.planning.sleep import SleepParameters, always_on, play_sleep
@@ -56,6 +56,21 @@ def test_a_cell_without_load_gets_the_smallest_capacity_of_the_others():
     history.members[:, 7, 4] = 50.0
     capacity = dimension(history)
     assert capacity[3] == np.delete(capacity, 3).min() > 0
+
+
+def test_a_record_with_gaps_is_dimensioned_by_what_each_cell_recorded():
+    history = measured(3)
+    record = history.members[0].copy()
+    record[::3, 1] = np.nan
+    record[5:100, 4] = np.nan
+    capacity = dimension_recorded(record)
+    for cell in range(5):
+        seen = record[np.isfinite(record[:, cell]), cell]
+        assert capacity[cell] == dimension(make_load(seen[None, :, None]))[0]
+    np.testing.assert_array_equal(capacity[[0, 2, 3]], dimension(history)[[0, 2, 3]])  # to the digit
+    record[:, 2] = np.nan
+    with pytest.raises(PlanError, match="1 of 5 cells were never recorded, the first is cell 2"):
+        dimension_recorded(record)
 
 
 def test_a_city_without_load_is_refused():

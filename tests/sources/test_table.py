@@ -184,6 +184,16 @@ def test_uneven_times_are_refused_and_name_the_place(write):
     assert read_table(write(rows(time=times)), step_minutes=30).sizes["time"] == 6
 
 
+def test_hourly_cells_among_those_of_quarters_are_named(write):
+    """Their amounts were taken as those of a quarter, and three quarters of each hour as missing."""
+    times = [START + timedelta(minutes=15 * number) for number in range(96)]
+    kept = [(cell, time) for time in times for cell in "abc" if cell != "c" or not time.minute]
+    cells, when = zip(*kept, strict=True)
+    table = {"cell": cells, "time": when, "traffic": [1.0] * len(kept), "row": [0] * len(kept), "col": [0] * len(kept)}
+    with pytest.raises(CityError, match=r"1 of 3 cells .* 60 minutes apart \(c\), those of others 15: sum the others"):
+        read_table(write(polars.DataFrame(table)))
+
+
 def test_a_cell_without_a_position_is_named(write):
     places = write(polars.DataFrame({"cell": ["a"], "row": [0], "col": [0]}), "sites.csv")
     with pytest.raises(CityError, match=r"cell 'b' of .* has no position in .*sites.csv"):

@@ -45,15 +45,20 @@ def crps(members: np.ndarray, truth: np.ndarray, fair: bool = True, antithetic: 
     return np.asarray(error - pairs / (count * (count - 1) if fair else count * count))
 
 
-def energy_score(members: np.ndarray, truth: np.ndarray) -> float:
-    """Fair energy score of one vector: `members` (N, n), `truth` (n). The CRPS with Euclidean distances."""
+def energy_score(members: np.ndarray, truth: np.ndarray, fair: bool = True, antithetic: bool = False) -> float:
+    """Energy score of one vector: `members` (N, n), `truth` (n). The CRPS with Euclidean distances; see `crps`."""
     count = len(members)
     error = float(np.linalg.norm(members - truth, axis=1).mean())
     if count == 1:
         return error
     squares = (members**2).sum(1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * members @ members.T, 0.0))
-    return error - float(distances[~np.eye(count, dtype=bool)].sum()) / (2 * count * (count - 1))
+    np.fill_diagonal(distances, 0.0)
+    if not fair:
+        return error - float(distances.sum()) / (2 * count * count)
+    even = count - count % 2 if antithetic and count > 2 else 0
+    opposite = float(np.linalg.norm(members[0:even:2] - members[1:even:2], axis=1).sum())
+    return error - (float(distances.sum()) - 2 * opposite) / (2 * (count * (count - 1) - even))
 
 
 def enough_members(level: float, count: int) -> bool:
@@ -237,7 +242,7 @@ def error_sums(
     """The sums of one window: finite `members` (N, n), `truth` (n) in the city's unit; `reference` is 1.
 
     Flat values have no structure; `structure` brings that of the window they were taken from. Members that are
-    quantiles and no draws are not to be scored as draws: `fair` False takes the CRPS of the ensemble itself.
+    quantiles and no draws are not to be scored as draws: `fair` False takes CRPS and energy score of the ensemble.
     """
     members, truth = members.astype(np.float64), truth.astype(np.float64)
     point = members.mean(0)
@@ -255,7 +260,7 @@ def error_sums(
         crps_plain=float(crps(ensemble, target, fair=False).sum()),
         closed50=float(closed_coverage(ensemble, target, 0.5).sum()),
         closed90=float(closed_coverage(ensemble, target, 0.9).sum()),
-        energy=energy_score(ensemble, target),
+        energy=energy_score(ensemble, target, fair, antithetic),
         members=len(members),
         **vars(structure or Structure()),
         pit=pit_histogram(ensemble, target),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.console import Console
@@ -17,6 +17,11 @@ from fomo.forecast import Forecast
 from fomo.forecasters.protocol import Forecaster
 from fomo.windows.split import leaks
 
+#: What is said where a city of that name was trained on, from a file that is not this one: it may hold the same.
+ANOTHER_FILE = "trained on a city of this name, of another file"
+#: A forecaster that is not defined at more than this share of the values has no scores: it did not answer.
+FEW_UNDEFINED = 0.01
+
 
 class EvaluationError(ValueError):
     """Scores that cannot be made or compared."""
@@ -24,20 +29,21 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class WindowScore:
-    """The errors of one window; `sums` is None where the forecast was not defined at a scored value."""
+    """The errors of one window at the values that the forecast is defined at, all but `undefined`; None: at none."""
 
     region: str
     day: str
     first_step: int
     sums: ErrorSums | None
+    undefined: int = 0
 
 
 @dataclass(frozen=True)
 class Scores:
     """Everything one forecaster did on a list of questions; `rows.row` and `rows.difference` read it.
 
-    `note` says why the forecast is not defined, or is empty; `leakage` is True where training saw a tested
-    step.
+    `note` says why the forecast is not defined, and at how many values where these are few, or is empty; `leakage` is
+    True where training saw a tested step.
     """
 
     forecaster: str
@@ -89,8 +95,13 @@ def evaluate(
             for question, forecast in zip(part, forecasts, strict=True):
                 windows.append(score_window(question, forecast))
             bar.advance(job, len(part))
-    defined = all(window.sums is not None for window in windows)
-    missing = getattr(forecaster, "undefined", "the forecast has missing values")
+    windows, note = _answered(windows, questions, getattr(forecaster, "undefined", "the forecast has missing values"))
+    leakage, perhaps = (
+        any(_leaks(forecaster, first, window, sha256) for window in windows)
+        for sha256 in (str(first.task.window.attrs["sha256"]), "")
+    )
+    if perhaps and not leakage:
+        note = "; ".join(filter(None, (note, ANOTHER_FILE)))
     return Scores(
         forecaster=forecaster.name,
         windows=tuple(windows),
@@ -103,37 +114,46 @@ def evaluate(
         scale=first.scale,
         samples=samples,
         seconds=seconds,
-        leakage=any(
-            leaks(
-                forecaster.trained_on,
-                window.region,
-                0 if first.split in ("fold", "area") else window.first_step,
-                str(first.task.window.attrs["sha256"]),
-                first.area or None,
-            )
-            for window in windows
-        ),
-        note="" if defined else f"not defined: {missing}",
+        leakage=leakage,
+        note=note,
     )
 
 
+def _leaks(forecaster: Forecaster, first: Question, window: WindowScore, sha256: str) -> bool:
+    """Whether training saw what a window tests; without a hash, in a file of whatever content."""
+    begins = 0 if first.split in ("fold", "area") else window.first_step
+    return leaks(forecaster.trained_on, window.region, begins, sha256, first.area or None)
+
+
+def _answered(windows: list[WindowScore], questions: Sequence[Question], missing: str) -> tuple[list[WindowScore], str]:
+    """The windows, without the scores of those that lack values where too many do; and what is to be said of it."""
+    undefined = sum(window.undefined for window in windows)
+    asked = sum(int(question.scored.sum()) for question in questions)
+    if not undefined:
+        return windows, ""
+    if undefined <= FEW_UNDEFINED * asked and all(window.sums is not None for window in windows):
+        return windows, f"{undefined} of {asked} values not defined: {missing}"
+    return [replace(window, sums=None) if window.undefined else window for window in windows], f"not defined: {missing}"
+
+
 def score_window(question: Question, forecast: Forecast) -> WindowScore:
-    """The errors of one forecast at the scored values."""
+    """The errors of one forecast at the scored values where it is defined."""
     members = forecast.samples.values
     if members.shape[1:] != question.scored.shape:
         raise EvaluationError(f"a forecast {members.shape} does not lie on its window {question.scored.shape}")
-    scored = members[:, question.scored]
+    at = question.scored & np.isfinite(members).all(0)
     sums = None
-    if np.isfinite(scored).all():
+    if at.any():
         sums = error_sums(
-            scored,
-            question.truth[question.scored],
+            members[:, at],
+            question.truth[at],
             question.reference,
             bool(forecast.attrs.get("antithetic")),
-            structure(members, question.truth, question.scored, question.reference),
+            structure(members, question.truth, at, question.reference),
             fair=not forecast.attrs.get("quantiles"),
         )
-    return WindowScore(question.region, question.day, question.first_step, sums)
+    undefined = int(question.scored.sum() - at.sum())
+    return WindowScore(question.region, question.day, question.first_step, sums, undefined)
 
 
 def _bar(show: bool) -> Progress:

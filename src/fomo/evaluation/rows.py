@@ -6,6 +6,7 @@ overlap and would make it far too small. Two forecasters are compared on the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +145,8 @@ def difference(
     value = (_score(once, ours, score) - _score(once, theirs, score))[0]
     low = high = better = float("nan")
     if units > 1:
-        draws = _resampled(ours, resamples, seed)[score] - _resampled(theirs, resamples, seed)[score]
+        first_draws, second_draws = (_resampled(each, resamples, seed, (score,))[score] for each in (ours, theirs))
+        draws = first_draws - second_draws
         low, high = map(float, np.quantile(draws, INTERVAL))
         better = float((draws < 0).mean())
     return Difference(first.forecaster, second.forecaster, score, float(value), low, high, better, resampled, units)
@@ -179,12 +181,14 @@ def _units(scores: Scores) -> tuple[str, int, np.ndarray | None]:
     return resampled, len(names), totals
 
 
-def _resampled(totals: np.ndarray, resamples: int, seed: int) -> dict[str, np.ndarray]:
+def _resampled(
+    totals: np.ndarray, resamples: int, seed: int, names: Sequence[str] = RESAMPLED
+) -> dict[str, np.ndarray]:
     """Scores of `resamples` draws of units with replacement, each an array (resample)."""
     taken = np.random.default_rng(seed).integers(len(totals), size=(resamples, len(totals)))
     times = np.zeros((resamples, len(totals)))
     np.add.at(times, (np.arange(resamples)[:, None], taken), 1.0)
-    return {name: _score(times, totals, name) for name in RESAMPLED}
+    return {name: _score(times, totals, name) for name in names}
 
 
 def _score(times: np.ndarray, totals: np.ndarray, name: str) -> np.ndarray:

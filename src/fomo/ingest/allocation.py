@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 
 from fomo.ingest.footprints import cell_footprints
 from fomo.ingest.grid_areas import grid_areas
@@ -59,10 +59,11 @@ class Allocation:
     ) -> Float[np.ndarray, "time y x"]:
         """Amounts of cells (traffic, users; NaN = missing) summed on the grid: in float64, returned as float32.
 
-        Missing stays missing: a grid cell is NaN where a missing cell gives it more than `smallest_share` of that
-        cell's own amount, or where missing cells are more than that share of all weights in it (which is how a wide
-        cell on a fine grid counts, whose weights are all small). Below that the missing cell counts as nothing. Where
-        no cell serves the ground it is NaN as well. Raises `IngestError` for values of other cells than `cells`.
+        Missing stays missing: a grid cell is NaN where cells are missing that usually carry more than `smallest_share`
+        of it. Below that they count as nothing. What a cell usually carries is its mean over `values`, and where it has
+        none, the mean of the cells: so it is known from these values alone, whatever comes before or after. Where no
+        cell serves the ground, or none of those that do is recorded, it is NaN as well. Raises `IngestError` for values
+        of other cells than `cells`.
         """
         if values.shape[1] != len(self.cells):
             raise IngestError(
@@ -71,9 +72,12 @@ class Allocation:
         missing = np.isnan(values)
         some = np.flatnonzero(missing.any(0))
         bare = np.flatnonzero(~self.covered.reshape(-1))
-        weights = self.matrix[:, some]
-        strong = (weights > smallest_share).astype(np.float64)
-        most = smallest_share * np.asarray(self.matrix.sum(1)).reshape(-1, 1)
+        if len(some):
+            usual = usual_amounts(values)
+            weights = self.matrix[:, some]
+            carried = weights.multiply(usual[None, some]).tocsr()
+            most = smallest_share * (self.matrix @ usual)[:, None]
+            everything = (1 - ROUNDING) * np.asarray(self.matrix.sum(1)).reshape(-1, 1)
         found = np.empty((len(values), self.matrix.shape[0]), np.float32)
         for first in range(0, len(values), TOGETHER):
             part = slice(first, first + TOGETHER)
@@ -82,9 +86,17 @@ class Allocation:
             grid[bare] = np.nan
             if len(some):
                 absent = np.ascontiguousarray(missing[part][:, some].T, np.float64)
-                grid[(strong @ absent > 0) | (weights @ absent > most)] = np.nan
+                grid[(carried @ absent > most) | (weights @ absent >= everything)] = np.nan
             found[part] = grid.T
         return found.reshape(-1, self.height, self.width)
+
+
+def usual_amounts(values: Float[np.ndarray, "time cell"]) -> Float64[np.ndarray, " cell"]:
+    """What each cell carries in the mean of its values; where it has none, the mean of the cells that have some."""
+    known = np.isfinite(values)
+    count = known.sum(0)
+    mean = np.where(known, values, 0.0).sum(0, dtype=np.float64) / np.maximum(count, 1)
+    return np.where(count > 0, mean, mean[count > 0].mean() if count.any() else 1.0)
 
 
 def allocate(sites: Sites, ground: Ground, method: Method = "voronoi", longest_km: float = LONGEST_KM) -> Allocation:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fomo.ingest.ahead import ahead
+from fomo.ingest.faulty import Faulty
+from fomo.ingest.files import size_of
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.pouring import Pouring
@@ -46,19 +48,22 @@ def ingest_alone(
     )  # fmt: skip
     pouring = Pouring(store, mapping, ledger)
     pouring.cube.unknown.update(store.report.get("cells_without_place", {}))
-    sizes = {file: _size(file) for file in files}
+    faulty = Faulty(ledger, pouring.cube.unknown, store.report.get("faulty", {}))
+    sizes = {file: size_of(file) for file in files}
     done, whole, rows = 0, sum(sizes.values()), 0  # rows: of the file in hand, so far
     faults = dict[str, str]()
     committed, wait = time.monotonic(), COMMIT_SECONDS
 
     def commit() -> None:
         pouring.flush()
-        store.commit({**_said(ledger, pouring, known), "files_in_part": in_part, "faults": faults})
+        said = {**_said(ledger, pouring, known), "faults": faults, "faulty": faulty.counted}
+        store.commit({**said, "files_in_part": in_part})
 
     with ledger, closing(pouring):  # whatever ends it: nothing is written after the lock is given back
         for read in ahead(read_files(files, mapping, known, rejects)):
             if progress is not None:
                 progress(done, whole, read.file.name)
+            faulty.begin(read.file)
             if isinstance(read, Batch):
                 before = max(0, int(in_part.get(read.key, {"rows": 0})["rows"]) - rows)
                 rows += read.counts.height
@@ -68,9 +73,7 @@ def ingest_alone(
                 if fault:
                     faults.setdefault(str(read.file), fault)
                 in_part[read.key] = {"file": read.file.name, "rows": rows}
-                # A file with a fault is read again as a whole. What an hour that comes twice was said to be, and how
-                # often, is only in memory.
-                if str(read.file) in faults or pouring.cube.remembers:
+                if str(read.file) in faults:  # it is read again as a whole
                     continue
             else:
                 ledger.absorb(read.ledger)
@@ -80,6 +83,7 @@ def ingest_alone(
                     faults.setdefault(str(read.file), read.fault)
                 elif str(read.file) not in faults:
                     known.setdefault(read.key, read.file.name)
+                faulty.end(read.key, faults.get(str(read.file), ""))
                 done += sizes[read.file]
             began = time.monotonic()
             if began - committed > (wait if isinstance(read, Batch) else COMMIT_SECONDS):
@@ -92,13 +96,6 @@ def ingest_alone(
     if len(faults) == len(files):
         raise IngestError(f"none of {len(files)} files can be read; the first: {next(iter(faults.values()))}")
     return store.report
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:  # it is named when it comes to be read
-        return 0
 
 
 def _said(ledger: Ledger, pouring: Pouring, known: dict[str, str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -88,8 +89,30 @@ def beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, i
             )
         minutes = min(gaps)
     ends = timedelta(minutes=minutes if mapping.time.marks == "end" else 0)
-    earliest = min(times | {time - ends for time in single})
+    begins = times | {time - ends for time in single}
+    earliest = min(begins)
+    if minutes > 0 and all(_past(time, minutes) for time in begins):
+        raise IngestError(_beside_the_clock(files[0], earliest, minutes, mapping.time.zone))
     return np.datetime64(earliest.date(), "D"), minutes, cells
+
+
+def _past(time: datetime, minutes: int) -> timedelta:
+    """How long after the last multiple of a period since midnight."""
+    return (time - datetime(time.year, time.month, time.day)) % timedelta(minutes=minutes)
+
+
+def _beside_the_clock(file: Path, time: datetime, minutes: int, zone: str) -> str:
+    """What is wrong, and what to do, where no period begins at a multiple of its length since midnight."""
+    text = f"no period of {file} begins at a multiple of {minutes} minutes since midnight, but at {time:%H:%M:%S}"
+    away = time.replace(tzinfo=ZoneInfo(zone)).utcoffset() if zone else None
+    if away is None or not away % timedelta(hours=1):
+        return f"{text}: correct the times, or [time] minutes in the mapping"
+    hours = away // timedelta(hours=1)
+    name = f"Etc/GMT{-hours:+d}" if hours else "Etc/UTC"
+    return (
+        f"{text}, as the clock of {zone} is no whole number of hours from UTC: take one that is, --time-zone {name}, "
+        f"{(away % timedelta(hours=1)).seconds // 60} minutes behind it, or counters of shorter periods"
+    )
 
 
 def _first_rows(file: Path, mapping: Mapping, ledger: Ledger) -> Overview:

@@ -31,6 +31,7 @@ from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.name_patterns import advice, pattern_for
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.reading import hash_of
+from fomo.ingest.reporting import cells_that_report
 from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
 from fomo.ingest.undo import put_back
@@ -101,8 +102,11 @@ def build_city(
     with ThreadPoolExecutor(1) as beside:
         of_all = beside.submit(_spread, listed.table, config)  # while files are looked at: often all cells report
         first, cell_minutes, seen = beginning(files, mapping)
+        # Where other names have a pattern in common, looking on would meet no cell but names of their kind.
+        other = seen.isdisjoint(listed.cells) and pattern_for(sorted(seen), listed.cells) is not None
+        reporting = set[str]() if other else cells_that_report(listed.cells, seen, files, mapping, progress)
     # A cell of the list that never reports would be missing for ever, and its ground with it.
-    table = listed.table.filter(polars.col("cell").is_in(list(seen)))
+    table = listed.table.filter(polars.col("cell").is_in(list(reporting)))
     if not table.height:
         raise IngestError(
             f"no cell of {files[0]} is in {config.sites}: the counters have {sorted(seen)[:3]}, the list "
@@ -126,7 +130,7 @@ def build_city(
         )
     around = config.context(ground) if config.context is not None else Context()
     lon, lat = _positions(sites, allocation)
-    stations = stations_on(ground, listed.column("lon"), listed.column("lat"))
+    stations = stations_on(ground, *(listed.column(name) for name in ("lon", "lat", "azimuth")))
     layers: Layers = {**around.layers, "stations": (("y", "x"), stations)}
     layout = Layout(
         ground=ground, cells=allocation.cells, cell_lon=lon, cell_lat=lat, cell_minutes=cell_minutes,
@@ -145,7 +149,7 @@ def build_city(
         "guessed": list(guess.reasons), "trust_suspect": config.trust_suspect, "method": config.method,
         "sites": {
             "file": config.sites.name, "sha256": hash_of(config.sites), "cells": len(allocation.cells),
-            "without_counters": [cell for cell in listed.cells if cell not in seen],
+            "without_counters": [cell for cell in listed.cells if cell not in reporting],
             "rejected": dict(site_ledger.rejected), "noted": dict(site_ledger.noted),
         },
         "cells_off_the_grid": list(allocation.outside),

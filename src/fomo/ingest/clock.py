@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, cast
 from zoneinfo import ZoneInfo
@@ -30,6 +30,8 @@ EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2100, 1, 1)
 #: ISO 8601's end of a day.
 _END_OF_DAY = r"^(.*\d[ T])24:00"
 _SAMPLE = 1000
+#: A clock that changes does not change back within so many days.
+_CHANGES_APART = 20
 
 
 class UnknownTimes(ValueError):
@@ -110,6 +112,35 @@ def usual_gap(times: polars.Series) -> int:
     return int(gaps.mode().sort()[0]) if len(gaps) else 0
 
 
+def on_the_wall(instants: polars.Series, zone: str) -> tuple[polars.Series, polars.Series]:
+    """Instants in UTC on the wall clock of a zone, and whether it shows them for the second time."""
+    wall = instants.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    if is_steady(wall, zone):
+        return wall, polars.repeat(False, len(wall), dtype=polars.Boolean, eager=True)
+    return wall, instants_of(wall, zone) != instants
+
+
+def instants_of(wall: polars.Series, zone: str, later: bool = False) -> polars.Series:
+    """Times of a zone's wall clock in UTC, the earlier or the later of two; null for one that it never shows."""
+    exact = wall.dt.replace_time_zone(zone, ambiguous="latest" if later else "earliest", non_existent="null")
+    return exact.dt.convert_time_zone("UTC")
+
+
+def is_steady(wall: polars.Series, zone: str) -> bool:
+    """Whether a zone's clock surely does not change around any of these times; those before 1990 do not count."""
+    sound = wall.filter(wall.is_between(EARLIEST, LATEST, closed="left"))
+    first, last = sound.min(), sound.max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return True
+    around = timedelta(days=2)  # a period, and what clocks are away from UTC
+    if last - first > timedelta(days=_CHANGES_APART) - 2 * around:
+        return False
+    before, after = (
+        moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset() for moment in (first - around, last + around)
+    )
+    return before == after
+
+
 @lru_cache(maxsize=4096)
 def clock_changes(
     day: np.datetime64, zone: str, minutes: int
@@ -133,4 +164,7 @@ def clock_changes(
     return twice, never
 
 
-__all__ = ["UnknownTimes", "clock_changes", "format_of", "is_instant", "time_of", "time_of_any", "usual_gap"]
+__all__ = [
+    "UnknownTimes", "clock_changes", "format_of", "instants_of", "is_instant", "is_steady", "on_the_wall", "time_of",
+    "time_of_any", "usual_gap",
+]  # fmt: skip

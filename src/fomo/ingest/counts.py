@@ -6,6 +6,7 @@
     traffic  Float64       in the mapping's unit; null = not reported
     users    Float64       mean users in the period; null = not reported
     suspect  Boolean       the file itself says that the values may be wrong
+    second   Boolean       of an hour that the clock shows twice the second; null = the file does not say which one
 
 Files are read in batches of such tables, so that none has to fit in memory. A row that cannot be one goes to the
 `Ledger`, never away.
@@ -31,6 +32,7 @@ COUNTS: dict[str, polars.DataType] = {
     "traffic": polars.Float64(),
     "users": polars.Float64(),
     "suspect": polars.Boolean(),
+    "second": polars.Boolean(),
 }
 #: Rows of a batch, about.
 BATCH = 1_000_000

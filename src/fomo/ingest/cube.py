@@ -6,17 +6,18 @@ that says something else counts as a correction, the later one holds. Nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import polars
-from jaxtyping import Bool, Float, Float64, Int, UInt8
+from jaxtyping import Bool, Float, Int, Int8, UInt8
 
 from fomo.city import MINUTES_PER_DAY
 from fomo.ingest.clock import clock_changes
 from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.shown_twice import UNTOLD, Twice, later_of, mean_of
 
 
 class State(IntEnum):
@@ -29,6 +30,10 @@ class State(IntEnum):
     CLOCK_CHANGE = 4  # the wall clock shows this period twice (the value is the mean) or never (no value)
 
 
+#: Of the traffic: half the memory, or the digits that readings of a counter that only grows must have.
+Kind = type[np.float32] | type[np.float64]
+
+
 @dataclass
 class Day:
     """One local day of all cells."""
@@ -37,12 +42,13 @@ class Day:
     users: Float[np.ndarray, "period cell"]
     state: UInt8[np.ndarray, "period cell"]
     changed: bool = False
+    twice: Twice | None = None  # both of the periods that the wall clock shows twice
 
     @classmethod
-    def empty(cls, periods: int, cells: int) -> Day:
+    def empty(cls, periods: int, cells: int, kind: Kind = np.float32) -> Day:
         """Nothing is recorded."""
         return cls(
-            np.full((periods, cells), np.nan, np.float32),
+            np.full((periods, cells), np.nan, kind),
             np.full((periods, cells), np.nan, np.float32),
             np.full((periods, cells), State.MISSING, np.uint8),
         )
@@ -52,6 +58,7 @@ MINUTE_US = 60_000_000
 #: What the ledger notes of rows that speak of a value that is known.
 REPEATED, CORRECTED = "repeated rows", "corrected rows (the later counts)"
 
+LEFT_OUT = "a cell of the site list that had no counters when the city was built: build it again with all files"
 TWICE = "rows of an hour that the clock shows twice (their mean counts)"
 NEVER = "rows of an hour that the clock never shows (is the time zone right?)"
 
@@ -70,8 +77,16 @@ class Cube:
         ledger: Ledger,
         load: Load = lambda day: None,
         first_day: np.datetime64 | None = None,
+        left_out: Collection[str] = (),
+        *,
+        cumulative: bool = False,
+        kind: Kind = np.float32,
     ) -> None:
-        """`cells`: names in the order of the arrays; `minutes`: the granularity period; `first_day`: of the city."""
+        """`cells`: names in the order of the arrays; `minutes`: the granularity period; `first_day`: of the city.
+
+        `left_out`: cells of the site list that did not report when the city was built. `cumulative`: counters that
+        only grow, kept as `kind`.
+        """
         if minutes <= 0 or MINUTES_PER_DAY % minutes:
             raise IngestError(f"a granularity period of {minutes} minutes does not divide a day")
         self.cells, self.minutes, self.zone, self.ledger, self.load = tuple(cells), minutes, zone, ledger, load
@@ -79,26 +94,23 @@ class Cube:
         self.days: dict[np.datetime64, Day] = {}
         self.batches, self.touched = 0, dict[np.datetime64, int]()  # tables so far, and the last one of each day
         self.unknown: dict[str, int] = {}  # cells that are not among them -> rows
+        self.left_out = list(left_out)
         self._names = polars.Enum(list(self.cells))
         none = polars.Series("cell", [], polars.String)
         self._numbered = none, none.cast(self._names)  # names of the last batch, and the same as numbers
         self._order = np.zeros(self.periods * len(self.cells), np.int32)
-        self._said: dict[
-            np.datetime64, np.ndarray
-        ] = {}  # (traffic and users, place): how often repeated periods were said
-
-    @property
-    def remembers(self) -> bool:
-        """Whether more is known of hours that come twice than days hold: how often each was said."""
-        return bool(self._said)
+        self.cumulative, self.kind = cumulative, kind
 
     def day(self, date: np.datetime64) -> Day:
         """The day's arrays, loaded or new."""
         if date not in self.days:
             day = self.load(date)
+            twice, never = clock_changes(date, self.zone, self.minutes)
             if day is None:
-                day = Day.empty(self.periods, len(self.cells))
-                day.state[clock_changes(date, self.zone, self.minutes)[1]] = State.CLOCK_CHANGE
+                day = Day.empty(self.periods, len(self.cells), self.kind)
+                day.state[never] = State.CLOCK_CHANGE
+            if twice.any() and day.twice is None:
+                day.twice = Twice.of(day.traffic[twice], day.users[twice])
             self.days[date] = day
         return self.days[date]
 
@@ -108,8 +120,10 @@ class Cube:
         counts = self._of_known_cells(self._of_this_period(counts, where), where)
         if not counts.height:
             return
-        traffic, users = (counts[name].cast(polars.Float32).to_numpy() for name in ("traffic", "users"))
+        users = counts["users"].cast(polars.Float32).to_numpy()
+        traffic = counts["traffic"].cast(polars.Float32 if self.kind is np.float32 else polars.Float64).to_numpy()
         suspect = counts["suspect"].to_numpy()
+        second = counts["second"].cast(polars.Int8).fill_null(UNTOLD).to_numpy()
         period = counts["begin"].to_physical().to_numpy() // (self.minutes * MINUTE_US)
         first = int(period.min()) // self.periods  # a day, since 1970
         place = (period - first * self.periods) * len(self.cells)
@@ -122,7 +136,7 @@ class Cube:
                 self.ledger.taken -= early.height
                 continue
             of_day = place[rows] - number * self.periods * len(self.cells)
-            self._write(date, of_day, traffic[rows], users[rows], suspect[rows], where)
+            self._write(date, of_day, traffic[rows], users[rows], suspect[rows], second[rows], where)
 
     def _of_this_period(self, counts: polars.DataFrame, where: str) -> polars.DataFrame:
         """The rows of the city's granularity that begin at a multiple of it since midnight."""
@@ -157,7 +171,9 @@ class Cube:
             rows = counts.filter(lost)
             for cell, count in rows["cell"].value_counts().iter_rows():
                 self.unknown[cell] = self.unknown.get(cell, 0) + count
-            self.ledger.reject_frame("a cell that has no place in the city", where, rows)
+            listed = rows["cell"].is_in(self.left_out)
+            self.ledger.reject_frame("a cell that has no place in the city", where, rows.filter(~listed))
+            self.ledger.reject_frame(LEFT_OUT, where, rows.filter(listed))
             self.ledger.taken -= rows.height
             known = known.filter(~lost)
         return known
@@ -169,6 +185,7 @@ class Cube:
         traffic: Float[np.ndarray, " row"],
         users: Float[np.ndarray, " row"],
         suspect: np.ndarray,
+        second: Int8[np.ndarray, " row"],
         where: str,
     ) -> None:
         """Rows of one day."""
@@ -180,8 +197,8 @@ class Cube:
         if twice.any():
             shown_twice = twice[place // len(self.cells)]
             if shown_twice.any():
-                there = place[shown_twice], traffic[shown_twice], users[shown_twice], suspect[shown_twice]
-                self._write_twice(date, day, *there, where)
+                there = place[shown_twice], traffic[shown_twice], users[shown_twice]
+                self._write_twice(day, twice, *there, suspect[shown_twice], second[shown_twice], where)
                 place, traffic, users, suspect = (part[~shown_twice] for part in (place, traffic, users, suspect))
         amounts = ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1)))
         given = [np.isfinite(values) for values, _ in amounts]
@@ -226,37 +243,30 @@ class Cube:
 
     def _write_twice(
         self,
-        date: np.datetime64,
         day: Day,
+        twice: Bool[np.ndarray, " period"],
         place: Int[np.ndarray, " row"],
         traffic: Float[np.ndarray, " row"],
         users: Float[np.ndarray, " row"],
         suspect: Bool[np.ndarray, " row"],
+        second: Int8[np.ndarray, " row"],
         where: str,
     ) -> None:
-        """Periods that the wall clock shows twice: the mean of what is said of them; suspect where any of it is."""
+        """Periods that the wall clock shows twice: the mean of both; suspect where any of it is."""
         something = np.isfinite(traffic) | np.isfinite(users)
         self.ledger.note("rows without a value", int((~something).sum()), where)
-        place, traffic, users, suspect = (part[something] for part in (place, traffic, users, suspect))
+        place, traffic, users, suspect, second = (part[something] for part in (place, traffic, users, suspect, second))
         if not len(place):
             return
         self.ledger.note(TWICE, len(place), where)
-        if date not in self._said:
-            self._said[date] = np.zeros((2, day.state.size), np.uint16)
-        parts = ((traffic, day.traffic.reshape(-1)), (users, day.users.reshape(-1)))
-        for (values, stored), said in zip(parts, self._said[date], strict=True):
-            given = np.isfinite(values)
-            at = place[given]
-            total: Float64[np.ndarray, " place"] = np.zeros(stored.size)
-            count = np.zeros(stored.size)
-            np.add.at(total, at, values[given])
-            np.add.at(count, at, 1)
-            touched = np.unique(at)
-            # What an earlier run has stored counts once.
-            before = np.where(np.isfinite(stored[touched]), np.maximum(said[touched], 1), 0)
-            old = np.where(before > 0, stored[touched], 0.0)
-            stored[touched] = (old * before + total[touched]) / (before + count[touched])
-            said[touched] = np.minimum(before + count[touched], np.iinfo(np.uint16).max)
+        assert day.twice is not None
+        period, cell = np.divmod(place, len(self.cells))
+        number = np.cumsum(twice) - 1  # of a period among those that come twice
+        known, other = day.twice.add(number[period] * len(self.cells) + cell, traffic, users, second)
+        self.ledger.note(REPEATED, int((known & ~other).sum()), where)
+        self.ledger.note(CORRECTED, int(other.sum()), where)
+        day.traffic[twice] = (later_of if self.cumulative else mean_of)(day.twice.traffic)
+        day.users[twice] = mean_of(day.twice.users)
         state = day.state.reshape(-1)
         doubted = np.unique(place[suspect | (state[place] == State.SUSPECT)])
         state[place] = State.CLOCK_CHANGE
@@ -299,4 +309,4 @@ def _put(
     return said, said & (before != values)
 
 
-__all__ = ["CORRECTED", "REPEATED", "Cube", "Day", "Load", "State"]
+__all__ = ["CORRECTED", "LEFT_OUT", "REPEATED", "Cube", "Day", "Kind", "Load", "State"]

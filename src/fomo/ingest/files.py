@@ -38,6 +38,14 @@ def input_files(named: Sequence[str | Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def size_of(file: Path) -> int:
+    """Bytes of a file; 0 of one that cannot be looked at, which is named when it comes to be read."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
 def _is_counters(file: Path, folder: Path) -> bool:
     if any(part.startswith(".") for part in file.relative_to(folder).parts):
         return False
@@ -47,4 +55,4 @@ def _is_counters(file: Path, folder: Path) -> bool:
     return bool(endings) and endings[-1] in ENDINGS
 
 
-__all__ = ["input_files"]
+__all__ = ["input_files", "size_of"]

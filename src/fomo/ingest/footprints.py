@@ -3,7 +3,7 @@
 A point belongs to its nearest site, there to the sector whose azimuth is nearest, and no further than the cell reaches.
 Azimuths closer than `SAME_AZIMUTH` are one sector (carriers of one panel). The only sector of a site serves
 `LONE_SECTOR` degrees: what lies behind it is another site's in the field and stays uncovered here. Omnidirectional
-cells serve the whole region, beside sectors too. Positions within a metre are one site.
+cells serve the whole region, beside sectors too. Positions of the antennas of a roof are one site (`same_place`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float, Int
 
 from fomo.ingest.ledger import IngestError
 
-SAME_PLACE_M = 1.0
+#: Within how many metres positions are of one site: as far as antennas of a roof are apart, or less where that would
+#: join the sites of a street one after the other. The least is how exact positions are.
+SAME_PLACE_M = (50.0, 25.0, 12.5, 1.0)
 SAME_AZIMUTH = 5.0  # degrees
 LONE_SECTOR = 120.0  # degrees
 CHORDS = 96  # of an arc: a circle of them has 0.07 % less area than the true one
@@ -53,8 +55,8 @@ def cell_footprints(
     Raises `IngestError` where shapely or scipy is not there.
     """
     shapely = _shapely()
-    place, first = same_place(east, north)
-    regions = voronoi_regions(east[first], north[first], float(reach_m.max()))
+    place, site_east, site_north = same_place(east, north, azimuth)
+    regions = voronoi_regions(site_east, site_north, float(reach_m.max()))
     sectors = split_by_azimuth(place, azimuth)
     kinds = np.stack([place, sectors.number, reach_m], 1)
     _, index, of_cell = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
@@ -62,32 +64,61 @@ def cell_footprints(
     pies = np.empty(len(index), object)
     for part, apex in ((whole, False), (~whole, True)):
         at = index[part]
-        pies[part] = _pies(east[at], north[at], sectors.begin[at], sectors.end[at], reach_m[at], apex)
+        spot = site_east[place[at]], site_north[place[at]]
+        pies[part] = _pies(*spot, sectors.begin[at], sectors.end[at], reach_m[at], apex)
     return Footprints(shapely.intersection(regions[place[index]], pies), of_cell.reshape(-1))
 
 
 def same_place(
-    east: Float[np.ndarray, " cell"], north: Float[np.ndarray, " cell"]
-) -> tuple[Int[np.ndarray, " cell"], Int[np.ndarray, " site"]]:
-    """The site of each cell, and the cell whose position is the site's.
+    east: Float[np.ndarray, " cell"], north: Float[np.ndarray, " cell"], azimuth: Float[np.ndarray, " cell"]
+) -> tuple[Int[np.ndarray, " cell"], Float[np.ndarray, " site"], Float[np.ndarray, " site"]]:
+    """The site of each cell, and where sites are: in the middle of their antennas' positions.
 
-    Cells within `SAME_PLACE_M` of each other, or of one between them, are at one site.
+    Positions that are near to each other, or to one between them, are at one site, `SAME_PLACE_M` saying what is near:
+    the largest of them with which all of a site's positions lie in a circle of that radius, as those of a roof do. So
+    antennas on the edges of a roof do not cut its ground into pieces, and a street of small cells is not one site.
+    Where none of them has an azimuth they are no sectors of one site, and apart from the least of these distances on.
+    Raises `IngestError` where scipy is not there.
     """
+    points, of_cell = np.unique(np.stack([east, north], 1), axis=0, return_inverse=True)
+    of_cell = of_cell.reshape(-1)
+    aimed = np.bincount(of_cell, np.isfinite(azimuth))
+    site, open_ = np.full(len(points), -1), np.arange(len(points))
+    for radius in SAME_PLACE_M:
+        group = _linked(points[open_], radius)
+        middle = _middles(points[open_], group)
+        away = np.hypot(*(points[open_] - middle[group]).T)
+        widest = np.zeros(len(middle))
+        np.maximum.at(widest, group, away)
+        joined = (widest <= radius) & (np.bincount(group, aimed[open_]) > 0)
+        fits = joined[group] | (radius == SAME_PLACE_M[-1])
+        site[open_[fits]] = site.max() + 1 + group[fits]
+        open_ = open_[~fits]
+    _, site = np.unique(site, return_inverse=True)
+    middle = _middles(points, site)
+    return site[of_cell].astype(np.int64), middle[:, 0], middle[:, 1]
+
+
+def _linked(points: Float[np.ndarray, "point 2"], radius: float) -> Int[np.ndarray, " point"]:
+    """A number for each group of points that are linked by steps of at most this length."""
     try:
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
         from scipy.spatial import cKDTree
     except ImportError:
         raise IngestError("the Voronoi regions of sites need scipy: pip install 'fomo[operator]'") from None
-    points, of_cell = np.unique(np.stack([east, north], 1), axis=0, return_inverse=True)
-    pairs = cKDTree(points).query_pairs(SAME_PLACE_M, output_type="ndarray")
-    site = np.arange(len(points))
-    if len(pairs):
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
+    if not len(points):
+        return np.empty(0, np.int64)
+    pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
+    group: np.ndarray = connected_components(links, directed=False)[1]
+    return group
 
-        links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
-        _, site = connected_components(links, directed=False)
-    _, first, place = np.unique(site[of_cell.reshape(-1)], return_index=True, return_inverse=True)
-    return place.astype(np.int64), first.astype(np.int64)
+
+def _middles(points: Float[np.ndarray, "point 2"], group: Int[np.ndarray, " point"]) -> Float[np.ndarray, "group 2"]:
+    """The mean of each group's points."""
+    count = np.bincount(group)
+    return np.stack([np.bincount(group, axis) for axis in points.T], 1) / count[:, None]
 
 
 def voronoi_regions(east: Float[np.ndarray, " site"], north: Float[np.ndarray, " site"], reach_m: float) -> np.ndarray:

@@ -22,14 +22,17 @@ import numpy as np
 import polars
 
 from fomo.files import whole_file
+from fomo.ingest.clock import clock_changes
 from fomo.ingest.counts import COUNTS
 from fomo.ingest.cube import CORRECTED, REPEATED, Cube, Day, State
+from fomo.ingest.faulty import Faulty
 from fomo.ingest.formats.forms import read_counts
 from fomo.ingest.gridding import grid_day
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
-from fomo.ingest.pouring import add_or_reject, days_at_hand
+from fomo.ingest.pouring import add_or_reject, days_at_hand, left_out
 from fomo.ingest.reading import hash_of
+from fomo.ingest.shown_twice import Twice
 from fomo.ingest.store import CityStore
 
 #: (function, *arguments) -> something with result().
@@ -66,19 +69,24 @@ def ingest_in_parallel(
         Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
     )  # fmt: skip
     unknown = Counter(store.report.get("cells_without_place", {}))
+    faulty = Faulty(ledger, unknown, store.report.get("faulty", {}))
     days: dict[str, list[str]] = {}  # date -> keys of the files that say something of it, in their order
     for number, ((file, key), task) in enumerate(zip(new, reading, strict=True)):
         said = task.result()
         if said["fault"]:
             faults[str(file)] = said["fault"]
+            if faulty.has(file, key):  # its rows are there, and counted
+                continue
         else:
             known[key] = file.name
+        faulty.begin(file)
         ledger.taken += said["taken"]
         ledger.rejected.update(said["rejected"])
         ledger.noted.update(said["noted"])
         unknown.update(said["unknown"])
         for what, where in said["first"].items():
             ledger.first.setdefault(what, where)
+        faulty.end(key, said["fault"])
         for date in said["days"]:
             days.setdefault(date, []).append(key)
         if progress is not None:
@@ -93,6 +101,7 @@ def ingest_in_parallel(
         {
             "files": known, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(+ledger.noted),
             "first": ledger.first, "cells_without_place": dict(unknown.most_common(100)), "faults": faults,
+            "faulty": faulty.counted,
         }
     )  # fmt: skip
     shutil.rmtree(parts, ignore_errors=True)
@@ -119,11 +128,12 @@ def read_part(city: str, file: str, key: str) -> dict[str, Any]:
     def write_out() -> None:
         for date, day in cube.days.items():
             with whole_file(part_of(date)) as fresh:
-                np.savez(fresh, traffic=day.traffic, users=day.users, state=day.state)
+                more = {} if day.twice is None else day.twice.arrays()
+                np.savez(fresh, traffic=day.traffic, users=day.users, state=day.state, **more)
         written.update(cube.days)
         cube.days.clear()
 
-    cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, load, store.first_day)
+    cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, load, store.first_day, left_out(store))
     most = days_at_hand(store.cell_minutes, len(cells))
     try:
         for counts in read_counts(path, mapping, ledger):
@@ -159,27 +169,55 @@ def write_day(city: str, days: int, date: str, keys: Sequence[str]) -> dict[str,
         cube.add(_rows(when, _read_day(store.path / ".parts" / date / f"{key}.npz"), cube), key)
     day = cube.day(when)
     minutes = (store.cell_minutes, store.step_minutes)
-    traffic, users = grid_day(day, store.allocation(), *minutes, bool(store.report.get("trust_suspect")))
+    trust, never = bool(store.report.get("trust_suspect")), clock_changes(when, mapping.time.zone, cube.minutes)[1]
+    traffic, users = grid_day(day, store.allocation(), *minutes, trust, never)
     store.write(when, day, traffic, users)
     return {what: ledger.noted[what] for what in (REPEATED, CORRECTED) if ledger.noted[what]}
 
 
 def _read_day(path: Path) -> Day:
     with np.load(path) as part:
-        return Day(part["traffic"], part["users"], part["state"])
+        return Day(part["traffic"], part["users"], part["state"], twice=Twice.from_arrays(part))
 
 
 def _rows(date: np.datetime64, day: Day, cube: Cube) -> polars.DataFrame:
     """A day's values as the rows that they were."""
-    period, code = np.nonzero(np.isfinite(day.traffic) | np.isfinite(day.users))
+    once = np.full(len(day.traffic), True)
+    parts = list[polars.DataFrame]()
+    if day.twice is not None:
+        twice, _ = clock_changes(date, cube.zone, cube.minutes)
+        once = ~twice
+        known = np.isfinite(day.twice.traffic) | np.isfinite(day.twice.users)
+        showing, number, code = np.nonzero(known)
+        period = np.flatnonzero(twice)[number]
+        at = showing, number, code
+        second = polars.Series(showing == 1).set(polars.Series(day.twice.by_order[at]), None)
+        parts.append(_table(date, day, cube, period, code, day.twice.traffic[at], day.twice.users[at], second))
+    period, code = np.nonzero((np.isfinite(day.traffic) | np.isfinite(day.users)) & once[:, None])
+    parts.append(_table(date, day, cube, period, code, day.traffic[period, code], day.users[period, code]))
+    return polars.concat(parts)
+
+
+def _table(
+    date: np.datetime64,
+    day: Day,
+    cube: Cube,
+    period: np.ndarray,
+    code: np.ndarray,
+    traffic: np.ndarray,
+    users: np.ndarray,
+    second: polars.Series | None = None,
+) -> polars.DataFrame:
+    """Values of cells in periods of a day as `COUNTS`."""
     begin = date.astype("datetime64[us]") + period * np.timedelta64(cube.minutes, "m")
     return polars.DataFrame(
         {
             "cell": np.array(cube.cells, dtype=object)[code], "begin": begin,
             "minutes": np.full(len(period), cube.minutes, np.int32),
-            "traffic": polars.Series(day.traffic[period, code].astype(float)).fill_nan(None),
-            "users": polars.Series(day.users[period, code].astype(float)).fill_nan(None),
+            "traffic": polars.Series(traffic.astype(float)).fill_nan(None),
+            "users": polars.Series(users.astype(float)).fill_nan(None),
             "suspect": day.state[period, code] == State.SUSPECT,
+            "second": polars.repeat(None, len(period), dtype=polars.Boolean, eager=True) if second is None else second,
         },
         schema=COUNTS,
     )  # fmt: skip

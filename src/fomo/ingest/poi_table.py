@@ -58,7 +58,7 @@ def poi_of_table(
         true = [name for name in (*LON, *LAT) if "wgs" in name]
         names["lon"] = (*SHIFTED_LON, *(name for name in LON if name not in true))
         names["lat"] = (*SHIFTED_LAT, *(name for name in LAT if name not in true))
-    table = read_points(path, names, told, ledger)
+    table = read_points(path, names, told, ledger, "--poi-columns")
     _check_shift(path, (table.columns["lon"], table.columns["lat"]), shifted)
     lon, lat = wgs84_of_gcj02(table.lon, table.lat) if shifted else (table.lon, table.lat)
     texts = table.values["category"].cast(polars.String).fill_null("").str.strip_chars()
@@ -77,11 +77,11 @@ def _check_shift(path: Path, columns: tuple[str, str], shifted: str) -> None:
     for name, (is_shifted, is_true) in told.items():
         if is_shifted and not shifted:
             raise IngestError(
-                f"column {name!r} of {path} is GCJ-02, some hundred metres off: pass shifted='gcj02', "
-                "or name WGS 84 columns in columns="
+                f"column {name!r} of {path} is GCJ-02, some hundred metres off: say --poi-gcj02, or "
+                "name WGS 84 columns with --poi-columns lon=COLUMN lat=COLUMN"
             )
         if is_true and shifted:
-            raise IngestError(f"column {name!r} of {path} is WGS 84 by its name: leave out shifted={shifted!r}")
+            raise IngestError(f"column {name!r} of {path} is WGS 84 by its name: leave out --poi-gcj02")
 
 
 __all__ = ["poi_of_table"]

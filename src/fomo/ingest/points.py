@@ -60,10 +60,10 @@ def is_table(path: Path) -> bool:
 
 
 def read_points(
-    path: Path, names: Mapping[str, Sequence[str]], columns: Mapping[str, str], ledger: Ledger
+    path: Path, names: Mapping[str, Sequence[str]], columns: Mapping[str, str], ledger: Ledger, option: str
 ) -> PointTable:
     """The points of a table. `names`: what is wanted ('lon', 'lat' and others) -> usual names of its column, best
-    first; `columns`: what is wanted -> the name in this file, where it is told.
+    first; `columns`: what is wanted -> the name in this file, where it is told; `option`: by which it is told.
 
     Raises `IngestError` where the file is no table, a column is not there, or no row has a position.
     """
@@ -74,7 +74,7 @@ def read_points(
     try:
         table, first = _scan(path)
         present = table.collect_schema().names()
-        found = _columns(path, present, names, columns)
+        found = _columns(path, present, names, columns, option)
         frame = table.select(polars.col(name).alias(wanted) for wanted, name in found.items()).collect()
     except (polars.exceptions.PolarsError, OSError, EOFError, UnicodeError, zlib.error) as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]
@@ -184,11 +184,11 @@ def _scan(path: Path) -> tuple[polars.LazyFrame, int]:
 
 
 def _columns(
-    path: Path, present: Sequence[str], names: Mapping[str, Sequence[str]], told: Mapping[str, str]
+    path: Path, present: Sequence[str], names: Mapping[str, Sequence[str]], told: Mapping[str, str], option: str
 ) -> dict[str, str]:
     unknown = [name for name in told if name not in names]
     if unknown:
-        raise IngestError(f"columns= names {unknown}; its keys are {', '.join(names)}, its values those of the file")
+        raise IngestError(f"{option} names {unknown}; it takes {', '.join(names)}, each with a column of the file")
     compared = {plain(name): name for name in reversed(present)}
     found: dict[str, str] = {}
     for wanted, usual in names.items():
@@ -196,7 +196,7 @@ def _columns(
         if name not in present:
             raise IngestError(
                 f"{path} has no column {told.get(wanted) or wanted!r}; it has {list(present)[:30]}: "
-                f"tell which one is the {wanted}, columns={{'{wanted}': ...}}"
+                f"say which one is the {wanted} with {option} {wanted}=COLUMN"
             )
         found[wanted] = name
     return found

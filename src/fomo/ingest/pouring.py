@@ -9,8 +9,10 @@ import numpy as np
 import polars
 
 from fomo.city import MINUTES_PER_DAY
-from fomo.ingest.cube import Cube, Day, State
-from fomo.ingest.gridding import differences, grid_day
+from fomo.ingest.clock import clock_changes
+from fomo.ingest.cube import Cube, Day, Kind, State
+from fomo.ingest.gridding import grid_day
+from fomo.ingest.growing import Changes, differences, readings
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.store import CityStore
@@ -23,6 +25,7 @@ QUIET_BATCHES = 2
 
 #: Lots of days that wait to be written; beyond, reading waits, so that memory does not grow with the input.
 WAITING = 2
+COARSE = "rows of growing counters of which the city keeps seven digits (an older FoMo made it: build it again)"
 NOT_OF_THE_CITY = "rows of a file of another granularity"
 
 
@@ -34,9 +37,13 @@ class Pouring:
         self.store, self.cumulative = store, mapping.traffic.cumulative
         self.allocation = store.allocation()
         names = self.allocation.cells
-        self.cube = Cube(names, store.cell_minutes, mapping.time.zone, ledger, self._stored, store.first_day)
+        zone, first, others = mapping.time.zone, store.first_day, left_out(store)
+        self.cube = Cube(
+            names, store.cell_minutes, zone, ledger, self._stored, first, others,
+            cumulative=self.cumulative, kind=store.kind,
+        )  # fmt: skip
         self.trust = bool(store.report.get("trust_suspect"))
-        self.most = days_at_hand(store.cell_minutes, len(names))
+        self.most = days_at_hand(store.cell_minutes, len(names), store.kind)
         self.behind = ThreadPoolExecutor(1)
         self.writing: list[Future[None]] = []
         self.stored = store.visible_days  # days up to here may be there
@@ -45,6 +52,8 @@ class Pouring:
     def add(self, counts: polars.DataFrame, where: str) -> None:
         """A batch. Days that the last batches had nothing of are written out, or all where there are too many."""
         self.cube.add(counts, where)
+        if self.cumulative and self.store.kind is np.float32:
+            self.cube.ledger.note(COARSE, counts.height, where)
         everything = len(self.cube.days) > self.most
         old = {
             date
@@ -101,7 +110,7 @@ class Pouring:
             day = days[date]
             shown = self._shown(date, day, days) if self.cumulative else day
             minutes = (self.store.cell_minutes, self.store.step_minutes)
-            traffic, users = grid_day(shown, self.allocation, *minutes, self.trust)
+            traffic, users = grid_day(shown, self.allocation, *minutes, self.trust, self._changes(date)[1])
             self.store.write(date, shown, traffic, users, counter=day.traffic if self.cumulative else None)
 
     def _shown(self, date: np.datetime64, day: Day, others: dict[np.datetime64, Day]) -> Day:
@@ -109,19 +118,31 @@ class Pouring:
         before = others.get(before_date)
         if before is None and before_date >= self.store.first_day:
             before = self.store.day(before_date)
-        traffic, reset = differences(day.traffic, None if before is None else before.traffic[-1])
+        changes = self._changes(date)
+        last = None if before is None else readings(before, self._changes(before_date))[0][-1]
+        traffic, reset = differences(day, last, changes)
         state = np.where(reset, np.uint8(State.RESET), day.state)
         # What was read again from the store says what was known then: a day before may have come since.
         old = np.isfinite(traffic) & ((state == State.MISSING) | (state == State.RESET))
-        state = np.where(old, np.uint8(State.RECORDED), state)
+        sound = np.where(changes[0], np.uint8(State.CLOCK_CHANGE), np.uint8(State.RECORDED))
+        state = np.where(old, sound[:, None], state)
         gone = np.isnan(traffic) & ~reset & ((state == State.RECORDED) | (state == State.RESET))
         state = np.where(gone, np.uint8(State.MISSING), state)
-        return Day(traffic, day.users, state)
+        return Day(traffic, day.users, state, twice=day.twice)
+
+    def _changes(self, date: np.datetime64) -> Changes:
+        return clock_changes(date, self.cube.zone, self.store.cell_minutes)
 
 
-def days_at_hand(minutes: int, cells: int) -> int:
-    """Days of so many cells that are kept in memory at most."""
-    return max(2, AT_HAND // max(1, MINUTES_PER_DAY // minutes * cells * 9))
+def left_out(store: CityStore) -> list[str]:
+    """Cells of the site list that are not in the city, as they did not report when it was built."""
+    return list(store.report.get("sites", {}).get("without_counters", ()))
+
+
+def days_at_hand(minutes: int, cells: int, kind: Kind = np.float32) -> int:
+    """Days of so many cells, with traffic of this kind, that are kept in memory at most."""
+    each = np.dtype(kind).itemsize + 5  # users and a state
+    return max(2, AT_HAND // max(1, MINUTES_PER_DAY // minutes * cells * each))
 
 
 def add_or_reject(
@@ -137,4 +158,4 @@ def add_or_reject(
     return ""
 
 
-__all__ = ["Pouring", "add_or_reject", "days_at_hand"]
+__all__ = ["Pouring", "add_or_reject", "days_at_hand", "left_out"]

@@ -63,7 +63,7 @@ def residents_of(
 
 
 def _of_table(path: Path, ground: Ground, columns: dict[str, str], ledger: Ledger) -> Residents:
-    table = read_points(path, {"lon": LON, "lat": LAT, "people": PEOPLE}, columns, ledger)
+    table = read_points(path, {"lon": LON, "lat": LAT, "people": PEOPLE}, columns, ledger, "--residents-columns")
     people, wrong, _ = numbers(table.values["people"], decimal_comma=table.decimal_comma)
     negative = people < 0
     if negative.any():

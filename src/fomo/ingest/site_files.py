@@ -52,7 +52,7 @@ def read_site_file(path: Path, columns: Mapping[str, str], ledger: Ledger) -> po
     unknown = sorted(set(columns) - set(USUAL_NAMES))
     if unknown:
         raise IngestError(
-            f"columns= names {unknown}; its keys are {', '.join(USUAL_NAMES)}, its values those of {path}"
+            f"--site-columns names {unknown}; it takes {', '.join(USUAL_NAMES)}, each with a column of {path}"
         )
     with path.open("rb") as file:
         magic = file.read(4)
@@ -163,7 +163,7 @@ def _find(present: Iterable[str], columns: Mapping[str, str], path: Path) -> dic
     present = list(present)
     absent = sorted(name for name in columns.values() if name not in present)
     if absent:
-        raise IngestError(f"{path} lacks the columns {absent} that columns= names; it has {present}")
+        raise IngestError(f"{path} lacks the columns {absent} that --site-columns names; it has {present}")
     called: dict[str, str] = {}
     for name in present:
         called.setdefault(plain(name), name)
@@ -176,7 +176,7 @@ def _find(present: Iterable[str], columns: Mapping[str, str], path: Path) -> dic
     if lacking:
         raise IngestError(
             f"{path} has no column that is known as {', '.join(lacking)}; it has {present}: "
-            f'say which with columns={{"{lacking[0]}": "name in the file"}}'
+            f"say which with --site-columns {' '.join(f'{key}=COLUMN' for key in lacking)}"
         )
     return found
 

@@ -18,6 +18,7 @@ import numpy as np
 import polars
 from jaxtyping import Float
 
+from fomo.ingest.footprints import same_place
 from fomo.ingest.ground import Ground, check_projection, median_position, utm_zone
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.site_checks import check_degrees, check_far, one_row_each, told
@@ -155,12 +156,16 @@ def choose_ground(sites: Sites, cell_m: float, crs: str | None = None, margin_m:
 
 
 def stations_on(
-    ground: Ground, lon: Float[np.ndarray, " point"], lat: Float[np.ndarray, " point"]
+    ground: Ground,
+    lon: Float[np.ndarray, " cell"],
+    lat: Float[np.ndarray, " cell"],
+    azimuth: Float[np.ndarray, " cell"],
 ) -> Float[np.ndarray, "y x"]:
-    """How many stations stand in each cell of the grid; positions within the same metre are one station."""
+    """How many stations stand in each cell of the grid; antennas of one roof are one station (`same_place`)."""
     east, north = ground.project(lon, lat)
-    spots = np.unique(np.round(np.stack([east, north], 1)), axis=0)
-    row, column, inside = ground.cell_of(spots[:, 0], spots[:, 1])
+    # Small numbers are exact.
+    _, site_east, site_north = same_place(east - ground.west, north - ground.south, azimuth)
+    row, column, inside = ground.cell_of(site_east + ground.west, site_north + ground.south)
     found = np.bincount(row[inside] * ground.width + column[inside], minlength=ground.height * ground.width)
     return found.reshape(ground.height, ground.width).astype(np.float32)
 

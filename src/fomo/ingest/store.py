@@ -3,6 +3,7 @@
     NAME.zarr/              a city as `fomo.open_city` reads it: traffic, users (time, y, x), covered, poi, residents
     NAME.zarr/cells/        traffic, users, state (time, cell) at the counters' own period, names, lon, lat
     NAME.zarr/allocation/   the sparse matrix from cells to the grid, and its parts off the grid
+    NAME.zarr/.twice/       of days on which clocks are set back both hours of the cells, for later runs (`shown_twice`)
 
 Each day is one chunk of every array, written whole before anything says that it is there. What is there is said by the
 consolidated metadata in the root's `zarr.json` alone, which one rename replaces: a reader, and a run that goes on after
@@ -27,9 +28,10 @@ from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
 from fomo.days_off import DaysOffSource
 from fomo.files import whole_file
 from fomo.ingest.allocation import Allocation
-from fomo.ingest.cube import Day, State
+from fomo.ingest.cube import Day, Kind, State
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
+from fomo.ingest.shown_twice import read_twice, write_twice
 from fomo.ingest.undo import forget, keep
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ class CityStore:
         self.days = self.visible_days if days is None else days
         self._room = self.days  # days that fit into the arrays by their own metadata
         self.has_users, self.cumulative = "users" in metadata, "cells/counter" in metadata
+        exact = self.cumulative and metadata["cells/counter"]["data_type"] == "float64"
+        self.kind: Kind = np.float64 if exact else np.float32  # of the counts as they are read
         self._arrays: dict[str, Any] = {}
 
     @classmethod
@@ -112,7 +116,7 @@ class CityStore:
             _series(root, name, grid, steps, ("time", "y", "x"), "float32", np.nan, coordinates="lon lat", units=units)
             _series(cells, name, many, periods, ("time", "cell"), "float32", np.nan, coordinates="lon lat")
         if layout.cumulative:
-            _series(cells, "counter", many, periods, ("time", "cell"), "float32", np.nan, coordinates="lon lat")
+            _series(cells, "counter", many, periods, ("time", "cell"), "float64", np.nan, coordinates="lon lat")
         _series(cells, "state", many, periods, ("time", "cell"), "uint8", int(State.MISSING))
         for group, minutes in ((root, layout.step_minutes), (cells, layout.cell_minutes)):
             time = group.create_array("time", shape=(0,), chunks=(TIMES,), dtype="int64", dimension_names=("time",))
@@ -165,8 +169,8 @@ class CityStore:
         periods = MINUTES_PER_DAY // self.cell_minutes
         part = slice(index * periods, (index + 1) * periods)
         traffic = self._array("cells/counter" if self.cumulative else "cells/traffic")[part]
-        users = self._array("cells/users")[part] if self.has_users else np.full_like(traffic, np.nan)
-        return Day(traffic, users, self._array("cells/state")[part])
+        users = self._array("cells/users")[part] if self.has_users else np.full(traffic.shape, np.nan, np.float32)
+        return Day(traffic, users, self._array("cells/state")[part], twice=read_twice(self.path / _twice_of(date)))
 
     def visible_day(self, date: np.datetime64) -> Day | None:
         """A day of an earlier commit, or None."""
@@ -191,13 +195,15 @@ class CityStore:
         if index < self.visible_days:
             names = [*self._names("")[:-1], *(f"cells/{name}" for name in self._names("cells/")[:-1])]
             chunk = {name: f"{index}/0" if name.startswith("cells/") else f"{index}/0/0" for name in names}
-            keep(self.path, self.commits, [f"{name}/c/{part}" for name, part in chunk.items()])
+            files = [f"{name}/c/{part}" for name, part in chunk.items()]
+            keep(self.path, self.commits, files if day.twice is None else [*files, _twice_of(date)])
         if index >= self._room:
             self._grow(index + 1, ROOM_AHEAD)
         self.days = max(self.days, index + 1)
         self._put("cells/traffic", index, day.traffic)
         self._put("cells/state", index, day.state)
         self._put("traffic", index, traffic)
+        write_twice(self.path / _twice_of(date), day.twice)
         if self.cumulative:
             assert counter is not None
             self._put("cells/counter", index, counter)
@@ -333,6 +339,11 @@ def _series(
         compressors=BloscCodec(cname="lz4", clevel=3, shuffle="shuffle", typesize=np.dtype(kind).itemsize),
     )  # fmt: skip
     array.attrs.update({key: text for key, text in (("coordinates", coordinates), ("units", units)) if text})
+
+
+def _twice_of(date: np.datetime64) -> str:
+    """Where both of the hours are that a day has twice."""
+    return f".twice/{date}.npz"
 
 
 def _same(values: np.ndarray, fill: Any) -> bool:

@@ -15,7 +15,7 @@ correlated there (0.5 to 0.98), which §5.2's independence leaves out: play meas
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -111,4 +111,14 @@ def draw_channel(parameters: ChannelParameters, slots: int, cells: int, step_min
     )
 
 
-__all__ = ["Channel", "ChannelParameters", "draw_channel"]
+def mean_channel(parameters: ChannelParameters, slots: int, cells: int, step_minutes: int) -> Channel:
+    """The middle cell's mean, in every slot of every cell: what is expected where no cell's channel is known.
+
+    Nothing is drawn. Raises `PlanError`.
+    """
+    middle = draw_channel(replace(parameters, between_cells_db=0.0), 1, cells, step_minutes, seed=0)
+    bits = middle.mean_bits_per_prb
+    return Channel(np.broadcast_to(bits, (slots, cells)), bits)
+
+
+__all__ = ["Channel", "ChannelParameters", "draw_channel", "mean_channel"]

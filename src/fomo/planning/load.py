@@ -15,6 +15,9 @@ from jaxtyping import Bool, Float, Int
 from fomo.city import City
 from fomo.forecast import Forecast
 
+#: Of the largest member: a negative one that is smaller is the rounding of a 0 in float32.
+ROUNDING = 1e-6
+
 
 class PlanError(ValueError):
     """No plan can be made of this; the message says what is wrong, where, and what to do."""
@@ -86,15 +89,19 @@ class Load:
 def load_of_forecast(forecast: Forecast) -> Load:
     """The asked periods of a forecast, over all cells that it answers.
 
-    A period counts where at least one cell is asked in it; cells without any value (never covered) are left out. Raises
-    `PlanError`: a cell with values has gaps.
+    A period counts where at least one cell is asked in it; cells without any value (never covered) are left out. What
+    is below 0 by rounding only is 0. Raises `PlanError`: a cell with values has gaps, members are negative.
     """
     asked = forecast.asked.values.any((1, 2))
     if not asked.any():
         raise PlanError("this forecast asks for no value, so there is nothing to plan: forecast some periods first")
     dataset = forecast.dataset.isel(time=asked)
-    covered = np.isfinite(dataset["traffic"].values).any((0, 1))
-    return load_of_members(dataset["traffic"].values, dataset, np.argwhere(covered))
+    members = dataset["traffic"].values
+    covered = np.isfinite(members).any((0, 1))
+    if covered.any():
+        rounding = ROUNDING * float(np.nanmax(np.abs(members), initial=0.0))
+        members = np.where((members < 0) & (members >= -rounding), 0, members)
+    return load_of_members(members, dataset, np.argwhere(covered))
 
 
 def load_of_city(city: City, places: Int[np.ndarray, "cell 2"] | None = None) -> Load:

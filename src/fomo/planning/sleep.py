@@ -18,7 +18,7 @@ from fomo.planning.dynamics import carried_by_radio_units, lost_share, switched
 from fomo.planning.energy import EnergyModel
 from fomo.planning.load import Load
 from fomo.planning.sleep_play import SleepOutcome, always_on, play_sleep
-from fomo.planning.sleep_terms import ROUNDING, SleepCosts, SleepParameters, check_before, check_capacity
+from fomo.planning.sleep_terms import ROUNDING, SleepCosts, SleepParameters, check_before, check_capacity, check_risk
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class SleepPlan:
     active: Int[np.ndarray, "time cell"]
     #: The parts of (17), means over the members.
     expected: SleepCosts
-    #: Share of the members that are above what the awake units carry.
+    #: Share of the members that are above what the awake units carry; with a limit on risk what that was held against,
+    #: (k + 1) / (n + 1) for k of n members.
     overload_probability: Float[np.ndarray, "time cell"]
     #: Where not even all radio units keep to the asked risk; there all are awake. Nowhere if no risk was asked.
     risk_exceeded: Bool[np.ndarray, "time cell"]
@@ -54,11 +55,14 @@ def plan_sleep(
     played against that member, if `parameters.risk` is None (a limit on risk forbids some plans).
 
     capacity: of one radio unit of each cell, load per period (see `dimension`). before: units awake before the first
-    period; None: free, the start switches nothing. With `parameters.risk`, units are awake so that at most this share
-    of the members is above their capacity (the quantile 1 - risk of the empirical distribution, without
-    interpolation); where all units are not enough, all are awake. Raises `PlanError`.
+    period; None: free, the start switches nothing. With `parameters.risk`, units are awake so that k of n members are
+    above their capacity and (k + 1) / (n + 1) is at most the risk: a truth that is drawn as the members are is equally
+    likely in each of the n + 1 gaps between them, so it is above what carries all but k of them with at most that. A
+    single member is no sample of what may come; it is planned on as certain. Where all units are not enough, all are
+    awake. Raises `PlanError`: also where there are too few members to keep to the risk.
     """
     check_capacity(capacity, load)
+    check_risk(parameters.risk, len(load.members))
     check_before(before, load, parameters.rrus)
     _, steps, cells = load.members.shape
     states = np.arange(parameters.least, parameters.rrus + 1)
@@ -102,13 +106,19 @@ def _stage(
         cost[index] = parameters.qos_cost * hours * share.mean(0)
         cost[index] += parameters.energy_cost * energy.consumed(awake, carried, capacity, parameters.rrus, hours)
         if parameters.risk is not None:
-            # A count of members against a real number: the margin is for 0.1 x 10 members and the like.
-            too_many = (share > ROUNDING).sum(0) > parameters.risk * len(members) + ROUNDING
+            # The margin is for 0.1 against 1 / 10 and the like.
+            too_many = _overload(share, parameters.risk) > parameters.risk + ROUNDING
             if awake < parameters.rrus:
                 cost[index, too_many] = np.inf
             else:
                 exceeded = too_many
     return cost, exceeded
+
+
+def _overload(share: Float[np.ndarray, "sample cell"], risk: float | None) -> Float[np.ndarray, " cell"]:
+    """Probability of overload by the lost shares of the members; with a limit on risk what is held against it."""
+    above, members = (share > ROUNDING).sum(0), len(share)
+    return above / members if risk is None or members == 1 else (above + 1) / (members + 1)
 
 
 def _switch(
@@ -135,14 +145,14 @@ def _expected(
     energy: EnergyModel,
     before: Int[np.ndarray, " cell"] | None,
 ) -> tuple[SleepCosts, Float[np.ndarray, "time cell"]]:
-    """Means of the parts of (17) over the members, and the share of members that overload each cell-period."""
+    """Means of the parts of (17) over the members, and the probability of overload of each cell-period."""
     hours = load.step_minutes / 60
     lost, carried, probability = (np.empty(active.shape) for _ in range(3))
     for step, units in enumerate(active):
         members = load.members[:, step]
         share = lost_share(members, units, capacity)
         lost[step] = share.mean(0)
-        probability[step] = (share > ROUNDING).mean(0)
+        probability[step] = _overload(share, parameters.risk)
         carried[step] = carried_by_radio_units(members, units, capacity).mean(0)
     costs = SleepCosts(
         qos_loss=hours * lost,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,8 @@ class SleepParameters:
     switching_cost: float = 0.28
     #: Cost of a unit of energy.
     energy_cost: float = 1.0
-    #: Largest probability that a cell is overloaded in a period, by the members; None: only the costs decide.
+    #: Largest probability that a cell is overloaded in a period, by the members; None: only the costs decide. It takes
+    #: 1 / risk - 1 members or more, see `check_risk`.
     risk: float | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +105,20 @@ class SleepCosts:
             "switching": self.switching,
             "energy": self.energy,
         }
+
+
+def check_risk(risk: float | None, members: int) -> None:
+    """Refuse a risk that so few members cannot keep to: not even with none of them above. Raises `PlanError`.
+
+    One member is planned on as certain, see `plan_sleep`.
+    """
+    if risk is None or members == 1 or risk * (members + 1) >= 1 - ROUNDING:
+        return
+    remedy = f"take {math.ceil(1 / risk - ROUNDING) - 1:,} members or more" if risk > 0 else "give one above 0"
+    raise PlanError(
+        f"a risk of {risk:g} cannot be kept to by {members} members: the truth is above all of them with a probability "
+        f"of up to 1/{members + 1}; {remedy}"
+    )
 
 
 def check_capacity(capacity: Float[np.ndarray, " cells"], load: Load) -> None:

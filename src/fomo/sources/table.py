@@ -21,6 +21,7 @@ from fomo.sources.archive import file_hash, table_columns
 from fomo.sources.frames import read_columns
 from fomo.sources.positions import grid_of
 from fomo.sources.source import Source
+from fomo.steps import coarse_cells
 
 if TYPE_CHECKING:
     import polars
@@ -63,6 +64,7 @@ def read_table(
     frame = _read_amounts(path, renamed, time_zone)
     grid = grid_of(where, renamed, cell_km)
     time, step = _time_axis(frame, path, step_minutes)
+    _check_steps(frame, path, step)
     if len(time) * grid.height * grid.width > LARGEST:
         raise CityError(
             f"{path} would fill {len(time)} periods x {grid.height} x {grid.width} cells: cell "
@@ -146,6 +148,18 @@ def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) ->
         )
     _check_dates(time, offset, path)
     return time[0] + np.arange(int(offset[-1]) + 1) * np.timedelta64(step_minutes, "m"), step_minutes
+
+
+def _check_steps(frame: polars.DataFrame, path: Path, step: int) -> None:
+    """Refuse cells whose periods are longer than those of the others: an hour's amount is no quarter's."""
+    coarse = coarse_cells(frame.select("cell", frame["time"].alias("begin")), step)
+    if coarse:
+        minutes = min(coarse.values())
+        raise CityError(
+            f"times of {len(coarse)} of {frame['cell'].n_unique()} cells of {path} are {minutes} minutes apart "
+            f"({', '.join(list(coarse)[:3])}), those of others {step}: sum the others to {minutes} minutes, or import "
+            "these cells apart"
+        )
 
 
 def _check_dates(time: np.ndarray, offset: np.ndarray, path: Path) -> None:

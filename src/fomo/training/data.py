@@ -18,17 +18,22 @@ from fomo.windows.split import train_part, trained_name, without_area
 def training_cities(config: DataConfig, folder: Path) -> list[City]:
     """All training parts, coarser versions included (their family is `family@MINmin`)."""
     cities: list[City] = []
+    folds: set[int] = set()
     for family in config.families:
         if "@" in family:
             continue
         area = config.held_back_areas.get(family)
         whole = [city if area is None else without_area(city, area) for city in read_family(folder, family)]
+        folds |= {int(city.attrs["fold"]) for city in whole if "fold" in city.attrs}
         parts = [part for city in whole for part in training_part(city, config)]
         if not parts:
             raise CityError(f"family {family!r} has no training part: all its regions are held back")
         cities += parts
         for factor in config.coarser.get(family, ()):
             cities += [coarser(part, factor) for part in parts]
+    unknown = sorted(set(config.held_back_folds) - folds)
+    if unknown and folds and "held_back_folds" in config.model_fields_set and not config.first_week_only:
+        raise CityError(f"held_back_folds names {unknown}, which no region has; there are the folds {sorted(folds)}")
     return cities
 
 

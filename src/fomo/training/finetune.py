@@ -48,6 +48,11 @@ def begin_from(network: MaskedDiffusionTransformer, start: MaskedDiffusionTransf
     Raises `CheckpointError` where the two are of different sizes.
     """
     weights = start.state_dict()
+    if start.context is not None and network.context is None:
+        raise CheckpointError(
+            f"the weights {name} to begin from read users and POI, and the recipe's model does not: set context = true "
+            "in its model and add [context]"
+        )
     fresh = {key: value for key, value in network.state_dict().items() if key.startswith("context.")}
     try:
         network.load_state_dict(fresh | weights)

@@ -53,10 +53,11 @@ Report = Callable[[int, dict[str, float]], None]
 
 
 def learning_rate(config: OptimiserConfig, step: int) -> float:
-    """Linear warm-up, then a cosine down to `final_rate`."""
-    if step < config.warm_up:
-        return config.learning_rate * (step + 1) / config.warm_up
-    done = (step - config.warm_up) / max(1, config.steps - config.warm_up)
+    """Linear warm-up, over half of the steps at most, then a cosine down to `final_rate`."""
+    warm_up = min(config.warm_up, config.steps // 2)
+    if step < warm_up:
+        return config.learning_rate * (step + 1) / warm_up
+    done = (step - warm_up) / max(1, config.steps - warm_up)
     low = config.final_rate
     return config.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
 

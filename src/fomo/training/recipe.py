@@ -44,6 +44,10 @@ class DataConfig(Config):
         for family, (y0, y1, x0, x1) in self.held_back_areas.items():
             if family not in self.families:
                 raise ValueError(f"held_back_areas names {family!r}, which is not in families")
+            if "@" in family:
+                raise ValueError(
+                    f"held_back_areas names {family!r}: name {family.split('@')[0]!r}, which holds it, too"
+                )
             if not (0 <= y0 < y1 and 0 <= x0 < x1):
                 raise ValueError(f"the held-back area of {family!r} is [y0, y1, x0, x1] with y0 < y1 and x0 < x1")
         return self
@@ -63,7 +67,7 @@ class OptimiserConfig(Config):
     steps: int = Field(ge=1)
     batch: int = Field(64, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    warm_up: int = Field(200, ge=0)
+    warm_up: int = Field(200, ge=0)  # steps; half of all at most
     final_rate: float = Field(0.02, ge=0, le=1)  # share of the learning rate at the end of the cosine
     weight_decay: float = Field(0.05, ge=0)
     clip: float = Field(1.0, gt=0)  # norm of the gradient
@@ -84,7 +88,15 @@ class LossConfig(Config):
     contrast: float = Field(0.0, ge=0)  # lambda of (16)
     margin: float = Field(2.0, gt=1)  # errors under another context count up to so many times the right one's
     alignment: float = Field(0.0, ge=0)  # weight of (14) between traffic and context tokens
-    level_power: float = 0.5  # weight of a cell ~ unit^(2 power): 0 relative errors alike, 1 squared error of traffic
+    level_power: float = Field(
+        0.5, ge=0, le=1
+    )  # weight of a cell ~ unit^(2 power): 0 relative errors alike, 1 squared error of traffic
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> LossConfig:
+        if not any((self.denoising, self.mean, self.scale, self.contrast, self.alignment)):
+            raise ValueError("all weights are 0: nothing would be learned")
+        return self
 
 
 class FinetuneConfig(Config):
@@ -123,6 +135,8 @@ class Recipe(Config):
             if isinstance(model, str):
                 model = {"preset": model}
             if isinstance(model, dict) and "preset" in model:
+                if not isinstance(model["preset"], str):
+                    raise ValueError(f"model.preset is a name, not {model['preset']!r}")
                 rest = {key: value for key, value in model.items() if key != "preset"}
                 raw = {**raw, "model": {**ModelConfig.preset(model["preset"]).model_dump(), **rest}}
         return raw

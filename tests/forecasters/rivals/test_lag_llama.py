@@ -98,7 +98,7 @@ def test_paths_are_what_the_whole_window_would_give(network: LagLlama, windows: 
         drawn = network.sample(inputs, 3, random_generator())
         noise = 1 - uniform(random_generator(), 6, 2, 2, *inputs.value.shape[1:])
         noise = rearrange(noise, "b two pair t y x -> two pair (b y x) t")
-        for member, (pair, sign) in enumerate(((0, 1.0), (1, 1.0), (0, -1.0))):
+        for member, (pair, sign) in enumerate(((0, 1.0), (0, -1.0), (1, 1.0))):
             found = network.distribution(as_series(inputs, drawn[:, member]), slice(None))
             radius, angle = noise[:, pair]
             value = found.draw(radius, angle, sign).view(6, 4, 4, 64).permute(0, 3, 1, 2)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from fomo.app.commands.console import plain_table, show, working, wrote
-from fomo.app.commands.options import DaysOff
+from fomo.app.commands.options import DaysOff, columns_of
 
 Counters = Annotated[
     tuple[str, ...],
@@ -63,6 +63,14 @@ class Build:
     unit: Annotated[
         str, arg(metavar="TEXT", help="Of a traffic column that is taken as it is, like MB.", help_behavior_hint="")
     ] = ""
+    site_columns: Annotated[
+        tuple[str, ...],
+        arg(
+            metavar="NAME=COLUMN",
+            help="What columns of the sites are called: cell, lon, lat, azimuth, range_km, range_m, like lon=X_WGS.",
+            help_behavior_hint="",
+        ),
+    ] = ()
     cell_km: Annotated[float, arg(metavar="KM", help="Edge of a grid cell.")] = 1.0
     crs: Annotated[
         str | None,
@@ -78,9 +86,19 @@ class Build:
         Path | None,
         arg(metavar="FILE", help="Points of interest: .osm.pbf or a table.", help_behavior_hint="(default: none)"),
     ] = None
+    poi_columns: Annotated[
+        tuple[str, ...],
+        arg(metavar="NAME=COLUMN", help="What a table's lon, lat and category are called.", help_behavior_hint=""),
+    ] = ()
+    poi_gcj02: bool = False
+    """The table's points are GCJ-02, as AMap and Tencent give them: move them to WGS 84."""
     residents: Annotated[
         Path | None, arg(metavar="FILE", help="Residents: a raster or a table.", help_behavior_hint="(default: none)")
     ] = None
+    residents_columns: Annotated[
+        tuple[str, ...],
+        arg(metavar="NAME=COLUMN", help="What a table's lon, lat and people are called.", help_behavior_hint=""),
+    ] = ()
     name: Annotated[
         str, arg(metavar="NAME", help="Name of the city.", help_behavior_hint="(default: the folder's)")
     ] = ""
@@ -102,8 +120,13 @@ class Build:
                 mapping=mapping_of(self.mapping, self.time_zone, self.cell_pattern, self.unit),
                 cell_m=1000 * self.cell_km, crs=self.crs, minutes=self.minutes, method=self.method, name=self.name,
                 licence=self.licence, trust_suspect=self.trust_suspect, days_off=self.days_off,
+                site_columns=columns_of("--site-columns", self.site_columns, "lon=X_WGS"),
             )  # fmt: skip
-            around = Surroundings(self.poi, self.residents)
+            around = Surroundings(
+                self.poi, self.residents, poi_shifted=self.poi_gcj02,
+                poi_columns=columns_of("--poi-columns", self.poi_columns, "category=TYPE"),
+                residents_columns=columns_of("--residents-columns", self.residents_columns, "people=POP"),
+            )  # fmt: skip
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
             report = build(config, around, rejects=self.rejects, progress=hear, submit=submit)
         return _told(report, self.out)
@@ -157,7 +180,7 @@ class Inspect:
             health = health_of(city, cells)
             read = report_lines(store.report)
             lines = [*city_lines(city, cells=cells, health=health), *read]
-            told = {name: part for name, part in store.report.items() if name not in ("mapping", "files")}
+            told = {name: part for name, part in store.report.items() if name not in ("mapping", "files", "faulty")}
             pages = []
             if self.page is not None:
                 pages = [city_page(city, self.page, cells=cells, report=told, health=health, read=read)]

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from fomo.app.commands.console import plain_table, show, working, wrote
-from fomo.app.commands.options import CityName, DataFolder, DaysOff, Figure
+from fomo.app.commands.options import CityName, DataFolder, DaysOff, Figure, columns_of
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Import:
                 cell_km=self.cell_km,
                 step_minutes=self.step_minutes,
                 name=self.name,
-                columns=self._columns(),
+                columns=columns_of("--columns", self.columns, "traffic=dl_bytes"),
                 unit=self.unit,
                 time_zone=self.time_zone,
                 days_off=self.days_off,
@@ -137,15 +137,6 @@ class Import:
         show(plain_table(("", ""), list(inspect_city(city).facts.items())))
         wrote([self.out])
         return 0
-
-    def _columns(self) -> dict[str, str]:
-        from fomo.app.errors import UsageError
-
-        pairs = [text.split("=", 1) for text in self.columns]
-        wrong = [text for text, pair in zip(self.columns, pairs, strict=True) if len(pair) != 2 or not all(pair)]
-        if wrong:
-            raise UsageError(f"--columns {wrong[0]}: write name=column, for example traffic=dl_bytes")
-        return {ours: theirs for ours, theirs in pairs}
 
 
 @dataclass(frozen=True)

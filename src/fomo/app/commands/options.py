@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,6 +55,18 @@ ForecastFolder = Annotated[
     arg(metavar="DIR", help="The forecast: members over (sample, time, y, x), with its provenance; *.zarr."),
 ]
 
+
+def columns_of(option: str, pairs: Sequence[str], example: str) -> dict[str, str]:
+    """What is read -> the name of its column, of an option's NAME=COLUMN. Raises `UsageError`."""
+    from fomo.app.errors import UsageError
+
+    parted = [text.split("=", 1) for text in pairs]
+    wrong = [text for text, pair in zip(pairs, parted, strict=True) if len(pair) != 2 or not all(pair)]
+    if wrong:
+        raise UsageError(f"{option} {wrong[0]}: write name=column, for example {example}")
+    return {ours: theirs for ours, theirs in parted}
+
+
 __all__ = [
     "CityName",
     "DataFolder",
@@ -66,4 +79,5 @@ __all__ = [
     "Table",
     "Totals",
     "Weights",
+    "columns_of",
 ]

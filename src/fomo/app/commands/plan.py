@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,10 @@ from fomo.app.commands.options import DataFolder, Device, Weights
 if TYPE_CHECKING:
     from fomo.app.service.planning.ahead import Ahead
     from fomo.app.service.planning.run import Compared, Request
+
+#: What only plans that are judged ask: a saved forecast has its own.
+OF_JUDGED = ("city", "data", "weights", "samples", "seeds", "json", "rival", "fits", "context", "origins",
+             "no_sensitivity", "signal_to_noise")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +141,17 @@ class _Forecast(_Ask):
         from fomo.app.errors import UsageError
         from fomo.app.service.planning.ahead import open_both, write_ahead
 
-        if self.forecast is None or self.history is None or self.city is not None or self.json is not None:
+        if self.forecast is None or self.history is None:
+            raise UsageError("--forecast DIR goes with --history CITY, the city that it is of")
+        given = [
+            f"--{field.name.replace('_', '-')}"
+            for field in fields(self)
+            if field.name in OF_JUDGED and getattr(self, field.name) != field.default
+        ]
+        if given:
             raise UsageError(
-                "--forecast DIR goes with --history CITY, the city that it is of, and without --city and --json, "
-                "which judge plans against what happened"
+                f"--forecast DIR goes without {', '.join(given)}: a saved forecast is planned on as it is, and is not "
+                "judged against what happened"
             )
         self._check()
         with working("planning"):
@@ -170,7 +181,7 @@ class Sleep(_Forecast):
         float | None,
         arg(
             metavar="P",
-            help="Largest probability that a cell is overloaded in a period.",
+            help="Largest probability that a cell is overloaded in a period; takes 1/P - 1 members or more.",
             help_behavior_hint="(default: only the costs decide)",
         ),
     ] = None
@@ -220,12 +231,12 @@ class Prb(_Forecast):
     delay_weight: Annotated[float, arg(metavar="COST", help="Of a slot of delay, in mean slots of backlog.")] = 1.0
     method: Literal["slot", "horizon"] = "slot"
     """Each slot alone, exactly; or looking ahead, which takes longer."""
-    signal_to_noise: Annotated[float, arg(metavar="DB", help="Of the middle cell.")] = 7.4
+    signal_to_noise: Annotated[float, arg(metavar="DB", help="Of the middle cell, where plans are judged.")] = 7.4
 
     def run(self) -> int:
         """Plan, play, write."""
         with working("reading weights and libraries"):
-            from fomo.app.service.planning.allocating import PrbSetting
+            from fomo.app.service.planning.allocating import BLOCKS_A_CELL, PrbSetting
             from fomo.app.service.planning.run import plan_prb_of
             from fomo.planning.channel import ChannelParameters
 
@@ -235,16 +246,19 @@ class Prb(_Forecast):
             )
         said: list[tuple[str, object, str, str]] = [
             ("busy share", self.busy_share, "of all blocks", "what the busiest slot of the record would use"),
+            ("mean slot of a cell", BLOCKS_A_CELL, "blocks of the mean channel", "assumed"),
             ("delay weight", self.delay_weight, "mean slots of backlog per slot", "of d in (18)"),
-            ("signal to noise", self.signal_to_noise, "dB", "of the middle cell, measured in Barcelona"),
-            ("between cells", channel.between_cells_db, "dB", "assumed"),
-            ("between slots", channel.between_slots_db, "dB", "measured in Barcelona"),
             ("method", self.method, "", "how far each slot looks ahead"),
         ]
         if self.forecast is not None or self.history is not None:
             from fomo.app.service.planning.ahead import prb_ahead
 
             return self._ahead(prb_ahead, setting, said)
+        said += [
+            ("signal to noise", self.signal_to_noise, "dB", "of the middle cell, measured in Barcelona"),
+            ("between cells", channel.between_cells_db, "dB", "assumed"),
+            ("between slots", channel.between_slots_db, "dB", "measured in Barcelona"),
+        ]
         request = self._request()
         with _Progress() as told:
             found = plan_prb_of(request, setting, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ class Surroundings:
 
     poi: Path | None = None  # .osm.pbf, or a table of points
     residents: Path | None = None  # a raster, or a table of points
+    poi_columns: dict[str, str] = field(default_factory=dict)  # lon, lat, category -> its column of a table
+    poi_shifted: bool = False  # a table's points are GCJ-02
+    residents_columns: dict[str, str] = field(default_factory=dict)  # lon, lat, people -> its column of a table
 
 
 def context_of(around: Surroundings, ground: Ground) -> Context:
@@ -44,7 +47,10 @@ def context_of(around: Surroundings, ground: Ground) -> Context:
         from fomo.ingest.poi_table import poi_of_table
 
         of_map = around.poi.name.endswith((".pbf", ".osm"))
-        poi = poi_of_extract(around.poi, ground) if of_map else poi_of_table(around.poi, ground)
+        if of_map:
+            poi = poi_of_extract(around.poi, ground)
+        else:
+            poi = poi_of_table(around.poi, ground, around.poi_columns, shifted="gcj02" if around.poi_shifted else "")
         layers["poi"] = (("category", "y", "x"), poi.count.astype(np.float32))
         layers["category"] = (("category",), np.array(poi.names, dtype=object))
         named.append(poi.attribution)
@@ -57,7 +63,7 @@ def context_of(around: Surroundings, ground: Ground) -> Context:
     if around.residents is not None:
         from fomo.ingest.residents import residents_of
 
-        residents = residents_of(around.residents, ground)
+        residents = residents_of(around.residents, ground, around.residents_columns)
         layers["residents"] = (("y", "x"), residents.count.astype(np.float32))
         named.append(residents.source)
         told.append(

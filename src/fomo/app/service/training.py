@@ -144,12 +144,12 @@ def _train(
     """What all processes do once they agree."""
     recipe, where, hashes, begun = given.recipe, given.where, given.hashes, given.begun
     data, references, trained_on = training_set(recipe, where)
-    together.from_first(lambda: _begin(out, recipe, given.sources))
     if begun is not None:
         trained_on = tuple(sorted({*trained_on, *begun.trained_on}))
     start = None if begun is None else begun.network
     training = Training(recipe, data, together.device, compile_network, start, together)
     validate = make_validation(recipe.data, where, describe(recipe, references, data, trained_on, {}))
+    together.from_first(lambda: _begin(out, recipe, given.sources))
 
     def heard(step: int, numbers: dict[str, float]) -> None:
         if report is not None and together.first:
@@ -263,6 +263,8 @@ def _same_run(out: Path, recipe: Recipe, sources: dict[str, str]) -> None:
         if (out / SNAPSHOT).exists():
             raise ConfigError(f"{out} holds a snapshot but no {RECIPE}, so its recipe is unknown: name another --out")
         return
+    if not any((out / name).exists() for name in (SNAPSHOT, METRICS, WEIGHTS)):
+        return  # it ended before its first steps were kept: there is nothing to go on with
     different = _differences(stored, recipe.model_dump(mode="json"))
     if different:
         raise ConfigError(

@@ -38,6 +38,9 @@ def make_validation(config: DataConfig, folder: Path, checkpoint: Checkpoint) ->
         cities = read_family(folder, family)
         if not all("fold" in city.attrs for city in cities):
             continue
+        cities = [
+            city for city in cities if city.attrs["fold"] not in config.held_back_folds
+        ]  # nor do they set a scale
         for task in TASKS:
             try:
                 asked = family_questions(cities, task, fold=config.validation_fold)

@@ -46,14 +46,16 @@ def sleep_figure(
     unit: str,
     cell: int | None = None,
     name: str = "",
+    places: Int[np.ndarray, "cell 2"] | None = None,
     dated: bool = True,
 ) -> Figure:
     """Above: one cell's forecast, what came, and what its active radio units carry. Below: all cells, busiest first.
 
     `time` starts the periods, datetime64; `members` (the forecast), `truth` (None: not known yet) and `capacity` (of
     one radio unit, per period) are in `unit`; `active` and `oracle_active` (None: not known) count radio units. `cell`
-    is the column that is drawn, by default the one with the largest mean forecast, `name` what it is called. `dated`:
-    False where only weekday and hour of `time` are real. Raises `ValueError` for fewer than two periods.
+    is the column that is drawn, by default the one with the largest mean forecast, `name` what it is called, by default
+    by its row and column in `places`. `dated`: False where only weekday and hour of `time` are real. Raises
+    `ValueError` for fewer than two periods.
     """
     if len(time) < 2:
         raise ValueError("a figure over time needs two periods or more")
@@ -74,7 +76,8 @@ def sleep_figure(
                   drawstyle="steps-post", label="capacity, planned on what happened")  # fmt: skip
     if truth is not None:
         _not_carried(axes, edges, truth[:, place], planned)
-    which = plain_text(name, 40) or f"Cell {place}{', the busiest' if place == order[0] else ''}"
+    where = f"Cell {place}" if places is None else f"Row {places[place, 0]}, column {places[place, 1]}"
+    which = plain_text(name, 40) or f"{where}{', the busiest' if place == order[0] else ''}"
     title = f"{which}: load, and what its active radio units can carry"
     axes.set_title(title, loc="left", fontsize=TEXT, color=DARK, parse_math=False)
     _over_time(axes, edges, dated)

@@ -1,4 +1,4 @@
-"""Strategies side by side as in Figure 11: a panel per metric or scenario, a line per strategy, the bound."""
+"""Strategies side by side as in Figure 11: a panel per metric or scenario, a line per strategy, the oracle's dotted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ LOOKS: dict[str, tuple[str, object]] = {
 HIGHER_IS_BETTER = frozenset({"coverage", "coverage by day", "coverage by night", "worst hour", "carried"})
 #: Panels side by side at most, and letters of a name beside one.
 ACROSS, LETTERS = 4, 22
-BOUND = "planned on what happened: the bound of the objective"
+#: Applications in which no plan can be better than the one that is made on what happened.
+BOUNDED = frozenset({"sleep"})
+#: How the oracle's line is called.
+ON_THE_TRUTH = "planned on what happened"
 
 
 @dataclass(frozen=True)
@@ -246,7 +249,8 @@ def _legend(panels: dict[str, list[_Panel]], rows: Sequence[PlanRow]) -> list[Li
     if any(row.low < row.high for row in rows):
         handles.append(Line2D([], [], color=GREY, linewidth=3, alpha=0.4, label=f"95 % interval, {number_of(rows)}"))
     if any(row.strategy == "real" for row in rows):
-        handles.append(Line2D([], [], color=BLACK, linewidth=1.1, linestyle=(0, (1, 1.5)), label=BOUND))
+        label = ON_THE_TRUTH + (": the bound of the objective" if rows[0].application in BOUNDED else "")
+        handles.append(Line2D([], [], color=BLACK, linewidth=1.1, linestyle=(0, (1, 1.5)), label=label))
     if any(panel.before for found in panels.values() for panel in found):
         handles.append(Line2D([], [], color=GREY, marker="o", linestyle="", markerfacecolor="white", label=AS_FORECAST))
     return handles
@@ -263,7 +267,7 @@ def number_of(rows: Sequence[PlanRow]) -> str:
 
 
 __all__ = [
-    "BOUND",
+    "BOUNDED",
     "HIGHER_IS_BETTER",
     "Line",
     "by_line",

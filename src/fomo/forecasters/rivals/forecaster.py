@@ -65,7 +65,7 @@ class NeuralRival:
         seeds = [seed_of(seed, task.place) for task in tasks]
         shares = self.members(make_inputs(collate(windows)), samples, seeds).numpy()
         answers = []
-        about = {"quantiles": int(self.network.gives_quantiles)}
+        about = {"quantiles": int(self.network.gives_quantiles), "antithetic": int(self.network.antithetic)}
         for task, reference, share in zip(tasks, references, shares, strict=True):
             members = np.where(task.asked, from_share(share, reference), task.window["traffic"].values)
             answers.append(

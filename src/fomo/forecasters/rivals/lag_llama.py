@@ -150,6 +150,8 @@ def by_cell(layer: Shaped[Tensor, "batch time y x"]) -> Shaped[Tensor, "series t
 class LagLlama(RivalNetwork):
     """Lagged values to a Student-t distribution of the next value, cell by cell."""
 
+    antithetic = True
+
     def __init__(
         self, width: int = 96, layers: int = 3, heads: int = 4, dropout: float = 0.05, cells: int = 128
     ) -> None:
@@ -195,7 +197,7 @@ class LagLlama(RivalNetwork):
         return [Player(list(self.parameters()), loss)]
 
     def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
-        """Paths step by step, of cells that are asked for; a second half of members has the opposite noise."""
+        """Paths step by step, of cells that are asked for; members 2i and 2i + 1 have opposite noise."""
         b, t, y, x = inputs.value.shape
         noise = 1 - uniform(random, b, 2, -(-samples // 2), t, y, x)  # over (0, 1]
         noise = rearrange(noise, "b two s t y x -> two (b y x) s t")
@@ -205,7 +207,9 @@ class LagLlama(RivalNetwork):
         for some in torch.where(asked.any(1))[0].split(max(1, PATHS // samples)):
             part = some_rows(series, some)
             drawn[some] = self.paths(part, asked[some], level[some], noise[:, some], samples)
-        return rearrange(drawn, "(b y x) s t -> b s t y x", b=b, y=y)
+        half = -(-samples // 2)  # paths have all of one sign first
+        order = torch.stack([torch.arange(half), torch.arange(half) + half], 1).flatten()[:samples]
+        return rearrange(drawn[:, order], "(b y x) s t -> b s t y x", b=b, y=y)
 
     def paths(
         self,

@@ -61,6 +61,8 @@ class RivalNetwork(nn.Module, ABC):
 
     #: Members are equally spaced quantiles of every value, and no draws.
     gives_quantiles = False
+    #: Members 2i and 2i + 1 come from opposite noise.
+    antithetic = False
 
     @abstractmethod
     def players(self) -> list[Player]:

@@ -29,17 +29,19 @@ class Form:
     module: str
     read: str  # (path, mapping, ledger) -> batches of COUNTS
     names: str  # (path) -> names of counters
+    cells: str = ""  # (path, mapping) -> names of cells, part by part; where there is none, the file is read for them
 
     def function(self, name: str) -> Any:
         """A function of its module, which is imported now."""
         return getattr(importlib.import_module(f"fomo.ingest.formats.{self.module}"), name)
 
 
+ROOTS = ("measCollecFile", "measDataFile", "mdc")
 FORMS = (
-    Form("3gpp", ("measCollecFile", "measDataFile", "mdc"), "pm_xml", "read_pm_xml", "pm_xml_counter_names"),
+    Form("3gpp", ROOTS, "pm_xml", "read_pm_xml", "pm_xml_counter_names", "pm_xml_cells"),
     Form("omes", ("OMeS",), "omes", "read_omes", "omes_counter_names"),
     Form("ves", ("{json}",), "ves", "read_ves", "ves_counter_names"),
-    Form("table", ("{parquet}", "{text}"), "table", "read_table_counts", "table_counter_names"),
+    Form("table", ("{parquet}", "{text}"), "table", "read_table_counts", "table_counter_names", "table_cells"),
 )
 
 
@@ -59,6 +61,19 @@ def read_counts(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[polars
     """Batches of `COUNTS` of a file of any form (a `counts.Reader`). Raises `IngestError`."""
     form = _form(path)
     yield from form.function(form.read)(path, mapping, ledger)
+
+
+def cells_in(path: Path, mapping: Mapping) -> Iterator[set[str]]:
+    """Cells that have counters of the mapping in a file of any form, part by part, in less time than its rows take.
+
+    Raises `IngestError`.
+    """
+    form = _form(path)
+    if form.cells:
+        yield from form.function(form.cells)(path, mapping)
+        return
+    for counts in read_counts(path, mapping, Ledger()):
+        yield set(counts["cell"])
 
 
 def _form(path: Path) -> Form:
@@ -89,4 +104,4 @@ def _beginning(path: Path) -> str:
     return "{json}" if text.startswith((b"{", b"[")) else "{text}"
 
 
-__all__ = ["FORMS", "Form", "counter_names", "form_of", "read_counts"]
+__all__ = ["FORMS", "Form", "cells_in", "counter_names", "form_of", "read_counts"]

@@ -121,14 +121,28 @@ class Lines:
         """
         line, separator = 1 + self.skipped, self.separator.encode()
         spaces = (separator + b" ", b" " + separator, b"\n ", b" \n", b" \r")
+        for block in self._blocks(size or BLOCK):
+            lines = _count(block, b"\n") + (not block.endswith(b"\n"))
+            if not block.isspace():
+                yield self._frame(self._as_utf8(block, line, ledger), line, lines, numbers, spaces, ledger)
+            line += lines
+
+    def column(self, name: str) -> Iterator[polars.Series]:
+        """A column as text, block by block, in a fraction of the time of all; of lines that are no rows, too."""
+        for block in self._blocks(BLOCK):
+            whole = self._as_utf8(block, 0, Ledger())
+            frame = self._parsed(whole, (), [self.names.index(name)]) if b'"' not in whole else None
+            if frame is None:
+                frame, _ = self._one_by_one(whole, 0, Ledger())
+                frame = frame.select(name)
+            yield frame.to_series().str.strip_chars().alias(name)
+
+    def _blocks(self, size: int) -> Iterator[bytes]:
+        """What follows the names of the columns."""
         with open_text(self.path) as file:
             for _ in range(self.skipped):
                 file.readline(LONGEST_LINE)
-            for block in ahead(blocks(file, self.path, size or BLOCK)):
-                lines = _count(block, b"\n") + (not block.endswith(b"\n"))
-                if not block.isspace():
-                    yield self._frame(self._as_utf8(block, line, ledger), line, lines, numbers, spaces, ledger)
-                line += lines
+            yield from ahead(blocks(file, self.path, size))
 
     def _frame(
         self, block: bytes, line: int, lines: int, numbers: Collection[str], spaces: Sequence[bytes], ledger: Ledger
@@ -201,15 +215,22 @@ class Lines:
         # As the engine has it, whatever the mapping calls missing.
         return frame.select(polars.all().replace("", None)), polars.Series(numbers, dtype=polars.Int64)
 
-    def _parsed(self, block: bytes, numbers: Collection[str]) -> polars.DataFrame | None:
-        """Numbers as such where they all are, else all fields as text; None where a line has too many."""
+    def _parsed(
+        self, block: bytes, numbers: Collection[str], columns: list[int] | None = None
+    ) -> polars.DataFrame | None:
+        """Numbers as such where they all are, else all fields as text; None where a line has too many.
+
+        `columns`: places of those that are wanted.
+        """
         kinds = {name: polars.Float64() if name in numbers else polars.String() for name in self.names}
         text = dict.fromkeys(self.names, polars.String())
         # Without its end, the engine does not see an empty field too many in the last line.
         whole = block if block.endswith(b"\n") else block + b"\n"
         for schema in (kinds, text):
             with suppress(polars.exceptions.PolarsError):
-                return polars.read_csv(whole, has_header=False, separator=self.separator, schema=schema)
+                return polars.read_csv(
+                    whole, has_header=False, separator=self.separator, schema=schema, columns=columns
+                )
         return None
 
 

@@ -81,7 +81,7 @@ class LongRows:
                     texts[column] = text
                 elif text != known and text.casefold() not in self._missing:
                     twice = True
-        self._rows.append((name, period.begin, period.instant, period.minutes, suspect, twice, *texts))
+        self._rows.append((name, period.begin, period.instant, period.minutes, period.second, suspect, twice, *texts))
 
     def reject(self, reason: str, line: int | None, name: str, values: Sequence[tuple[str, str]]) -> None:
         """An object that has counters of the mapping and cannot be a row."""
@@ -99,7 +99,8 @@ class LongRows:
             return empty_counts()
         kinds: dict[str, polars.DataType] = {
             **{"cell": polars.String(), "begin": polars.Datetime("us"), "instant": polars.Datetime("us")},
-            **{"minutes": polars.Int32(), "suspect": polars.Boolean(), "twice": polars.Boolean()},
+            **{"minutes": polars.Int32(), "second": polars.Boolean()},
+            **{"suspect": polars.Boolean(), "twice": polars.Boolean()},
             **{f"c{column}": polars.String() for column in range(len(self.names))},
         }
         frame = self._named(polars.DataFrame(self._rows, kinds, orient="row"))
@@ -116,11 +117,11 @@ class LongRows:
             found = [finder.search(name) for name in objects]
             names = polars.Series([match[1] if match else None for match in found], dtype=polars.String)
             cell = frame["cell"].replace_strict(objects, names, return_dtype=polars.String)
-            lost = frame.filter(cell.is_null()).drop("instant", "suspect", "twice")
+            lost = frame.filter(cell.is_null()).drop("instant", "second", "suspect", "twice")
             self.ledger.reject_frame("no match of cell.pattern", str(self.path), lost)
             frame = frame.with_columns(cell.alias("cell")).filter(cell.is_not_null())
         nameless = frame["cell"].str.strip_chars() == ""
-        lost = frame.filter(nameless).drop("instant", "suspect", "twice")
+        lost = frame.filter(nameless).drop("instant", "second", "suspect", "twice")
         self.ledger.reject_frame("no cell's name", str(self.path), lost)
         return frame.filter(~nameless)
 
@@ -150,7 +151,7 @@ class LongRows:
         values = [polars.col(column).drop_nulls() for column in columns]
         differ = [value.n_unique() > 1 for value in values]
         merged = frame.group_by("cell", "instant", "minutes", maintain_order=True).agg(
-            polars.col("begin").first(),
+            polars.col("begin", "second").first(),
             polars.col("suspect").any(),
             polars.any_horizontal(polars.col("twice").any(), *differ).alias("twice"),
             *(value.first() for value in values),

@@ -36,11 +36,15 @@ class NoPeriod(ValueError):
 
 @dataclass(frozen=True)
 class Period:
-    """`begin`: wall clock without a zone. `instant`: tells periods apart that one wall clock shows twice."""
+    """`begin`: wall clock without a zone. `instant`: tells periods apart that one wall clock shows twice.
+
+    `second`: whether the clock shows it for the second time, None where the file does not say.
+    """
 
     begin: datetime
     minutes: int
     instant: datetime
+    second: bool | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -101,6 +105,7 @@ class Clock:
             raise NoPeriod(LONG)
         self._check_offset(time)
         before = length if marks == "end" else timedelta(0)
+        second = None
         try:
             if self.zone is None:
                 begin = time.replace(tzinfo=None) - before
@@ -109,10 +114,12 @@ class Clock:
                 # Lengths are those of real time: across a clock change the wall clock would give another beginning.
                 aware = time if time.tzinfo else time.replace(tzinfo=self.zone)
                 instant = (aware.astimezone(UTC) - before).replace(tzinfo=None)
-                begin = instant.replace(tzinfo=UTC).astimezone(self.zone).replace(tzinfo=None, fold=0)
+                shown = instant.replace(tzinfo=UTC).astimezone(self.zone)
+                begin = shown.replace(tzinfo=None, fold=0)
+                second = bool(shown.fold) if time.tzinfo else None
         except (ValueError, OverflowError):
             raise NoPeriod(NO_TIME) from None
-        return Period(begin, int(length / timedelta(minutes=1)), instant)
+        return Period(begin, int(length / timedelta(minutes=1)), instant, second)
 
     def _check_offset(self, time: datetime) -> None:
         if self.zone is not None:

@@ -19,6 +19,7 @@ file that breaks off gives all objects that were complete, then the error.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ _TYPES = ("measType", "measTypes", "mt")
 _OBJECT = ("measValue", "mv")
 _GROUP = ("measInfo", "mi")
 _DATA = ("measData", "md")
+_MOID = "*[local-name() = 'moid']"
 
 #: Reasons for which objects are rejected.
 UNEQUAL = "values and counters differ in number"
@@ -57,6 +59,7 @@ class _Group:
     ambiguous: bool = False
     period: Period | None = None
     fault: str = ""  # why there is no period
+    objects: set[str] = field(default_factory=set)  # their names, where only these are looked for
     wanted: bool | None = None  # whether the mapping has a use for one of the counters; None = to be found
     positions: list[str] = field(default_factory=list)  # `p` of the last object's `r`, and what follows from them:
     places: list[tuple[int, str]] = field(default_factory=list)  # which ones are wanted, from 1, and their counters
@@ -148,6 +151,29 @@ def pm_xml_counter_names(path: Path) -> list[str]:
     return [name for name in names if name]
 
 
+def pm_xml_cells(path: Path, mapping: Mapping) -> Iterator[set[str]]:
+    """Cells of the objects that have counters of the mapping, by groups of counters. Raises `IngestError`."""
+    _check_root(path)
+    rows = LongRows(path, mapping, Ledger())
+    pattern = re.compile(mapping.cell.pattern or "(.*)")
+    element, group = "", _Group()
+    for item in finished(path, (*_ELEMENT, *_TYPES, *_OBJECT, *_GROUP, *_DATA)):
+        kind = local(item)
+        if kind in _OBJECT:
+            if group.is_wanted(rows):
+                group.objects.add(item.get("measObjLdn") or "".join(map(text_of, _path(_MOID)(item))))
+        elif kind in _TYPES:
+            group.add_types(item)
+        elif kind in _GROUP:
+            names = {object_name(element, name) for name in group.objects}
+            yield {found[1] for name in names if (found := pattern.search(name))}
+            group = _Group()
+        elif kind in _DATA:
+            element = ""
+        else:
+            element = _element_name(item, element)
+
+
 def _check_root(path: Path) -> None:
     root = root_of(path)
     if root not in ROOTS:
@@ -214,4 +240,4 @@ def _path(expression: str) -> Any:
     return etree.XPath(expression, smart_strings=False)
 
 
-__all__ = ["AMBIGUOUS", "ROOTS", "UNEQUAL", "pm_xml_counter_names", "read_pm_xml"]
+__all__ = ["AMBIGUOUS", "ROOTS", "UNEQUAL", "pm_xml_cells", "pm_xml_counter_names", "read_pm_xml"]

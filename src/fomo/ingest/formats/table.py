@@ -32,9 +32,8 @@ def read_table_counts(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[
     """Batches of `COUNTS`. Raises `IngestError`: columns that are not there, times that cannot be read, damage."""
     state = Rows(path, mapping)
     batches = _batches(state.counts(frame, origin, ledger) for origin, frame in _frames(path, mapping, ledger))
-    for number, counts in enumerate(batches):
-        if not number:
-            state.check_step(counts, ledger)
+    for counts in batches:
+        state.check_step(counts, ledger)
         yield counts
 
 
@@ -60,6 +59,21 @@ def table_counter_names(path: Path) -> list[str]:
     names = parquet_names(path) if is_parquet(path) else Lines(path).names
     taken = {plain(usual) for usual in (*USUAL["cell"], *USUAL["time"])}
     return [name for name in names if plain(name) not in taken]
+
+
+def table_cells(path: Path, mapping: Mapping) -> Iterator[set[str]]:
+    """Cells of the file, from the column of their names alone. Raises `IngestError`."""
+    lines = None if is_parquet(path) else Lines(path)
+    names = parquet_names(path) if lines is None else lines.names
+    columns, state = find_columns(path, names, mapping), Rows(path, mapping)
+    state.check_counters(names)
+    if lines is None:
+        scan = polars.scan_parquet(path).select(columns.cell).unique()
+        parts: Iterator[polars.DataFrame] = iter([scan.collect(engine="streaming")])
+    else:
+        parts = (column.to_frame() for column in lines.column(columns.cell))
+    for part in parts:
+        yield set(state.plain(part.unique()).select(state.cell(columns)).to_series().drop_nulls())
 
 
 def _frames(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[tuple[Origin, polars.DataFrame]]:
@@ -93,4 +107,4 @@ def _tells_times(lines: Lines, mapping: Mapping) -> bool:
     return False
 
 
-__all__ = ["read_table_counts", "table_counter_names"]
+__all__ = ["read_table_counts", "table_cells", "table_counter_names"]

@@ -13,6 +13,8 @@ from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 
 _AMOUNTS = polars.col("traffic", "users")
+#: A number with commas between its thousands.
+THOUSANDS = r"^-?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 #: What a row must not be.
 CHECKS = {
     "no cell's name": polars.col("cell").is_null() | (polars.col("cell") == ""),
@@ -51,11 +53,27 @@ def checked(
 
 
 def _check_commas(frame: polars.DataFrame, mask: polars.Series, path: Path, mapping: Mapping) -> None:
-    """Raises `IngestError` where most numbers are written with a comma."""
-    texts = [name for name in mapping.counters if frame.schema.get(name) == polars.String]
-    commas = any(frame.filter(mask)[name].str.contains(r"^\s*-?\d+,\d+\s*$").any() for name in texts)
-    if commas and mask.mean() > 0.5:  # type: ignore[operator]
-        raise IngestError(f'numbers of {path} have a decimal comma: write it into the mapping, [numbers] decimal = ","')
+    """Raises `IngestError` where most numbers are written with a comma, or all large ones with commas at thousands.
+
+    `mask`: rows with a text that is no number.
+    """
+    for name in mapping.counters:
+        if frame.schema.get(name) != polars.String:
+            continue
+        texts = frame[name].str.strip_chars()
+        commas = texts.filter(mask & texts.str.contains(r"^-?\d[\d,]*,\d+(\.\d+)?$").fill_null(False))
+        if not len(commas):
+            continue
+        # A decimal comma has a zero before it, or other than three digits after it, or large numbers have none.
+        if commas.str.contains(THOUSANDS).all() and not texts.str.contains(r"^-?\d{4,}(\.\d+)?$").any():
+            raise IngestError(
+                f"numbers of {path} seem to have commas between thousands ({name} is {commas[0]!r}): write the file "
+                'without them; if they are decimal commas, say so in the mapping, [numbers] decimal = ","'
+            )
+        if mask.mean() > 0.5 and commas.str.contains(r"^-?\d+,\d+$").any():  # type: ignore[operator]
+            raise IngestError(
+                f'numbers of {path} have a decimal comma: write it into the mapping, [numbers] decimal = ","'
+            )
 
 
 __all__ = ["CHECKS", "checked"]

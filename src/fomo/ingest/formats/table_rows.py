@@ -12,13 +12,18 @@ import polars
 from fomo.ingest.clock import UnknownTimes, format_of, is_instant, time_of, time_of_any, usual_gap
 from fomo.ingest.counts import COUNTS
 from fomo.ingest.formats.lines import Origin
+from fomo.ingest.formats.repeats import Repeats
 from fomo.ingest.formats.table_checks import checked
 from fomo.ingest.formats.table_columns import Columns, find_columns
 from fomo.ingest.formats.table_numbers import number
 from fomo.ingest.formats.text_blocks import first_line as short
+from fomo.ingest.formats.wall_clock import WallClock
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping, Quantity
+from fomo.steps import agreed_step, coarse_cells
 
+#: Columns of `COUNTS` that are found when all rows are there.
+LATER = ("begin", "second")
 #: Rows and distinct times of a file from which its step is told.
 FIRST_ROWS, FEW_TIMES = 200_000, 7
 
@@ -43,6 +48,8 @@ class Rows:
         self.columns: Columns | None = None
         self.format = mapping.time.format
         self.minutes = mapping.time.minutes
+        self.clock = WallClock(mapping.time.zone, mapping.time.marks)
+        self.repeats = Repeats(path)
         self.absent: dict[str, str] = {}  # quantities whose counters the file has none of, and what to say of it
 
     def counts(self, frame: polars.DataFrame, origin: Origin, ledger: Ledger) -> polars.DataFrame:
@@ -59,12 +66,15 @@ class Rows:
             lost = frame[found.time].filter(made["begin"].is_null())
             if lost.str.contains(r"[ T]24:00|^\s|\s$").any():
                 made = self._made(frame, found, ends_of_days=True)
+        known = (found.cell, found.time, found.minutes, found.reliability, *self.mapping.counters)
+        self.repeats.look(made, frame, known)
         for name in self.absent:
             ledger.note(f"rows of files without the counters of the {name}", made.height, str(self.path))
-        return checked(self._from_begin(made), frame, origin, self.path, self.mapping, ledger)
+        return checked(self.clock.begins(made).select(list(COUNTS)), frame, origin, self.path, self.mapping, ledger)
 
     def _made(self, frame: polars.DataFrame, found: Columns, ends_of_days: bool = False) -> polars.DataFrame:
-        begin = self._begin(frame, found.time, ends_of_days)
+        """Rows whose times are as written: instants in UTC or of the wall clock, of either end of a period."""
+        begin = self._time(frame, found.time, ends_of_days)
         columns = [
             self.cell(found).alias("cell"),
             begin.alias("begin"),
@@ -73,16 +83,12 @@ class Rows:
             self._suspect(found).alias("suspect"),
         ]
         try:
-            return frame.select(columns).select(polars.col(name).cast(kind) for name, kind in COUNTS.items())
+            kinds = {name: kind for name, kind in COUNTS.items() if name not in LATER}
+            return frame.select(columns).cast(kinds)  # type: ignore[arg-type]
         except polars.exceptions.PolarsError as error:
             raise IngestError(
                 f"{self.path} cannot be read as the mapping has it ({short(error)}): correct its columns and counters"
             ) from None
-
-    def _from_begin(self, made: polars.DataFrame) -> polars.DataFrame:
-        if self.mapping.time.marks == "end":
-            return made.with_columns(polars.col("begin") - polars.duration(minutes="minutes"))
-        return made
 
     def plain(self, frame: polars.DataFrame) -> polars.DataFrame:
         """Text as such, whatever kind of text a Parquet file has; names that are whole numbers as they are written."""
@@ -113,20 +119,18 @@ class Rows:
     def places(self, frame: polars.DataFrame, found: Columns) -> polars.DataFrame:
         """Cell, begin and minutes alone."""
         frame = self.plain(frame)
-        begin = self._begin(frame, found.time, ends_of_days=True)
+        begin = self._time(frame, found.time, ends_of_days=True)
         minutes = self._minutes(frame, found, begin)
-        made = frame.select(
-            self.cell(found).alias("cell"), begin.cast(COUNTS["begin"]).alias("begin"), minutes.alias("minutes")
-        )
-        return self._from_begin(made)
+        made = frame.select(self.cell(found).alias("cell"), begin.alias("begin"), minutes.alias("minutes"))
+        return self.clock.begins(made).drop("second")
 
     def times(self, frame: polars.DataFrame, found: Columns) -> polars.DataFrame:
         """Begin and minutes alone."""
         frame = self.plain(frame)
-        begin = self._begin(frame, found.time, ends_of_days=True)
+        begin = self._time(frame, found.time, ends_of_days=True)
         minutes = self._minutes(frame, found, begin)
-        made = frame.select(begin.cast(COUNTS["begin"]).alias("begin"), minutes.alias("minutes")).drop_nulls()
-        return self._from_begin(made)
+        made = frame.select(begin.alias("begin"), minutes.alias("minutes")).drop_nulls()
+        return self.clock.begins(made).drop("second")
 
     def check_counters(self, names: Sequence[str]) -> None:
         """A file may have the counters of the traffic or of the users, but no part of them.
@@ -156,36 +160,49 @@ class Rows:
         """
         if self.columns is None or self.columns.minutes or not self.mapping.time.minutes:
             return
-        times = counts["begin"].head(FIRST_ROWS).unique().sort()
-        gaps = times.diff().drop_nulls().dt.total_minutes()
-        if len(gaps) < FEW_TIMES:
-            return
-        step = gcd(*(int(gap) for gap in gaps.unique()))
-        usual = usual_gap(times)
-        if step % self.minutes == 0 and step > self.minutes:
-            found = step
-        elif usual < self.minutes and (gaps < self.minutes).mean() > 0.5:  # type: ignore[operator]
-            found = usual
-        else:
+        found = self._other_step(counts.head(FIRST_ROWS))
+        odd = {} if found else coarse_cells(counts, self.minutes)
+        if not found and not odd:
             return
         ledger.taken -= counts.height
+        if found:
+            raise IngestError(
+                f"{self.path} has times {found} minutes apart, periods are of {self.minutes}: mixed granularity; build "
+                "files of each granularity apart, or correct [time] minutes in the mapping"
+            )
         raise IngestError(
-            f"{self.path} has times {found} minutes apart, periods are of {self.minutes}: mixed granularity; build "
-            "files of each granularity apart, or correct [time] minutes in the mapping"
+            f"times of {len(odd)} of {counts['cell'].n_unique()} cells of {self.path} are {min(odd.values())} minutes "
+            f"apart ({', '.join(list(odd)[:3])}), those of others {self.minutes}: mixed granularity; build a city of "
+            "each granularity, or say how long the period of each row is in a column, [columns] minutes in the mapping"
         )
+
+    def _other_step(self, counts: polars.DataFrame) -> int:
+        """Minutes that all times are apart where that is not the city's step, else 0."""
+        times = counts["begin"].unique().sort()
+        gaps = times.diff().drop_nulls().dt.total_minutes()
+        if not len(gaps) or (gaps == self.minutes).any():
+            return 0
+        if len(gaps) < FEW_TIMES:
+            agreed = agreed_step(counts)
+            return agreed if agreed < self.minutes or not agreed % self.minutes else 0
+        step, usual = gcd(*(int(gap) for gap in gaps.unique())), usual_gap(times)
+        if step % self.minutes == 0 and step > self.minutes:
+            return step
+        return usual if usual < self.minutes and (gaps < self.minutes).mean() > 0.5 else 0  # type: ignore[operator]
 
     def _quantities(self) -> tuple[tuple[str, Quantity], ...]:
         return (("traffic", self.mapping.traffic), ("users", self.mapping.users))
 
-    def _begin(self, frame: polars.DataFrame, name: str, ends_of_days: bool = False) -> polars.Expr:
+    def _time(self, frame: polars.DataFrame, name: str, ends_of_days: bool = False) -> polars.Expr:
+        """As written: in UTC where times are instants, else of the wall clock."""
         column, kind = polars.col(name), frame.schema[name]
         if isinstance(kind, polars.Datetime):
             column = column.cast(polars.Datetime("us", kind.time_zone))
-            return self._wall(column) if kind.time_zone else column
+            return self._instant(column) if kind.time_zone else column
         if kind == polars.Date:
             return column.cast(polars.Datetime("us"))
         if kind.is_float():  # whole numbers of a column that had gaps once
-            return self._begin(frame.select(polars.col(name).cast(polars.Int64, strict=False)), name)
+            return self._time(frame.select(polars.col(name).cast(polars.Int64, strict=False)), name)
         if kind != polars.String and not kind.is_integer():
             raise IngestError(
                 f"column {name!r} of {self.path} is {kind}, no time: name another in the mapping, [columns] time"
@@ -199,16 +216,16 @@ class Rows:
                     '[time] format = "%Y-%m-%d %H:%M"'
                 ) from None
         found = (time_of_any if ends_of_days else time_of)(column, self.format)
-        return self._wall(found) if is_instant(self.format) else found
+        return self._instant(found) if is_instant(self.format) else found
 
-    def _wall(self, aware: polars.Expr) -> polars.Expr:
-        """Wall clock of the operator's zone."""
+    def _instant(self, aware: polars.Expr) -> polars.Expr:
+        """In UTC. Raises `IngestError` where nobody says whose wall clock the city has."""
         if not self.mapping.time.zone:
             raise IngestError(
                 f"times of {self.path} are of one instant everywhere (with an offset or a zone, or since 1970): say "
                 'whose wall clock the city has, [time] zone = "Europe/Rome" in the mapping'
             )
-        return aware.dt.convert_time_zone(self.mapping.time.zone).dt.replace_time_zone(None)
+        return aware.dt.convert_time_zone("UTC")
 
     def _minutes(self, frame: polars.DataFrame, found: Columns, begin: polars.Expr) -> polars.Expr:
         if found.minutes:

@@ -5,6 +5,7 @@ There is nothing to judge them by yet, so nothing is compared; what a plan expec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,23 +14,28 @@ import numpy as np
 import polars as pl
 
 from fomo.app.service.outputs import write_frame
-from fomo.app.service.planning.allocating import PrbSetting, blocks_of, one_scale
-from fomo.app.service.planning.origins import Server, find_servers, recorded, with_traffic
+from fomo.app.service.planning.allocating import BLOCKS_A_CELL, PrbSetting, blocks_of, one_scale, prbs_of
+from fomo.app.service.planning.moments import clock_of, is_dated, moment
 from fomo.app.service.planning.page import Picture, planning_page
-from fomo.app.service.planning.sleeping import SleepSetting, plan_table
+from fomo.app.service.planning.record import cells_named, record_of, recorded_together, share_together
+from fomo.app.service.planning.saved import load_and_history, open_both
+from fomo.app.service.planning.servers import Server, servers_of_all
+from fomo.app.service.planning.sleeping import SleepSetting, plan_table, risk_said
 from fomo.app.service.planning.writing import TITLES, preview
-from fomo.city import City, open_city
+from fomo.city import City
 from fomo.evaluation.figures import save_figure
 from fomo.evaluation.planning_figures import scheduling_figure, sleep_figure
 from fomo.files import whole_file
 from fomo.forecast import Forecast
-from fomo.planning.channel import draw_channel
-from fomo.planning.dimensioning import dimension
-from fomo.planning.load import Load, PlanError, load_of_forecast
-from fomo.planning.scheduling import dimension_prbs
+from fomo.planning.channel import mean_channel
+from fomo.planning.dimensioning import dimension_recorded
+from fomo.planning.dynamics import carried_by_radio_units
+from fomo.planning.load import Load
 from fomo.planning.scheduling_play import PrbOutcome, play_prb
 from fomo.planning.sleep import plan_sleep
-from fomo.seeds import seed_of
+
+#: Members that blocks are played against, at most: each takes as long as the plan itself.
+PLAYED = 10
 
 
 @dataclass(frozen=True)
@@ -44,40 +50,34 @@ class Ahead:
     figure: object | None  # None: of one period there is no picture over time
 
 
-def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
-    """A forecast and the city that it is of. Raises `PlanError`, `ForecastError`, `CityError`."""
-    found, city = Forecast.open(forecast), open_city(history)
-    grid = tuple(city.sizes[axis] for axis in ("y", "x"))
-    if found.asked.shape[1:] != grid:
-        raise PlanError(
-            f"the forecast {forecast} is on a grid of {found.asked.shape[1:]}, the city {history} of {grid}"
-        )
-    if found.attrs["city"] != city.attrs["name"]:
-        raise PlanError(f"{forecast} is a forecast of {found.attrs['city']!r}, {history} is {city.attrs['name']!r}")
-    if int(found.attrs["step_minutes"]) != int(city.attrs["step_minutes"]):
-        raise PlanError(f"{forecast} and {history} have granularity periods of different length")
-    if (np.isfinite(found.samples.values[0]) & ~found.asked.values).any():
-        raise PlanError(
-            f"{forecast} holds recorded values beside those that were asked for, as 'fomo generate' and 'fomo fill' "
-            "write them: plan on the periods to come, with 'fomo forecast'"
-        )
-    return found, city
+@dataclass(frozen=True)
+class _Shared:
+    """The blocks of one server, if what is expected comes."""
+
+    server: Server
+    prbs: int
+    outcome: PrbOutcome
+    backlog_unit_bits: float
+    load: Load
+    delay_slots: float  # mean over cells, slots and members that are played
+    recorded: float  # share of the recorded periods that all cells have
 
 
 def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
     """Radio units that may sleep in the forecast's periods. Raises `PlanError`."""
-    load = _of_stations(load_of_forecast(forecast), city)
-    capacity = dimension(recorded(city, load.places), setting.parameters.rrus, headroom=setting.headroom)
+    load, history = load_and_history(forecast, city)
+    rrus, dated = setting.parameters.rrus, is_dated(city)
+    capacity = dimension_recorded(record_of(history, load.places), rrus, headroom=setting.headroom)
     plan = plan_sleep(load, capacity, setting.parameters, setting.energy)
-    asleep, expected = 1 - plan.active.mean() / setting.parameters.rrus, plan.expected.totals
-    always = setting.energy.consumed(
-        setting.parameters.rrus, load.mean, capacity, setting.parameters.rrus, load.step_minutes / 60
-    ).sum()
+    asleep, expected = 1 - plan.active.mean() / rrus, plan.expected.totals
+    # All units awake do not carry everything either: what nobody carries is no energy saved.
+    carried = carried_by_radio_units(load.members, np.array(rrus), capacity).mean(0)
+    always = setting.energy.consumed(rrus, carried, capacity, rrus, load.step_minutes / 60).sum()
     summary = [
-        f"From {_minute(load.time[0])} to {_minute(load.time[-1])}, {asleep:.0%} of the radio units of "
+        f"From {moment(load.time[0], dated)} to {moment(load.time[-1], dated)}, {asleep:.0%} of the radio units of "
         f"{len(capacity)} cells may sleep in the mean; plan.csv says which and when.",
         f"That saves {1 - expected['energy'] / always:.0%} of the energy of all units awake, by the model.",
-        f"The forecast puts the probability that a cell is overloaded in a period at {plan.planned_risk:.1%}.",
+        risk_said(plan),
     ]
     if plan.risk_exceeded.any():
         summary.append(f"In {int(plan.risk_exceeded.sum())} cell-periods even all units do not keep to the asked risk.")
@@ -85,47 +85,48 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
     if len(load.time) > 1:
         figure = sleep_figure(
             time=load.time, members=load.members, truth=None, active=plan.active, oracle_active=None,
-            capacity=capacity, unit=load.unit,
+            capacity=capacity, unit=load.unit, places=load.places, dated=dated,
         )  # fmt: skip
-    table = plan_table(load, plan, capacity)
-    remarks = _about(forecast, city)
+    remarks = _about(forecast, city, history)
     if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
         remarks.append("Its members lack the tails that errors have, where traffic is lost: fomo forecast --tails.")
-    return Ahead("sleep", str(city.attrs["name"]), table, summary, remarks, figure)
+    return Ahead("sleep", str(city.attrs["name"]), plan_table(load, plan, capacity, dated), summary, remarks, figure)
 
 
-def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting, seed: int = 0) -> Ahead:
-    """Blocks of every server in the forecast's slots, as if what is expected came. Raises `PlanError`."""
-    load = _of_stations(load_of_forecast(forecast), city)
-    place = {tuple(each): index for index, each in enumerate(load.places.tolist())}
-    tables, outcomes = [], []
-    for server in find_servers(city):
-        inside = [place[tuple(each)] for each in server.places.tolist() if tuple(each) in place]
-        if len(inside) < 2:
-            continue
-        mine = load.of_cells(np.array(inside))
-        server = Server(server.name, mine.places)
-        history = recorded(city, mine.places)
-        channel = draw_channel(
-            setting.channel, len(mine.time), len(inside), mine.step_minutes, seed_of(seed, server.name)
+def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
+    """Blocks of every server in the forecast's slots, as if what is expected came. Raises `PlanError`.
+
+    All cells have one mean channel: no cell's own is known, and a drawn one would make the plan a lottery.
+    """
+    load, history = load_and_history(forecast, city)
+    dated = is_dated(city)
+    row = {tuple(place): index for index, place in enumerate(load.places.tolist())}
+    shared = [
+        _shared(
+            server, load.of_cells(np.array([row[tuple(place)] for place in server.places.tolist()])), history, setting
         )
-        channel = replace(channel, bits_per_prb=np.broadcast_to(channel.mean_bits_per_prb, channel.bits_per_prb.shape))
-        parameters = one_scale(channel, setting.parameters_of(history))
-        prbs = dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
-        expected = replace(mine, members=mine.mean[None])
-        outcome = play_prb(mine, expected, channel, prbs, parameters, setting.method)
-        tables.append(blocks_of(server, outcome, parameters.backlog_unit_bits))
-        outcomes.append((float(mine.members.sum()), server, prbs, outcome, parameters.backlog_unit_bits))
-    if not outcomes:
-        raise PlanError("no two neighbouring cells of the forecast carry traffic: there is nothing to share")
-    _, server, prbs, outcome, unit = max(outcomes, key=lambda each: each[0])
-    summary = [
-        f"{len(outcomes)} servers share out their blocks from {_minute(load.time[0])} to {_minute(load.time[-1])}; "
-        "plan.csv says how many each cell gets, with mean channels and if what is expected comes.",
-        f"Expected delay: {np.mean([each[3].mean_delay_slots for each in outcomes]):.2f} slots in the mean.",
+        for server in servers_of_all(history, load.places)
     ]
-    figure = _blocks(outcome, prbs, unit, server) if len(load.time) > 1 else None
-    return Ahead("prb", str(city.attrs["name"]), pl.concat(tables), summary, _about(forecast, city), figure)
+    table = pl.concat(
+        [blocks_of(each.server, each.outcome, each.prbs, each.backlog_unit_bits, dated) for each in shared]
+    )
+    delay = np.average([each.delay_slots for each in shared], weights=[len(each.server.places) for each in shared])
+    budgets = sorted({each.prbs for each in shared})
+    budget = f"{budgets[0]} to {budgets[-1]}" if len(budgets) > 1 else str(budgets[0])
+    many = f"{len(shared)} servers share" if len(shared) > 1 else "One server shares"
+    summary = [
+        f"{many} out {budget} blocks in every slot from {moment(load.time[0], dated)} to "
+        f"{moment(load.time[-1], dated)}; plan.csv says how many each server has and each cell gets, if what is "
+        "expected comes.",
+        f"Assumed are one mean channel for all cells, {BLOCKS_A_CELL} blocks for a mean slot of a cell's traffic, and "
+        f"servers whose busiest slot on record would use {setting.busy_share:.0%} of their blocks.",
+        f"Expected delay: {delay:.2f} slots in the mean over cells, slots and {min(PLAYED, len(load.members))} members "
+        "of the forecast, where blocks are given out slot by slot by what waits then.",
+    ]
+    busiest = max(shared, key=lambda each: float(each.load.members.sum()))
+    figure = _blocks(busiest, str(forecast.attrs["forecaster"]), dated) if len(load.time) > 1 else None
+    remarks = [*_about(forecast, city, history), *_gaps(shared)]
+    return Ahead("prb", str(city.attrs["name"]), table, summary, remarks, figure)
 
 
 def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], out: Path) -> list[Path]:
@@ -152,36 +153,55 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
     return [*written, out / "plan.html"]
 
 
-def _of_stations(load: Load, city: City) -> Load:
-    """The cells of a load that ever carried traffic."""
-    stations = set(map(tuple, with_traffic(city).tolist()))
-    keep = np.array([tuple(place) in stations for place in load.places.tolist()])
-    if not keep.any():
-        raise PlanError(f"{city.attrs['name']!r} never carried traffic in the cells of the forecast")
-    return load.of_cells(keep)
+def _shared(server: Server, load: Load, history: City, setting: PrbSetting) -> _Shared:
+    record = recorded_together(history, server.places)
+    channel = mean_channel(setting.channel, len(load.time), len(load.places), load.step_minutes)
+    parameters = one_scale(channel, setting.parameters_of(record))
+    prbs = prbs_of(record, channel, parameters, setting)
 
+    def played(member: np.ndarray) -> PrbOutcome:
+        return play_prb(load, replace(load, members=member[None]), channel, prbs, parameters, setting.method)
 
-def _blocks(outcome: PrbOutcome, prbs: int, unit: float, server: Server) -> object:
-    return scheduling_figure(
-        time=outcome.time, backlog={"fomo": outcome.backlog_bits.sum(1) / unit},
-        delay={"fomo": outcome.delay_slots.mean(1)}, blocks=outcome.prbs, budget=float(prbs),
-        backlog_unit="mean slots of a cell", planned_by=f"FoMo, {server.name}",
+    return _Shared(
+        server, prbs, played(load.mean), parameters.backlog_unit_bits, load,
+        float(np.mean([played(member).mean_delay_slots for member in load.members[:PLAYED]])),
+        share_together(history, server.places),
     )  # fmt: skip
 
 
-def _about(forecast: Forecast, city: City) -> list[str]:
-    about = forecast.attrs
+def _gaps(shared: Sequence[_Shared]) -> list[str]:
+    """What a reader must know of servers whose cells were not all recorded at the same times."""
+    worst = min(shared, key=lambda each: each.recorded)
+    if worst.recorded == 1:
+        return []
     return [
-        f"Forecast by {about['forecaster']}, weights {str(about.get('weights', ''))[:12]}, context {about['context']}, "
-        f"{forecast.samples.sizes['sample']} members, seed {about['seed']}.",
-        f"Hardware is dimensioned by the busy hours of {city.attrs['name']}, {_minute(city['time'].values[0])} to "
-        f"{_minute(city['time'].values[-1])}.",
-        "Nothing came yet to judge this plan by: fomo plan on a data folder plays such plans against a past.",
+        f"Blocks are dimensioned by the periods that all cells of a server recorded: of {worst.server.name} that is "
+        f"{worst.recorded:.0%} of them, the least."
     ]
 
 
-def _minute(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, unit="m")).replace("T", " ")
+def _blocks(shared: _Shared, forecaster: str, dated: bool) -> object:
+    outcome, unit = shared.outcome, shared.backlog_unit_bits
+    return scheduling_figure(
+        time=outcome.time, backlog={"fomo": outcome.backlog_bits.sum(1) / unit},
+        delay={"fomo": outcome.delay_slots.mean(1)}, blocks=outcome.prbs, budget=float(shared.prbs),
+        backlog_unit="mean slots of a cell", names={"fomo": forecaster},
+        cell_names=[cells_named(place[None]) for place in shared.server.places],
+        planned_by=f"{forecaster}, {shared.server.name}", dated=dated,
+    )  # fmt: skip
+
+
+def _about(forecast: Forecast, city: City, history: City) -> list[str]:
+    about, time = forecast.attrs, history["time"].values
+    days = len(time) * int(city.attrs["step_minutes"]) / 1440
+    span = f"{moment(time[0], True)} to {moment(time[-1], True)}" if is_dated(city) else f"{days:.1f} days"
+    return [
+        f"Forecast by {about['forecaster']}, weights {str(about.get('weights', ''))[:12]}, context {about['context']}, "
+        f"{forecast.samples.sizes['sample']} members, seed {about['seed']}.",
+        f"Hardware is dimensioned by the busy hours of {city.attrs['name']} before the plan, {span}.",
+        *clock_of(city),
+        "Nothing came yet to judge this plan by: fomo plan on a data folder plays such plans against a past.",
+    ]
 
 
 __all__ = ["Ahead", "open_both", "prb_ahead", "sleep_ahead", "write_ahead"]

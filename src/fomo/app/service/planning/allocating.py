@@ -1,6 +1,6 @@
 """Who gets which resource blocks: every strategy's allocation at every origin, played against what came.
 
-Each square of cells (`origins.find_servers`) is one server; its channel is drawn per origin and seed, the same for all
+Each square of cells (`servers.find_servers`) is one server; its channel is drawn per origin and seed, the same for all
 strategies. Most releases do not say what their volume is, so a mean slot of a cell's traffic takes a fixed number of
 blocks of a mean channel; how many blocks a server has follows from its record.
 """
@@ -15,16 +15,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from fomo.app.service.planning.origins import (
-    Origin,
-    Server,
-    cell_periods,
-    find_servers,
-    load_at,
-    recorded,
-    with_failed_site,
-    without_asked,
-)
+from fomo.app.service.planning.origins import Origin, cell_periods, load_at, with_failed_site, without_asked
+from fomo.app.service.planning.record import recorded_together
+from fomo.app.service.planning.servers import Server, find_servers
 from fomo.app.service.planning.strategies import NOBODY, Expected
 from fomo.city import City
 from fomo.planning.channel import Channel, ChannelParameters, draw_channel
@@ -89,10 +82,10 @@ class PrbRun:
     at: PrbServer
     outcomes: dict[Strategy, PrbOutcome]
 
-    @property
-    def table(self) -> pl.DataFrame:
+    def table(self, dated: bool) -> pl.DataFrame:
         """FoMo's allocation."""
-        return blocks_of(self.at.server, self.outcomes["fomo"], self.at.parameters.backlog_unit_bits)
+        at = self.at
+        return blocks_of(at.server, self.outcomes["fomo"], at.prbs, at.parameters.backlog_unit_bits, dated)
 
 
 def servers_at(city: City, origin: Origin, setting: PrbSetting, seed: int) -> list[PrbServer]:
@@ -101,14 +94,26 @@ def servers_at(city: City, origin: Origin, setting: PrbSetting, seed: int) -> li
     found = []
     for server in find_servers(city):
         truth = load_at(origin, origin.truth[None], server.places)
-        history = recorded(rest, server.places)
+        history = recorded_together(rest, server.places)
         _, slots, cells = truth.members.shape
         own = seed_of(seed, f"{server.name} {origin.name}")
         channel = draw_channel(setting.channel, slots, cells, truth.step_minutes, own)
         parameters = one_scale(channel, setting.parameters_of(history))
-        prbs = dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
+        prbs = prbs_of(history, channel, parameters, setting)
         found.append(PrbServer(server, truth, channel, prbs, parameters))
     return found
+
+
+def prbs_of(history: Load, channel: Channel, parameters: PrbParameters, setting: PrbSetting) -> int:
+    """Blocks of a server, by its record, in the scale of `one_scale`. Raises `PlanError` for too large a busy share."""
+    try:
+        return dimension_prbs(history, channel.mean_bits_per_prb, parameters, setting.busy_share)
+    except PlanError as error:  # the scale is ours, so what that message advises about units is no remedy
+        cells = len(channel.mean_bits_per_prb)
+        raise PlanError(
+            f"with a busy share of {setting.busy_share:g} a server has fewer blocks than its {cells} cells: lower "
+            "--busy-share"
+        ) from error
 
 
 #: Blocks that carry one mean slot of a cell's traffic at the mean channel, where the load's unit is not known.
@@ -180,7 +185,7 @@ def measured_at(joined: JoinedSites, origin: Origin, setting: PrbSetting) -> Prb
     asked = np.isin(joined.city["time"].values, truth.time)
     mean = np.nanmean(joined.bits_per_prb[~asked], axis=0)
     bits = joined.bits_per_prb[asked]
-    history = recorded(without_asked(joined.city, origin), places)
+    history = recorded_together(without_asked(joined.city, origin), places)
     parameters = setting.parameters_of(history)
     channel = Channel(np.where(np.isfinite(bits), bits, mean), mean)
     prbs = dimension_prbs(history, mean, parameters, setting.busy_share)
@@ -208,12 +213,15 @@ def outcomes(
     return found
 
 
-def blocks_of(server: Server, outcome: PrbOutcome, backlog_unit_bits: float) -> pl.DataFrame:
-    """The allocation of a server: one row per cell and slot."""
+def blocks_of(
+    server: Server, outcome: PrbOutcome, prbs: int, backlog_unit_bits: float, dated: bool = True
+) -> pl.DataFrame:
+    """The allocation of a server that has `prbs` blocks: one row per cell and slot."""
     return pl.DataFrame(
         {
             "server": server.name,
-            **cell_periods(outcome.time, server.places),
+            "server_prbs": prbs,
+            **cell_periods(outcome.time, server.places, dated),
             "prbs": outcome.prbs.ravel(),
             "backlog_mean_slots": outcome.backlog_bits.ravel() / backlog_unit_bits,
             "delay_slots": outcome.delay_slots.ravel(),
@@ -235,6 +243,7 @@ def _played(
 
 
 __all__ = [
+    "BLOCKS_A_CELL",
     "UNITS",
     "PrbRun",
     "PrbServer",
@@ -245,6 +254,7 @@ __all__ = [
     "outcomes",
     "play_allocating",
     "played_at",
+    "prbs_of",
     "run_at",
     "servers_at",
 ]

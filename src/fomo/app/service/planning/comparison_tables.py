@@ -7,11 +7,18 @@ from collections.abc import Collection, Sequence
 
 from fomo.app.service.planning.page_parts import headline, paragraph, table
 from fomo.evaluation.plain_text import plain_text
-from fomo.evaluation.planning_figures.strategies import Line, by_line, change_of, names_of, number_format, number_of
+from fomo.evaluation.planning_figures.strategies import (
+    BOUNDED,
+    Line,
+    by_line,
+    change_of,
+    names_of,
+    number_format,
+    number_of,
+)
 from fomo.planning.rows import AS_FORECAST, STRATEGIES, PlanRow, closed
 
 OBJECTIVE = "objective"
-MADE_BY = {"always_on": "nothing is planned", "real": "the truth (the bound)"}
 
 
 def comparison(rows: Sequence[PlanRow], higher_is_better: Collection[str]) -> list[str]:
@@ -31,7 +38,7 @@ def comparison(rows: Sequence[PlanRow], higher_is_better: Collection[str]) -> li
         lines = _lines(here)
         columns = ["plan", "made on", *(_column(*pair, pair[0] in higher_is_better) for pair in metrics.items())]
         body = [
-            [name, _made_on(line), *(_with_interval(found[metric], line) for metric in metrics)]
+            [name, _made_on(line, here[0].application), *(_with_interval(found[metric], line) for metric in metrics)]
             for name, line in zip(names_of(lines), lines, strict=True)
         ]
         made += [headline(city, 3), table(columns, body, numbers=range(2, len(columns)), strong=_ours(lines))]
@@ -76,9 +83,13 @@ def _ours(lines: Sequence[Line]) -> list[int]:
     return [place for place, (strategy, _) in enumerate(lines) if strategy == "fomo"]
 
 
-def _made_on(line: Line) -> str:
+def _made_on(line: Line, application: str) -> str:
     strategy, forecaster = line
-    return MADE_BY.get(strategy, f"forecast of {forecaster}" if strategy in ("rival", "fomo") else forecaster)
+    if strategy == "always_on":
+        return "nothing is planned"
+    if strategy == "real":
+        return "the truth (the bound)" if application in BOUNDED else "the truth"
+    return f"forecast of {forecaster}" if strategy in ("rival", "fomo") else forecaster
 
 
 def _column(metric: str, unit: str, higher: bool) -> str:
@@ -114,7 +125,8 @@ def _closed(rows: Sequence[PlanRow]) -> str:
         return "The best other plan is no worse than the one made on what happened: there is nothing to close. "
     if share < 0:
         return "FoMo's plan is worse than the best other one. "
-    return f"FoMo's plan closes {100 * share:.0f} % of the distance between the best other plan and the bound. "
+    to = "the bound" if rows[0].application in BOUNDED else "the one made on what happened"
+    return f"FoMo's plan closes {100 * share:.0f} % of the distance between the best other plan and {to}. "
 
 
 __all__ = ["comparison", "sensitivity"]

@@ -60,11 +60,11 @@ class District:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The stations of one strategy: by the solver, and in proportion."""
+    """The stations of one strategy: by the solver, and in proportion to what it goes by."""
 
     strategy: Strategy
     located: Located
-    in_proportion: Int[np.ndarray, " cell"]
+    in_proportion: Int[np.ndarray, " cell"] | None  # None: it goes by nothing, so all places are alike
 
 
 def make_district(city: City, area: Bool[np.ndarray, "y x"]) -> District:
@@ -132,7 +132,9 @@ def plan_deployments(
         or Deployment(
             strategy,
             locate(demand, district.position_km, parameters, weights=1 / demand.sum(1), seconds=seconds),
-            proportional(demand.sum(0), parameters.stations, parameters.stations_per_place),
+            None
+            if strategy == "always_on"
+            else proportional(demand.sum(0), parameters.stations, parameters.stations_per_place),
         )
         for strategy, demand in demands.items()
     ]
@@ -151,6 +153,8 @@ def play_deployments(
             (IN_PROPORTION, each.in_proportion),
             (SITE_FAILS, failed),
         ):
+            if stations is None:
+                continue
             ratio = play_coverage(stations, district.people, district.position_km, parameters).ratio
             found += _days(each.strategy, ratio, district.time, seed, scenario)
     return found
@@ -166,7 +170,8 @@ def station_table(district: District, deployments: Sequence[Deployment]) -> pl.D
     }
     for each in deployments:
         columns[f"stations_{each.strategy}"] = each.located.stations
-        columns[f"stations_{each.strategy}_in_proportion"] = each.in_proportion
+        if each.in_proportion is not None:
+            columns[f"stations_{each.strategy}_in_proportion"] = each.in_proportion
     return pl.DataFrame(columns)
 
 

@@ -1,7 +1,6 @@
 """When and where plans are made and judged: start times of a city's test part, with what was known and what came.
 
-A server runs the cells of a square of `EDGE` x `EDGE` (all cells of a small region); cells that never carried anything
-have no station and are left out. The asked periods of two origins of a place do not overlap.
+The asked periods of two origins of a place do not overlap.
 """
 
 from __future__ import annotations
@@ -12,25 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int
 
+from fomo.app.service.planning.moments import time_columns
 from fomo.city import City, steps_per_day
 from fomo.evaluation.questions import TaskName, family_questions
-from fomo.planning.load import Load, PlanError, load_of_city, load_of_members
+from fomo.planning.load import Load, PlanError, load_of_members
 from fomo.planning.simulator import network_of_load
 from fomo.windows.task import ContextMode, Task
 
-#: Cells along the edge of what one server runs: a region of the authors' release.
-EDGE = 4
 #: A week whose values differ from those of the week before by less than this share (root mean square) is a copy of it.
 #: That of uomo_shandong does by 0.4 to 1.3 %; of the others the closest is jinan's, by 6 %.
 COPY = 0.03
-
-
-@dataclass(frozen=True)
-class Server:
-    """Cells that are planned together: a square of the grid."""
-
-    name: str  # city or region, and the square's first row and column on a large grid
-    places: Int[np.ndarray, "cell 2"]
 
 
 @dataclass(frozen=True)
@@ -112,30 +102,6 @@ def _spread(origins: list[Origin], most: int) -> list[Origin]:
     return [origins[i] for i in np.unique(np.linspace(0, len(origins) - 1, most).round().astype(int))]
 
 
-def with_traffic(city: City) -> Int[np.ndarray, "cell 2"]:
-    """The cells that ever carried traffic: others have no station to plan for."""
-    return np.argwhere((city["traffic"].values > 0).any(0) & city["covered"].values)
-
-
-def find_servers(city: City) -> list[Server]:
-    """The squares of a grid with at least two cells that ever carried traffic; of a list, every `EDGE`² cells."""
-    places = with_traffic(city)
-    if city.attrs["layout"] == "list":
-        squares = np.stack([np.zeros(len(places), int), places[:, 1] // EDGE**2], -1)
-    else:
-        squares = places // EDGE
-    servers = []
-    whole = len(np.unique(squares, axis=0)) == 1
-    for square in np.unique(squares, axis=0):
-        inside = places[(squares == square).all(1)]
-        if len(inside) > 1:
-            name = str(city.attrs["name"])
-            servers.append(Server(name if whole else f"{name} [{square[0]},{square[1]}]", inside))
-    if not servers:
-        raise PlanError(f"{city.attrs['name']!r} has no two neighbouring cells with traffic: there is nothing to share")
-    return servers
-
-
 def load_at(origin: Origin, values: np.ndarray, places: Int[np.ndarray, "cell 2"]) -> Load:
     """Values of the asked periods, (sample, period, y, x), of some cells as a load."""
     return load_of_members(values, origin.window, places)
@@ -146,19 +112,13 @@ def without_asked(city: City, origin: Origin) -> City:
     return city.isel(time=~np.isin(city["time"].values, origin.window["time"].values))
 
 
-def recorded(city: City, places: Int[np.ndarray, "cell 2"]) -> Load:
-    """All complete periods of a city's record, of some cells: what their hardware is dimensioned by."""
-    rows, columns = places.T
-    whole = np.isfinite(city["traffic"].values[:, rows, columns]).all(1)
-    if not whole.any():
-        raise PlanError(f"no period of {city.attrs['name']!r} is recorded in all cells of a server")
-    return load_of_city(city.isel(time=whole), places)
+def cell_periods(time: np.ndarray, places: Int[np.ndarray, "cell 2"], dated: bool = True) -> dict[str, np.ndarray]:
+    """The first columns of a plan's table: time, row and column of every cell in every period, by time, then cell.
 
-
-def cell_periods(time: np.ndarray, places: Int[np.ndarray, "cell 2"]) -> dict[str, np.ndarray]:
-    """The first columns of a plan's table: time, row and column of every cell in every period, by time, then cell."""
+    dated: False where dates are made up; see `moments.time_columns`.
+    """
     step, cell = (each.ravel() for each in np.meshgrid(np.arange(len(time)), np.arange(len(places)), indexing="ij"))
-    return {"time": time[step].astype("datetime64[us]"), "row": places[cell, 0], "column": places[cell, 1]}
+    return {**time_columns(time, step, dated), "row": places[cell, 0], "column": places[cell, 1]}
 
 
 def with_failed_site(load: Load, reach_km: float = 1.5) -> Load:
@@ -175,17 +135,12 @@ def with_failed_site(load: Load, reach_km: float = 1.5) -> Load:
 
 
 __all__ = [
-    "EDGE",
     "Origin",
-    "Server",
     "asked_periods",
     "cell_periods",
     "find_origins",
-    "find_servers",
     "first_copy",
     "load_at",
-    "recorded",
     "with_failed_site",
-    "with_traffic",
     "without_asked",
 ]

@@ -13,6 +13,7 @@ import polars as pl
 
 from fomo.app.service.forecasting import load_weights, parse_area
 from fomo.app.service.planning import allocating, deploying, sleeping
+from fomo.app.service.planning.moments import clock_of, is_dated, moment
 from fomo.app.service.planning.origins import Origin, find_origins
 from fomo.app.service.planning.strategies import Expected, Told, expected
 from fomo.city import City
@@ -22,6 +23,7 @@ from fomo.planning.comparison import Played, closed_interval, rows_of, with_regr
 from fomo.planning.deployment import DeploymentParameters
 from fomo.planning.load import PlanError
 from fomo.planning.rows import AS_FORECAST, LESS, MORE, SITE_FAILS, Application, PlanRow
+from fomo.planning.sleep_terms import check_risk
 from fomo.sources import data_folder, read_family
 from fomo.sources.barcelona_radio import JoinedSites
 from fomo.windows.split import leaks
@@ -67,6 +69,7 @@ class Compared:
     remarks: list[str]
     origins: int
     dated: bool = True  # False where only weekday and hour of the city's clock are real
+    region: str = ""  # whose plan the table is
     sleep: sleeping.SleepRun | None = None
     prb: allocating.PrbRun | None = None
     deploy: DeployRun | None = None
@@ -93,14 +96,21 @@ class _Part:
     everyone: list[Expected]
     remarks: list[str]
 
+    @property
+    def dated(self) -> bool:
+        """Whether dates are real in all of its cities."""
+        return all(is_dated(city) for city in self.cities.values())
+
 
 def plan_sleep_of(request: Request, setting: sleeping.SleepSetting, told: Told) -> Compared:
     """Sleep plans for the next 48 steps at every origin. Raises `PlanError`, `CityError`, `UsageError`."""
+    check_risk(setting.parameters.risk, request.samples)
     part = _prepare(request, "long", told, tails=True)  # a lost hour costs most, and is rare
     played = _play(part, request, partial(sleeping.play_sleeping, setting=setting))
     last = part.origins[-1]
     run = sleeping.one_run(part.cities[last.region], last, part.everyone, setting, request.seeds[0])
-    table = sleeping.plan_table(run.load, run.plan, run.capacity)
+    table = sleeping.plan_table(run.load, run.plan, run.capacity, part.dated)
+    table = table.insert_column(0, pl.lit(last.region).alias("region"))
     found = _sum_up("sleep", request, played, sleeping.UNITS, part, table)
     return replace(found, sleep=run)
 
@@ -113,7 +123,7 @@ def plan_prb_of(request: Request, setting: allocating.PrbSetting, told: Told) ->
     servers = allocating.servers_at(part.cities[last.region], last, setting, request.seeds[0])
     at = max(servers, key=lambda each: float(each.truth.members.sum()))
     run = allocating.run_at(at, last, part.everyone, setting, request.seeds[0])
-    return replace(_sum_up("prb", request, played, allocating.UNITS, part, run.table), prb=run)
+    return replace(_sum_up("prb", request, played, allocating.UNITS, part, run.table(part.dated)), prb=run)
 
 
 def plan_prb_of_measured(request: Request, joined: JoinedSites, setting: allocating.PrbSetting, told: Told) -> Compared:
@@ -133,7 +143,7 @@ def plan_prb_of_measured(request: Request, joined: JoinedSites, setting: allocat
     last = part.origins[-1]
     at = allocating.measured_at(joined, last, setting)
     run = allocating.run_at(at, last, part.everyone, setting, request.seeds[0])
-    return replace(_sum_up("prb", request, played, allocating.UNITS, part, run.table), prb=run)
+    return replace(_sum_up("prb", request, played, allocating.UNITS, part, run.table(part.dated)), prb=run)
 
 
 def plan_deploy_of(
@@ -178,6 +188,7 @@ def plan_deploy_of(
         f"{parameters.stations} stations for {len(rows)} cells, together {served:.0%} of the busiest hour's people; "
         f"each reaches {parameters.reach_km:g} km; largest gap of a plan to its bound: "
         f"{max(each.located.gap for each in deployments):.2%}",
+        *clock_of(city),
         "a forecast that is 20 % too high or too low everywhere plans the same stations: only proportions count",
     ]
     if leaks(model.trained_on, str(city.attrs["name"]), 0, str(city.attrs["sha256"])):
@@ -222,12 +233,15 @@ def _prepare_of(cities: Sequence[City], request: Request, task: TaskName, told: 
         seeds=request.seeds, device=request.device, tails=tails, told=told,
     )  # fmt: skip
     context = origins[0].task.context
+    dated = all(is_dated(city) for city in cities)
+    since = f", from {moment(min(each.start for each in origins), dated)}" if dated else ""
     remarks = [
-        f"{len(origins)} start times in {len({each.region for each in origins})} region(s), from "
-        f"{min(str(each.start)[:16] for each in origins)}; {len(request.seeds)} seeds, {request.samples} "
-        f"members{', of FoMo with the tails of its errors' if tails else ''}; "
+        f"{len(origins)} start times in {len({each.region for each in origins})} region(s){since}; "
+        f"{len(request.seeds)} seeds, {request.samples} members"
+        f"{', of FoMo with the tails of its errors' if tails else ''}; "
         f"context {context}, past week known where recorded",
         *dict.fromkeys(str(each.message) for each in caught),
+        *clock_of(cities[0]),
     ]
     return _Part(by_name, origins, everyone, remarks)
 
@@ -237,11 +251,10 @@ def _play(part: _Part, request: Request, play: Callable[..., list[Played]]) -> l
     for origin in part.origins:
         city = part.cities[origin.region]
         played += play(city, origin, part.everyone, seeds=request.seeds)
-        if request.sensitivity:  # one seed: the plans' order does not hang on it
-            first = request.seeds[:1]
-            played += play(city, origin, part.everyone, seeds=first, bias=1.2, scenario=MORE)
-            played += play(city, origin, part.everyone, seeds=first, bias=0.8, scenario=LESS)
-            played += play(city, origin, part.everyone, seeds=first, scenario=SITE_FAILS, fails=True)
+        if request.sensitivity:  # on every seed, as each has members and channels of its own: a change is of one thing
+            played += play(city, origin, part.everyone, seeds=request.seeds, bias=1.2, scenario=MORE)
+            played += play(city, origin, part.everyone, seeds=request.seeds, bias=0.8, scenario=LESS)
+            played += play(city, origin, part.everyone, seeds=request.seeds, scenario=SITE_FAILS, fails=True)
     return played
 
 
@@ -255,8 +268,10 @@ def _sum_up(
 ) -> Compared:
     rows = rows_of(with_regret(played), application, request.city, units)
     number = len({each.origin for each in played if each.scenario == AS_FORECAST})
-    dated = all(city.attrs["calendar"] == "date" for city in part.cities.values())
-    return Compared(application, request.city, rows, closed_interval(played), table, part.remarks, number, dated)
+    region = part.origins[-1].region
+    return Compared(
+        application, request.city, rows, closed_interval(played), table, part.remarks, number, part.dated, region
+    )
 
 
 def _names(cities: Sequence[City]) -> str:

@@ -8,20 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from fomo.app.service.planning.origins import (
-    Origin,
-    Server,
-    cell_periods,
-    load_at,
-    recorded,
-    with_failed_site,
-    with_traffic,
-    without_asked,
-)
+from fomo.app.service.planning.origins import Origin, cell_periods, load_at, with_failed_site, without_asked
+from fomo.app.service.planning.record import record_of
+from fomo.app.service.planning.servers import Server, with_traffic
 from fomo.app.service.planning.strategies import NOBODY, Expected
 from fomo.city import City
 from fomo.planning.comparison import REGRET, Played
-from fomo.planning.dimensioning import dimension
+from fomo.planning.dimensioning import dimension_recorded
 from fomo.planning.energy import EnergyModel
 from fomo.planning.load import Load, PlanError
 from fomo.planning.rows import AS_FORECAST, Strategy
@@ -129,16 +122,22 @@ def capacity_of(city: City, origin: Origin, server: Server, setting: SleepSettin
     The hardware was there before the plan. Where a short record leaves no other busy hour, later periods count too; the
     asked ones never do.
     """
-    history = recorded(without_asked(city, origin), server.places)
-    return dimension(history, setting.parameters.rrus, headroom=setting.headroom)
+    record = record_of(without_asked(city, origin), server.places)
+    return dimension_recorded(record, setting.parameters.rrus, headroom=setting.headroom)
 
 
-def plan_table(load: Load, plan: SleepPlan, capacity: np.ndarray) -> pl.DataFrame:
-    """The plan: one row per cell and period."""
+def risk_said(plan: SleepPlan) -> str:
+    """What a plan expects of overload, in a sentence."""
+    most = "" if plan.expected.parameters.risk is None else " at most"
+    return f"The forecast puts the probability that a cell is overloaded in a period at {plan.planned_risk:.1%}{most}."
+
+
+def plan_table(load: Load, plan: SleepPlan, capacity: np.ndarray, dated: bool = True) -> pl.DataFrame:
+    """The plan: one row per cell and period. `dated`: False where dates are made up."""
     low, high = (load.quantile(share) for share in (0.05, 0.95))
     return pl.DataFrame(
         {
-            **cell_periods(load.time, load.places),
+            **cell_periods(load.time, load.places, dated),
             "active_rrus": plan.active.ravel(),
             "sleeping_rrus": plan.expected.parameters.rrus - plan.active.ravel(),
             "overload_probability": plan.overload_probability.ravel(),
@@ -161,4 +160,14 @@ def _played(
     return Played(strategy, forecaster, origin.name, seed, metrics, cells * days, scenario)
 
 
-__all__ = ["UNITS", "SleepRun", "SleepSetting", "capacity_of", "one_run", "plan_table", "play_sleeping", "whole"]
+__all__ = [
+    "UNITS",
+    "SleepRun",
+    "SleepSetting",
+    "capacity_of",
+    "one_run",
+    "plan_table",
+    "play_sleeping",
+    "risk_said",
+    "whole",
+]

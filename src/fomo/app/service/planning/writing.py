@@ -13,8 +13,11 @@ import numpy as np
 import polars as pl
 
 from fomo.app.service.outputs import write_frame
+from fomo.app.service.planning.moments import moment
 from fomo.app.service.planning.page import Picture, planning_page
+from fomo.app.service.planning.record import cells_named
 from fomo.app.service.planning.run import Compared, Request
+from fomo.app.service.planning.sleeping import risk_said
 from fomo.evaluation.figures import save_figure
 from fomo.evaluation.planning_figures import (
     coverage_figure,
@@ -83,7 +86,7 @@ def write_plan(
         figures=pictures,
         plan_preview=preview(found.table),
         files=[
-            ("plan.csv", "the plan of the last start time, one row per cell and period; also .parquet"),
+            ("plan.csv", f"{_table_said(found)}; also .parquet"),
             ("comparison.csv", "every number of this page with its interval"),
         ],
         remarks=found.remarks,
@@ -109,17 +112,27 @@ def summary(found: Compared) -> list[str]:
     """What the plan says, how it compares, and how sure that is: plain sentences."""
     lines = _what(found)
     share, low, high = found.closed
+    best = min((row for row in _objectives(found) if row.strategy not in ("fomo", "real")), key=lambda row: row.value)
     if math.isnan(share):
-        lines.append("No other strategy is worse than the oracle here: there is nothing to gain by a forecast.")
-    else:
-        best = min(
-            (row for row in _objectives(found) if row.strategy not in ("fomo", "real")), key=lambda row: row.value
+        lines.append(
+            f"The best other strategy ({best.forecaster}) is no worse than knowing the future here: there is nothing "
+            "to gain by a better forecast."
         )
+    else:
         lines.append(
             f"Of the distance between the best other strategy ({best.forecaster}) and knowing the future, FoMo's plans "
             f"close {share:.0%} (95 % interval {low:.0%} to {high:.0%}, over {found.origins} places and start times)."
         )
     return lines
+
+
+def _table_said(found: Compared) -> str:
+    """What plan.csv holds."""
+    if found.prb is not None:
+        return f"the plan of the last start time of server {found.prb.at.server.name}, one row per cell and period"
+    if found.deploy is not None:
+        return "the plan, one row per cell: the stations of every strategy"
+    return f"the plan of the last start time of {found.region}, one row per cell and period"
 
 
 def _objectives(found: Compared) -> list[PlanRow]:
@@ -132,13 +145,12 @@ def _what(found: Compared) -> list[str]:
         rrus = plan.expected.parameters.rrus
         asleep = 1 - plan.active.mean() / rrus
         by_period = plan.active.mean(1)
-        quiet, busy = (
-            np.datetime_as_string(found.sleep.load.time[f(by_period)], unit="m") for f in (np.argmin, np.argmax)
-        )
+        time = found.sleep.load.time
+        first, quiet, busy = (moment(time[at], found.dated) for at in (0, by_period.argmin(), by_period.argmax()))
         return [
-            f"From {np.datetime_as_string(found.sleep.load.time[0], unit='m')}, {asleep:.0%} of the radio units of "
-            f"{cells} cells may sleep in the mean; most at {quiet}, fewest at {busy}. plan.csv says which and when.",
-            f"The forecast puts the probability that a cell is overloaded in a period at {plan.planned_risk:.1%}.",
+            f"From {first}, {asleep:.0%} of the radio units of {cells} cells of {found.region} may sleep in the mean; "
+            f"most at {quiet}, fewest at {busy}. plan.csv says which and when.",
+            risk_said(plan),
         ]
     if found.prb is not None:
         outcome = found.prb.outcomes["fomo"]
@@ -167,20 +179,24 @@ def _pictures(found: Compared, out: Path) -> tuple[list[Picture], list[Picture]]
     if found.sleep is not None:
         run = found.sleep
         figures.append(
-            ("plan", "The plan of the last start time: the busiest cell, and all cells.", "load and awake radio units",
+            ("plan", f"The plan of the last start time of {found.region}: the busiest cell, and all cells.",
+             "load and awake radio units",
              sleep_figure(time=run.load.time, members=run.load.members, truth=run.truth.members[0],
                           active=run.plan.active, oracle_active=run.oracle.active, capacity=run.capacity,
-                          unit=run.load.unit, dated=found.dated))
+                          unit=run.load.unit, places=run.load.places, dated=found.dated))
         )  # fmt: skip
     if found.prb is not None:
         outcomes, unit = found.prb.outcomes, found.prb.at.parameters.backlog_unit_bits
         figures.append(
-            ("plan", "The busiest server at the last start time.", "backlog, delay and blocks over time",
+            ("plan", f"The busiest server of {found.region} at the last start time.",
+             "backlog, delay and blocks over time",
              scheduling_figure(time=outcomes["fomo"].time,
                                backlog={name: each.backlog_bits.sum(1) / unit for name, each in outcomes.items()},
                                delay={name: each.delay_slots.mean(1) for name, each in outcomes.items()},
                                blocks=outcomes["fomo"].prbs, budget=float(found.prb.at.prbs),
-                               backlog_unit="mean slots of a cell", names=_names(found), dated=found.dated))
+                               backlog_unit="mean slots of a cell", names=_names(found),
+                               cell_names=[cells_named(place[None]) for place in found.prb.at.server.places],
+                               dated=found.dated))
         )  # fmt: skip
     if found.deploy is not None:
         figures += _district(found)

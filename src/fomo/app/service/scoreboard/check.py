@@ -35,8 +35,11 @@ def check(recipe: ScoreboardRecipe, place: Place, table: Path, say: Callable[[st
             pl.col("forecaster") == cell.entry.name,
         )
         where = f"{cell.entry.name}, {cell.city} {cell.task} {cell.context}"
-        if there.height != 1 or there["value"][0] is None:
-            say(f"{where}: not in the table")
+        if there.height != 1:
+            wrong.append(f"{where}: {there.height or 'no'} rows of {table} are of it; there is to be one")
+            continue
+        if there["value"][0] is None:
+            say(f"{where}: no score in the table ({there['note'][0]})")
             continue
         found = trained(cell.entry, cell.set, recipe, place.data, place.out, lambda done, text: None)
         scores = evaluate(found.forecaster, ask(cell, place.data), samples=recipe.samples, seed=recipe.seed)

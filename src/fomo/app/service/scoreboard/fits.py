@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from fomo.app.errors import UsageError
 from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
-from fomo.app.service.training import RECIPE, WEIGHTS, data_hashes, train, trained_seconds
+from fomo.app.service.training import DATA, RECIPE, WEIGHTS, data_hashes, train, trained_seconds
 from fomo.files import whole_file
 from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
@@ -35,6 +35,8 @@ OWN = ("windows", "tokens", "model", "diffusion", *with_imports("forecasters/fom
 #: What all trained rivals' answers, and their training, depend on beside their own files.
 FORECASTER, TRAINING = "forecasters/rivals/forecaster.py", "forecasters/rivals/training.py"
 RULES = ("forecasters/rule.py", "forecasters/rules.py")
+#: Code that the windows of a training are drawn by.
+DRAWING = ("training/data.py", "tokens/masks.py", "windows")
 #: How a language model describes itself that has no weights of a language: the same random ones everywhere.
 WITHOUT_LANGUAGE = "no language weights: random frozen layers"
 
@@ -69,7 +71,7 @@ def _fomo(name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told
         folders = [out / "fomo" / slug(name) / part for part in ("traffic", "tuned")]
         recipes = recipe.fomo(name, folders[0] / WEIGHTS)
         for part, (folder, one) in enumerate(zip(folders, recipes, strict=True)):
-            if not _finished(folder, one):
+            if not _finished(folder, one, data):
 
                 def heard(step: int, numbers: dict[str, float], one: Any = one, part: int = part) -> None:
                     told((part + step / one.optimiser.steps) / 2, f"{one.name}: step {step}")
@@ -81,12 +83,45 @@ def _fomo(name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told
     return Trained(model, seconds or None, parameter_count(model.network), identity)
 
 
-def _finished(folder: Path, recipe: Recipe) -> bool:
-    """Whether a run of this recipe has its weights; one of another recipe is refused by `train`."""
-    file = folder / RECIPE
-    if not ((folder / WEIGHTS).exists() and file.exists()):
+def made_by(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path) -> str:
+    """What makes a forecaster of a set, as far as it is known without training: a text that changes with it.
+
+    Raises `CityError` for data that are not there.
+    """
+    if entry.kind == "fomo":
+        chosen = recipe.sets[name]
+        weights: Any = load(chosen.weights).weights if chosen.weights else None
+        recipes = [] if weights else [one.model_dump(mode="json") for one in recipe.fomo(name, Path("traffic"))]
+        hashes = {} if weights else data_hashes(recipe.base(name).data, data)
+        return digest([weights, recipes, hashes, code_digest(OWN)])
+    if entry.kind == "deep":
+        return digest([_training_of(entry, name, recipe, data), code_digest(with_imports(FORECASTER))])
+    return digest([entry.name, code_digest(RULES if entry.kind == "rule" else with_imports(_module(entry)))])
+
+
+def _finished(folder: Path, recipe: Recipe, data: Path) -> bool:
+    """Whether a run of this recipe on these data has its weights; of others `train` refuses to go on."""
+    recipe_file, data_file = folder / RECIPE, folder / DATA
+    if not ((folder / WEIGHTS).exists() and recipe_file.exists() and data_file.exists()):
         return False
-    return bool(json.loads(file.read_text(encoding="utf-8")) == recipe.model_dump(mode="json"))
+    begun, sources = (json.loads(file.read_text(encoding="utf-8")) for file in (recipe_file, data_file))
+    hashes = data_hashes(recipe.data, data)
+    same_data = {family: sources.get(family) for family in hashes} == hashes
+    return bool(begun == recipe.model_dump(mode="json") and same_data)
+
+
+def _training_of(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path) -> dict[str, Any]:
+    """What the training of a rival depends on beside its network's frozen parts."""
+    base = recipe.base(name)
+    modules = {part for module in (_module(entry), TRAINING) for part in with_imports(module)}
+    return {
+        "rival": entry.name,
+        "fit": recipe.fit_of(entry.name).model_dump(mode="json"),
+        "data": base.data.model_dump(mode="json"),
+        "augment": base.augment.model_dump(mode="json"),
+        "files": data_hashes(base.data, data),
+        "code": code_digest({*modules, *DRAWING}),
+    }
 
 
 def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
@@ -96,16 +131,7 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
     network = entry.load()
     assert isinstance(network, RivalNetwork)
     said = str(getattr(getattr(network, "backbone", None), "described", ""))
-    code = {part for module in (_module(entry), TRAINING) for part in with_imports(module)}
-    about = {
-        "rival": entry.name,
-        "fit": config.model_dump(mode="json"),
-        "data": base.data.model_dump(mode="json"),
-        "augment": base.augment.model_dump(mode="json"),
-        "files": data_hashes(base.data, data),
-        "code": code_digest(code),
-        "network": "" if said == WITHOUT_LANGUAGE else said,
-    }
+    about = {**_training_of(entry, name, recipe, data), "network": "" if said == WITHOUT_LANGUAGE else said}
     key = digest(about)
     record, weights = folder / "fit.json", folder / "network.safetensors"
     if not (record.exists() and weights.exists() and json.loads(record.read_text(encoding="utf-8"))["key"] == key):
@@ -178,4 +204,4 @@ def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
     return {name: part.contiguous() for name, part in network.state_dict().items() if name not in frozen}
 
 
-__all__ = ["Trained", "load_rival", "ready", "trained"]
+__all__ = ["Trained", "load_rival", "made_by", "ready", "trained"]

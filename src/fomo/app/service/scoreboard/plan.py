@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from fomo.config import Config, ConfigError, load_toml, parse
 from fomo.forecasters.registry import Entry, Kind, TaskName, find_entries
@@ -42,7 +42,7 @@ class ColumnConfig(Config):
 
     def set_of(self, fold: int) -> str:
         """The training part of a fold."""
-        return self.set.format(fold=fold)
+        return self.set.replace("{fold}", str(fold))
 
 
 class SearchConfig(Config):
@@ -64,16 +64,22 @@ class ScoreboardRecipe(Config):
     sets: dict[str, SetConfig] = Field(min_length=1)
     columns: tuple[ColumnConfig, ...] = Field(min_length=1)
     every_fold: tuple[Kind, ...] = ("fomo", "rule", "statistical")  # the others answer the first fold of a column
-    every: dict[str, int] = Field(default_factory=dict)  # forecasters that answer each so manieth window: they are slow
+    every: dict[str, PositiveInt] = Field(default_factory=dict)  # who answers each so manieth window: they are slow
     samples: int = Field(24, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     fit: FitConfig = FitConfig()
-    rates: dict[str, float] = Field(default_factory=dict)  # learning rates of rivals, where not that of `fit`
+    rates: dict[str, PositiveFloat] = Field(default_factory=dict)  # learning rates of rivals, where not that of `fit`
     search: SearchConfig | None = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ScoreboardRecipe:
-        find_entries((*self.every, *self.rates))
+        for section in ("every", "rates"):
+            for name in getattr(self, section):
+                (entry,) = find_entries((name,))
+                if name != entry.name:
+                    raise ValueError(f"{section}: write {entry.name!r}, not {name!r}")
+                if section == "rates" and entry.kind != "deep":
+                    raise ValueError(f"rates: {name} is not trained here, so it has no learning rate")
         if self.search is not None:
             held_back = self.sets[self.search.set].held_back_folds if self.search.set in self.sets else ()
             if self.search.fold not in held_back:
@@ -81,6 +87,8 @@ class ScoreboardRecipe(Config):
             if self.fit.learning_rate not in self.search.learning_rates:
                 raise ValueError(f"search: the rate of [fit], {self.fit.learning_rate:g}, is not among its rates")
         for column in self.columns:
+            if (column.area is not None) != (column.split == "area"):
+                raise ValueError(f"{column.protocol}: the split 'area' names its area, and no other split does")
             for fold in column.folds:
                 if column.set_of(fold) not in self.sets:
                     raise ValueError(f"{column.protocol}: there is no set {column.set_of(fold)!r} under [sets]")

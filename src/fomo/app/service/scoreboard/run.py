@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 
+from fomo.app.service.scoreboard.fits import made_by
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
 from fomo.app.service.scoreboard.work import Place, asked_of, work
 from fomo.evaluation.scoreboard import Line, Result, fewer_windows, lines
@@ -82,13 +83,27 @@ def results(recipe: ScoreboardRecipe, place: Place, failed: dict[str, str] | Non
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells(recipe):
         groups.setdefault((cell.column.protocol, cell.city, cell.task, cell.context, cell.entry.name), []).append(cell)
+    made: dict[tuple[str, str], str] = {}
+
+    def makers(cell: Cell) -> str:
+        key = (cell.entry.name, cell.set)
+        if key not in made:
+            made[key] = made_by(cell.entry, cell.set, recipe, place.data)
+        return made[key]
+
     found = []
     for group in groups.values():
-        found += _results(group, recipe, place, failed)
+        found += _results(group, recipe, place, failed, makers)
     return found
 
 
-def _results(group: list[Cell], recipe: ScoreboardRecipe, place: Place, failed: dict[str, str]) -> list[Result]:
+def _results(
+    group: list[Cell],
+    recipe: ScoreboardRecipe,
+    place: Place,
+    failed: dict[str, str],
+    makers: Callable[[Cell], str],
+) -> list[Result]:
     """The first fold of a column alone, and all of them together where they are all there."""
     first = group[0]
     made = []
@@ -106,7 +121,8 @@ def _results(group: list[Cell], recipe: ScoreboardRecipe, place: Place, failed: 
         scores, seconds, remark = None, None, ""
         loaded = [load_scores(path) for path in paths] if all(path.exists() for path in paths) else []
         old = any(
-            about.get("asked") != asked_of(cell, recipe, place) for cell, (_, about) in zip(part, loaded, strict=False)
+            (about.get("asked"), about.get("made_by")) != (asked_of(cell, recipe, place), makers(cell))
+            for cell, (_, about) in zip(part, loaded, strict=False)
         )
         if loaded and not reason and not old:
             scores = joined([each for each, _ in loaded])

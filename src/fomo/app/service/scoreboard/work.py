@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from fomo.app.service.scoreboard.digest import code_digest, digest
-from fomo.app.service.scoreboard.fits import Trained, trained
+from fomo.app.service.scoreboard.fits import Trained, made_by, trained
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, slug
 from fomo.app.service.training import file_of
 from fomo.city import City
@@ -23,8 +23,11 @@ from fomo.evaluation.stored import load_scores, save_scores
 from fomo.files import whole_file
 from fomo.sources import read_family
 
-#: Code that scores depend on.
-SCORING = tuple(f"evaluation/{name}.py" for name in ("metrics", "structure", "questions", "protocol"))
+#: Code that scores depend on: how errors are counted, what is asked, and how data are read.
+SCORING = (
+    *(f"evaluation/{name}.py" for name in ("metrics", "structure", "questions", "protocol")),
+    *("windows", "sources", "city.py"),
+)
 #: Seconds between two words on the progress.
 SAID_EVERY = 2.0
 
@@ -81,6 +84,7 @@ def answer(cell: Cell, found: Trained, recipe: ScoreboardRecipe, place: Place) -
     about = {
         "key": key,
         "asked": asked,
+        "made_by": made_by(cell.entry, cell.set, recipe, place.data),
         "train_seconds": found.seconds,
         "parameters": found.parameters,
         "remark": found.remark,
