@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TABLES = (".csv", ".parquet")
-#: Digits of an amount in a table of text, as many as a float32 has; and columns that are places, kept as they are.
-DIGITS, PLACES = 7, ("lon", "lat", "x", "y")
+#: Digits of an amount in a table of text, as many as a float32 has; and columns that are places, with so many decimals.
+DIGITS, PLACES, DECIMALS = 7, ("lon", "lat", "x", "y"), 6
 #: Observed steps that a figure shows before a forecast.
 SHOWN_HISTORY = 48
 
@@ -193,8 +193,9 @@ def write_frame(frame: pl.DataFrame, path: Path) -> Path:
 
     with whole_file(path) as fresh:
         if path.suffix == ".csv":
-            amounts = (columns.float() - columns.by_name(*PLACES, require_all=False)).round_sig_figs(DIGITS)
-            frame.with_columns(amounts).write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M")
+            places = columns.float() & columns.by_name(*PLACES, require_all=False)
+            rounded = frame.with_columns((columns.float() - places).round_sig_figs(DIGITS), places.round(DECIMALS))
+            rounded.write_csv(fresh, datetime_format="%Y-%m-%dT%H:%M")
         else:
             frame.write_parquet(fresh)
     return path
