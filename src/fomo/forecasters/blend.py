@@ -26,7 +26,7 @@ from fomo.forecasters import own_past
 from fomo.forecasters.simplex import on_simplex
 from fomo.windows.context_observation import CONTEXT_GUESSES
 from fomo.windows.observation import GUESSES, Observation
-from fomo.windows.regression import LARGEST_RELATIVE
+from fomo.windows.regression import LARGEST_RELATIVE, SMALLEST_UNIT
 
 #: What stands beside the network: guesses from traffic, and from users where they are known.
 BESIDE = ("carried", "shaped_recent", "rhythm_recent", "week", "yesterday")
@@ -49,6 +49,8 @@ IN_COMMON_WORTH, LARGEST_IN_COMMON = 4.0, 0.6
 #: How far the past is off where it stands alone, over what it says: what networks say of other cells, 0.15 to 0.22 in
 #: whole cities (journal, 2026-11-27); the width of a blend is on top of it.
 PAST_ERROR = 0.2
+#: A cell is next to silent where its unit is this many times the smallest at most.
+SILENT = 10.0
 #: What is believed in cells without history beside the network where users or, without them, POI are known, and the
 #: width there: good on the regions of folds 1-4 and on districts of Nanchang's grid (journal, 2026-11-26).
 WITHOUT_HISTORY = {"users": ("per_user_lasting", 0.75, 0.9), "poi": ("by_poi", 0.5, 1.0)}
@@ -151,15 +153,16 @@ def without_history(layers: Sequence[str]) -> Blend:
 
 
 def where_silent(expected: Expected) -> Expected:
-    """The past alone in cells of which it says, at any step, more than guesses from the window can say.
+    """The past alone in cells that were next to silent, where it says, at any step, more than their window can say.
 
-    Those are cut at `LARGEST_RELATIVE` units, and the unit of a cell that was next to silent is next to nothing, as is
-    the width that the network says in it.
+    Guesses are cut at `LARGEST_RELATIVE` units, and the unit of such a cell is next to nothing, as is the width that
+    the network says in it. A cell that carries less than it used to, but carries, is left to all of them.
     """
     if expected.own_past is None:
         return expected
-    most = LARGEST_RELATIVE * expected.observation.unit[:, None]
-    alone = (expected.own_past > most).any(1, keepdim=True) & ~expected.own_past.isnan()
+    unit = expected.observation.unit[:, None]
+    beyond = (expected.own_past > LARGEST_RELATIVE * unit).any(1, keepdim=True) & (unit <= SILENT * SMALLEST_UNIT)
+    alone = beyond & ~expected.own_past.isnan()
     return replace(
         expected,
         mean=torch.where(alone, expected.own_past, expected.mean),
