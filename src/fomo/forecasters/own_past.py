@@ -77,9 +77,7 @@ _Values = tuple[Float[np.ndarray, "all y x"], Bool[np.ndarray, "all y x"]]
 
 def in_means(users: Float[np.ndarray, "step y x"], known: int) -> Float[np.ndarray, "step y x"]:
     """Users relative to each cell's mean over the first `known` steps; NaN where that is 0 or not known."""
-    there = np.isfinite(users[:known])
-    count = there.sum(0)
-    mean = np.where(there, users[:known], 0.0).sum(0) / np.where(count > 0, count, 1)
+    mean = _mean_known(users[:known])
     return np.where(mean > 0, users / np.where(mean > 0, mean, 1.0), np.nan).astype(np.float32)
 
 

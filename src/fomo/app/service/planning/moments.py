@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from fomo.city import City
+from fomo.windows.clock import HOURS_PER_DAY, hours_since_monday
 
 WEEKDAYS = np.array(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
-#: The day from which numpy counts was a Thursday.
-FIRST_WEEKDAY = 3
 
 
 def is_dated(city: City) -> bool:
@@ -25,7 +24,7 @@ def moment(time: np.datetime64, dated: bool) -> str:
 
 def weekdays(time: Shaped[np.ndarray, " time"]) -> Shaped[np.ndarray, " time"]:
     """Names of the weekdays."""
-    return WEEKDAYS[(time.astype("datetime64[D]").astype(np.int64) + FIRST_WEEKDAY) % 7]
+    return WEEKDAYS[hours_since_monday(time).astype(np.int64) // HOURS_PER_DAY]
 
 
 def time_columns(

@@ -58,9 +58,8 @@ def trained(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: 
         return _fomo(name, recipe, data, out, told)
     if entry.kind == "deep":
         return _deep(entry, name, recipe, data, out, told)
-    code = RULES if entry.kind == "rule" else with_imports(_module(entry))
     forecaster = entry.load()
-    about = [entry.name, getattr(forecaster, "identity", ""), code_digest(code)]
+    about = [entry.name, getattr(forecaster, "identity", ""), code_digest(_code(entry))]
     return Trained(forecaster, None, None, digest(about))
 
 
@@ -96,7 +95,7 @@ def made_by(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path) -> st
         return digest([weights, recipes, hashes, code_digest(OWN)])
     if entry.kind == "deep":
         return digest([_training_of(entry, name, recipe, data), code_digest(with_imports(FORECASTER))])
-    return digest([entry.name, code_digest(RULES if entry.kind == "rule" else with_imports(_module(entry)))])
+    return digest([entry.name, code_digest(_code(entry))])
 
 
 def _finished(folder: Path, recipe: Recipe, data: Path) -> bool:
@@ -196,6 +195,11 @@ def load_rival(entry: Entry, folder: Path, network: RivalNetwork | None = None) 
 def _module(entry: Entry) -> str:
     """The file of a forecaster's class, below `fomo`."""
     return f"forecasters/{entry.where.split(':')[0].replace('.', '/')}.py"
+
+
+def _code(entry: Entry) -> tuple[str, ...]:
+    """What the answers of a forecaster that is not trained depend on."""
+    return RULES if entry.kind == "rule" else with_imports(_module(entry))
 
 
 def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
