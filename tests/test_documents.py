@@ -37,13 +37,15 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_random_weights(tmp_path / "fomo-tiny", context=True)
     (tmp_path / "data").mkdir()
     write_regions(tmp_path / "data" / "uomo_shandong.npz", folds=[0, 1, 2])
-    city = fomo.synthetic_city(height=3, width=4, days=8)
+    city = fomo.synthetic_city(height=3, width=4, days=9)
     traffic = city["traffic"].values
     rows = forecast_frame(make_forecast(traffic[None], traffic > -1, city, forecaster="itself"))
     cell = (4 * rows["row"] + rows["col"]).alias("cell")
     users = pl.Series(city["users"].values.ravel())
     counters = rows.select(cell, "time", traffic="mean", subscribers=users)
-    counters.write_csv(tmp_path / "counters.csv", datetime_format="%Y-%m-%dT%H:%M")
+    last = pl.col("time") >= city["time"].values[-24].astype("datetime64[us]")
+    for file, part in (("counters.csv", counters.filter(~last)), ("tomorrow.csv", counters.filter(last))):
+        part.write_csv(tmp_path / file, datetime_format="%Y-%m-%dT%H:%M")
     sites = rows.select(cell, lon=9 + 0.0145 * rows["col"], lat=45 + 0.0095 * rows["row"]).unique()
     sites.write_csv(tmp_path / "sites.csv")
     monkeypatch.chdir(tmp_path)

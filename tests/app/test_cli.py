@@ -19,8 +19,8 @@ from fomo.model.checkpoint import DESCRIPTION, FORMAT_VERSION, WEIGHTS, Checkpoi
 from small import Run, save_random_weights
 
 VERBS = (
-    *("demo", "data", "city", "train", "finetune", "forecast", "generate", "fill", "plan", "evaluate", "scoreboard"),
-    "export-onnx",
+    *("demo", "data", "city", "train", "finetune", "forecast", "generate", "fill", "verify", "plan"),
+    *("evaluate", "scoreboard", "export-onnx"),
 )
 
 

@@ -27,6 +27,7 @@ from fomo.app.commands.forecast import Fill, Forecast, Generate
 from fomo.app.commands.plan import Plan
 from fomo.app.commands.scoreboard import Scoreboard
 from fomo.app.commands.train import INTERRUPTED, Train
+from fomo.app.commands.verify import Verify
 from fomo.app.errors import is_for_the_user, one_line
 
 
@@ -48,6 +49,7 @@ VERBS: tuple[type[Verb], ...] = (
     Forecast,
     Generate,
     Fill,
+    Verify,
     Plan,
     Evaluate,
     Scoreboard,

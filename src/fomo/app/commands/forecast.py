@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from fomo.app.commands.console import working, wrote
 from fomo.app.commands.options import (
+    CityFile,
     CityName,
     DaysOff,
     Device,
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from fomo.app.service.forecasting import Answer, ForecastOptions
     from fomo.app.service.outputs import Outputs
     from fomo.city import City
-
-
-CityFile = Annotated[
-    Path, Positional, arg(metavar="CITY", help="A *.zarr folder that FoMo wrote, or any file of a known form.")
-]
 
 
 @dataclass(frozen=True, kw_only=True)

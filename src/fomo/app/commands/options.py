@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 DataFolder = Annotated[
     Path | None,
     arg(metavar="DIR", help="Folder with data files.", help_behavior_hint="(default: the variable FOMO_DATA)"),
+]
+CityFile = Annotated[
+    Path, Positional, arg(metavar="CITY", help="A *.zarr folder that FoMo wrote, or any file of a known form.")
 ]
 CityName = Annotated[
     str | None,
@@ -68,6 +71,7 @@ def columns_of(option: str, pairs: Sequence[str], example: str) -> dict[str, str
 
 
 __all__ = [
+    "CityFile",
     "CityName",
     "DataFolder",
     "DaysOff",

@@ -42,7 +42,7 @@ class Outputs:
         check_folder(self.forecast, holds="asked", kind="a forecast")
         for table in (self.table, self.totals):
             if table is not None:
-                _check_replaced(check_file(table, TABLES))
+                check_table(table)
         if self.figure is not None:
             check_file(self.figure, (".png",))
         named = [path for path in (self.forecast, self.table, self.figure, self.totals) if path is not None]
@@ -81,6 +81,12 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> Path:
     if path.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder; name a file")
     return _check_place(path)
+
+
+def check_table(path: Path) -> Path:
+    """The path, if a table of a forecast can be written there and no other one is lost. Raises `UsageError`."""
+    _check_replaced(check_file(path, TABLES))
+    return path
 
 
 def check_folder(path: Path, *, holds: str, kind: str) -> Path:
@@ -202,6 +208,6 @@ def write_frame(frame: pl.DataFrame, path: Path) -> Path:
 
 
 __all__ = [
-    *("Outputs", "check_file", "check_folder", "check_results", "forecast_frame"),
+    *("Outputs", "check_file", "check_folder", "check_results", "check_table", "forecast_frame"),
     *("with_history", "write_frame", "write_table"),
 ]

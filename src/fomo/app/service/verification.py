@@ -1,0 +1,181 @@
+"""Whether saved forecasts held, by what the city has recorded since: `fomo verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fomo.app.errors import UsageError
+from fomo.app.service.outputs import QUANTILES, check_file, check_table, write_frame
+from fomo.city import City
+from fomo.evaluation.verification import CellTotals, Compared, Verification, cell_totals, verify
+from fomo.files import whole_file
+from fomo.forecast import Forecast
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Cells that are named on the terminal, above and below what was expected.
+NAMED = 3
+SUMMARIES = (".json", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A forecaster's line of the table, in the city's unit; shares are 0 to 1, None where they are not defined.
+
+    `sums50` and `sums90` are of the sums over all cells, step by step; rules have none.
+    """
+
+    forecaster: str
+    values: int
+    unit: str
+    rmse: float
+    mae: float
+    bias: float | None
+    crps: float
+    within50: float | None
+    within90: float | None
+    sums50: float | None = None
+    sums90: float | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verification says: the marks, the forecasts' first; the cells of the latest forecast in words; files."""
+
+    marks: list[Mark]
+    cells: list[str]
+    remarks: list[str]
+    written: list[Path]
+
+
+@dataclass(frozen=True)
+class VerifyOutputs:
+    """Files beside the terminal, left out where None: a row per cell, a row per forecaster, a figure."""
+
+    cells: Path | None = None
+    summary: Path | None = None
+    figure: Path | None = None
+
+    def check(self) -> VerifyOutputs:
+        """Itself, if everything can be written. Raises `UsageError`."""
+        if self.cells is not None:
+            check_table(self.cells)
+        if self.summary is not None:
+            check_file(self.summary, SUMMARIES)
+        if self.figure is not None:
+            check_file(self.figure, (".png",))
+        if self.cells is not None and self.summary is not None and self.cells.absolute() == self.summary.absolute():
+            raise UsageError(f"{self.cells} is named for two results, one of which would be lost: name another")
+        return self
+
+
+def verify_forecasts(city: City, files: Sequence[Path], outputs: VerifyOutputs, *, seed: int = 0) -> Verified:
+    """Saved forecasts of a city beside what it has recorded. Raises `CityError`, `ForecastError`, `UsageError`."""
+    outputs.check()
+    if not files:
+        raise UsageError("--forecast: name one forecast of this city at least, as 'fomo forecast --out' writes it")
+    found = verify([Forecast.open(file) for file in files], city, seed=seed)
+    marks = marks_of(found)
+    written = []
+    if outputs.cells is not None:
+        written.append(write_frame(cells_frame(found), outputs.cells))
+    if outputs.summary is not None:
+        written.append(_write_marks(marks, outputs.summary))
+    if outputs.figure is not None:
+        from fomo.evaluation.figure_style import save_figure
+        from fomo.evaluation.verification_figure import verification_figure
+
+        written.append(save_figure(verification_figure(found), outputs.figure))
+    return Verified(marks, _cells_said(found.compared[-1]), found.remarks, written)
+
+
+def marks_of(found: Verification) -> list[Mark]:
+    """A line per forecaster, the forecasts' first."""
+    marks = []
+    for index, values in enumerate(found.values):
+        sums = [None, None] if index else [found.sums_within(0.5), found.sums_within(0.9)]
+        marks.append(
+            Mark(
+                values.forecaster, values.truth.size, found.unit, values.rmse, values.mae, values.bias,
+                float(values.crps.mean()), values.within(0.5), values.within(0.9), *sums,
+            )
+        )  # fmt: skip
+    return marks
+
+
+def cells_frame(found: Verification) -> pl.DataFrame:
+    """One row per forecast and cell: its total over the recorded steps, what was expected of it, how far off it is."""
+    import polars as pl
+
+    parts = []
+    for compared in found.compared:
+        totals, data = cell_totals(compared), compared.forecast.dataset
+        row, column = totals.places.T
+        columns: dict[str, np.ndarray] = {
+            "begins": np.full(len(row), compared.time[0]).astype("datetime64[us]"),
+            "row": row,
+            "col": column,
+            "y": data["y"].values[row],
+            "x": data["x"].values[column],
+        }
+        columns |= {name: data[name].values[row, column] for name in ("lon", "lat") if name in data.coords}
+        columns |= {"steps": totals.steps, "came": totals.came, "expected": totals.members.mean(0)}
+        for q, values in zip(QUANTILES, np.quantile(totals.members, QUANTILES, axis=0), strict=True):
+            columns[f"q{100 * q:02.0f}"] = values
+        columns |= {"deviation": totals.deviation, "steps_within90": totals.within}
+        columns["outside"] = np.array(["below", "", "above"])[totals.outside + 1]
+        parts.append(pl.DataFrame(columns))
+    frame = pl.concat(parts).with_columns(pl.lit(found.unit).alias("unit"))
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+
+
+def _cells_said(compared: Compared) -> list[str]:
+    """How many cells lie outside all members, and which are farthest off, in lines."""
+    totals, members = cell_totals(compared), len(compared.members)
+    above, below = (int((totals.outside == side).sum()) for side in (1, -1))
+    by_chance = len(totals.steps) / (members + 1)
+    begins = str(np.datetime_as_string(compared.time[0], unit="m"))
+    lines = [
+        f"totals of {len(totals.steps)} cells over {len(compared.time)} steps from {begins}: {above} above all "
+        f"{members} members, {below} below; by chance about {by_chance:.3g} each"
+    ]
+    order = np.argsort(np.nan_to_num(totals.deviation))
+    for word, some in (("more", order[::-1]), ("less", order)):
+        side = 1 if word == "more" else -1
+        named = [cell for cell in some[:NAMED].tolist() if side * totals.deviation[cell] > 0]
+        if named:
+            lines.append(f"most {word} than expected: " + "; ".join(_cell_said(totals, cell) for cell in named))
+    return lines
+
+
+def _cell_said(totals: CellTotals, cell: int) -> str:
+    row, column = totals.places[cell]
+    return (
+        f"row {row}, column {column} ({totals.came[cell]:.4g} for {totals.members[:, cell].mean():.4g}, "
+        f"{totals.deviation[cell]:+.1f} standard deviations)"
+    )
+
+
+def _write_marks(marks: Sequence[Mark], path: Path) -> Path:
+    """The marks as .json, .csv or .parquet, whole or not at all."""
+    import polars as pl
+
+    rows = [asdict(mark) for mark in marks]
+    with whole_file(path) as fresh:
+        if path.suffix == ".json":
+            fresh.write_text(json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        elif path.suffix == ".csv":
+            pl.DataFrame(rows).write_csv(fresh)
+        else:
+            pl.DataFrame(rows).write_parquet(fresh)
+    return path
+
+
+__all__ = ["Mark", "Verified", "VerifyOutputs", "cells_frame", "marks_of", "verify_forecasts"]

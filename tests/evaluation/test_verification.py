@@ -1,0 +1,186 @@
+"""Forecasts beside what came: numbers by hand, rules as `fomo evaluate` has them, what does not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from fomo.city import CityError, mock_city
+from fomo.evaluation import verification
+from fomo.evaluation.metrics import coverage, crps
+from fomo.evaluation.verification import cell_totals, compare, verify
+from fomo.evaluation.verification_figure import verification_figure
+from fomo.forecast import make_forecast
+from fomo.forecasters.rules import SameHourLastWeek
+from fomo.windows.task import forecast_task
+
+STEPS, AHEAD = 24 * 9, 12
+
+
+@pytest.fixture
+def city():
+    """Nine days of 3 x 4 cells by the hour; one cell is never covered."""
+    found = mock_city(STEPS, 3, 4, seed=2)
+    traffic, covered = found["traffic"].copy(), found["covered"].copy()
+    traffic[:, 2, 3], covered[2, 3] = np.nan, False
+    return found.assign(traffic=traffic, covered=covered)
+
+
+def drawn(city, first, ahead=AHEAD, samples=20, seed=0, **about):
+    """Members around what came in `ahead` steps from step `first`, a third too wide."""
+    window = city.isel(time=slice(first, first + ahead))
+    truth = np.nan_to_num(window["traffic"].values, nan=1.0)
+    members = truth * np.random.default_rng(seed).lognormal(0, 0.2, (samples, *truth.shape))
+    asked = np.broadcast_to(city["covered"].values, truth.shape)
+    return make_forecast(np.where(asked, members, np.nan), asked, window, forecaster="made", provenance=about)
+
+
+def test_scores_are_those_of_the_formulas(city):
+    forecast = drawn(city, STEPS - AHEAD)
+    found = verify([forecast], city)
+    at = forecast.asked.values
+    members, truth = forecast.samples.values.astype(np.float64)[:, at], city["traffic"].values[-AHEAD:][at]
+    ours = found.values[0]
+    assert ours.forecaster == "made" and ours.truth.size == at.sum() == AHEAD * 11
+    assert ours.rmse == pytest.approx(np.sqrt(((members.mean(0) - truth) ** 2).mean()), rel=1e-6)
+    assert ours.mae == pytest.approx(np.abs(members.mean(0) - truth).mean(), rel=1e-6)
+    assert ours.bias == pytest.approx(members.mean(0).sum() / truth.sum() - 1, rel=1e-4)
+    assert ours.crps.mean() == pytest.approx(crps(members, truth.astype(np.float64)).mean(), rel=1e-6)
+    assert ours.within(0.9) == pytest.approx(coverage(members, truth, 0.9).mean(), rel=1e-9)
+    leads, score = ours.by_lead()
+    np.testing.assert_array_equal(leads, np.arange(1, AHEAD + 1))
+    third = at[2]
+    expected = crps(forecast.samples.values[:, 2][:, third].astype(np.float64), city["traffic"].values[-10][third])
+    assert score[2] == pytest.approx(expected.mean(), rel=1e-6)
+
+
+def test_sums_and_cells_are_sums_of_members(city):
+    forecast = drawn(city, STEPS - AHEAD)
+    found = verify([forecast], city)
+    members = np.nansum(forecast.samples.values.astype(np.float64), (2, 3))
+    truth = np.nansum(city["traffic"].values[-AHEAD:].astype(np.float64), (1, 2))
+    assert found.sums_within(0.5) == pytest.approx(coverage(members, truth, 0.5).mean(), rel=1e-9)
+    totals = cell_totals(found.compared[0])
+    assert len(totals.places) == 11 and [2, 3] not in totals.places.tolist()
+    place = totals.places.tolist().index([1, 2])
+    own, came = forecast.samples.values[:, :, 1, 2].astype(np.float64), city["traffic"].values[-AHEAD:, 1, 2]
+    np.testing.assert_allclose(totals.members[:, place], own.sum(1), rtol=1e-6)
+    assert totals.came[place] == pytest.approx(came.sum(), rel=1e-6)
+    assert totals.within[place] == pytest.approx(coverage(own, came, 0.9).mean(), rel=1e-9)
+    off = (came.sum() - own.sum(1).mean()) / own.sum(1).std(ddof=1)
+    assert totals.deviation[place] == pytest.approx(off, rel=1e-4)
+
+
+def test_a_cell_that_came_otherwise_lies_outside_all_members(city):
+    forecast = drawn(city, STEPS - AHEAD)
+    factor = np.ones((3, 4), np.float32)
+    factor[0, 1], factor[2, 0] = 3.0, 0.1
+    traffic = city["traffic"].copy()
+    traffic[-AHEAD:] = traffic[-AHEAD:] * factor
+    totals = cell_totals(compare(forecast, city.assign(traffic=traffic)))
+    outside = {tuple(place): side for place, side in zip(totals.places.tolist(), totals.outside, strict=True)}
+    assert outside[0, 1] == 1 and outside[2, 0] == -1
+    assert totals.deviation[totals.places.tolist().index([0, 1])] > 3
+
+
+def test_a_rule_answers_from_what_was_before(city, monkeypatch):
+    first = STEPS - AHEAD
+    whole = verify([drawn(city, first)], city)
+    by_name = {values.forecaster: values for values in whole.values}
+    assert set(by_name) == {"made", "persistence", "history mean", "seasonal average", "same hour last week"}
+    past = city.isel(time=slice(0, first))
+    (answer,) = SameHourLastWeek().forecast_tasks([forecast_task(past, AHEAD, 48)], 20, 0)
+    at = city["covered"].values
+    members = answer.samples.values[:, -AHEAD:][:, :, at].astype(np.float64)
+    truth = city["traffic"].values[first:][:, at]
+    assert by_name["same hour last week"].crps.mean() == pytest.approx(crps(members, truth).mean(), rel=1e-9)
+    garbage = city.assign(traffic=city["traffic"].where(city["time"] < city["time"][first], 1e6))
+    other = {values.forecaster: values for values in verify([drawn(city, first)], garbage).values}
+    np.testing.assert_array_equal(other["persistence"].mean, by_name["persistence"].mean)  # sees nothing of what came
+
+    monkeypatch.setattr(verification, "AT_A_TIME", 4)  # a row at a time
+    for rule in verify([drawn(city, first)], city).values[1:]:
+        assert rule.crps.mean() == pytest.approx(by_name[rule.forecaster].crps.mean(), rel=1e-12)
+
+
+def test_what_has_not_come_yet_and_gaps_are_not_compared(city):
+    forecast = drawn(city, STEPS - AHEAD)
+    traffic = city["traffic"].copy()
+    traffic[-3, 0, 0] = np.nan
+    half = city.assign(traffic=traffic).isel(time=slice(0, -2))
+    found = verify([forecast], half)
+    assert found.values[0].truth.size == (AHEAD - 2) * 11 - 1
+    assert any(f"{(AHEAD - 2) * 11 - 1} of the {AHEAD * 11} values" in remark for remark in found.remarks)
+    totals = cell_totals(found.compared[0])
+    assert totals.steps[0] == AHEAD - 3
+    members, truth = found.compared[0].together
+    assert truth[-1] == pytest.approx(np.nansum(traffic.values[-3]), rel=1e-6)
+    gap = np.nansum(forecast.samples.values[:, -3], (1, 2)) - forecast.samples.values[:, -3, 0, 0]
+    np.testing.assert_allclose(members[:, -1], gap, rtol=1e-5)
+
+
+def test_several_forecasts_count_alike_at_their_own_leads(city):
+    early, late = drawn(city, STEPS - 2 * AHEAD, seed=1), drawn(city, STEPS - AHEAD, seed=2)
+    both, first, second = verify([late, early], city), verify([early], city), verify([late], city)
+    assert [str(each.time[0]) for each in both.compared] == sorted(str(each.time[0]) for each in both.compared)
+    for index in range(4):
+        parts = [first.values[index], second.values[index]]
+        assert both.values[index].crps.sum() == pytest.approx(sum(part.crps.sum() for part in parts), rel=1e-9)
+    np.testing.assert_array_equal(both.values[0].by_lead()[0], np.arange(1, AHEAD + 1))
+    np.testing.assert_allclose(both.sums, first.sums + second.sums)
+
+
+def test_without_a_past_there_is_no_rule_and_a_remark(city):
+    found = verify([drawn(city, STEPS - AHEAD)], city.isel(time=slice(STEPS - AHEAD, None)))
+    assert [values.forecaster for values in found.values] == ["made"]
+    assert any("no rule" in remark for remark in found.remarks)
+
+
+def test_few_members_hold_no_interval(city):
+    found = verify([drawn(city, STEPS - AHEAD, samples=4)], city)
+    assert found.values[0].within(0.9) is None and found.sums_within(0.9) is None
+    assert found.values[0].within(0.5) is not None
+    assert np.isnan(cell_totals(found.compared[0]).within).all()
+
+
+def test_nothing_came_is_no_bias(city):
+    forecast = drawn(city, STEPS - AHEAD)
+    silent = city.assign(traffic=city["traffic"] * 0)
+    assert verify([forecast], silent).values[0].bias is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda city: city.assign_attrs(unit="MB"), "unit is 'GB per period', that of the city 'MB'"),
+        (lambda city: city.isel(x=slice(0, 3)), r"grid is \(3, 4\), that of the city \(3, 3\)"),
+        (lambda city: city.assign_coords(x=city["x"] + 1), "centres of its cells lie elsewhere along x"),
+        (lambda city: city.isel(time=slice(0, STEPS - AHEAD)), "let it grow first"),
+        (lambda city: city.isel(time=slice(None, None, 2)).assign_attrs(step_minutes=120), "granularity period"),
+        (
+            lambda city: city.assign(traffic=city["traffic"].where(city["time"] < city["time"][-AHEAD])),
+            "nothing of what the forecast of 'mock' asks for is recorded",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(city, change, said):
+    with pytest.raises(CityError, match=said):
+        verify([drawn(city, STEPS - AHEAD)], change(city))
+
+
+def test_quantiles_of_single_values_have_no_sums(city):
+    with pytest.raises(CityError, match="no members"):
+        verify([drawn(city, STEPS - AHEAD, quantiles=True)], city)
+    with pytest.raises(CityError, match="no forecast"):
+        verify([], city)
+
+
+@pytest.mark.parametrize("layout", ["grid", "list"])
+def test_the_figure_has_four_labelled_parts(city, layout):
+    figure = verification_figure(verify([drawn(city, STEPS - AHEAD)], city.assign_attrs(layout=layout)))
+    FigureCanvasAgg(figure).draw()
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert "Sum of 11 cells" in titles and "Error by lead time, lower is better" in titles
+    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
+    assert "GB per period" in labels and "hours ahead" in labels and "standard deviations" in labels
