@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from fomo.files import whole_file, whole_folder
+from fomo.files import usual_mode, whole_file, whole_folder
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
@@ -28,3 +30,14 @@ def test_what_fails_leaves_the_older_one_and_nothing_else(tmp_path, whole):
     with whole(path) as fresh:
         fill(fresh, "second")
     assert text() == "second" and [each.name for each in path.parent.iterdir()] == ["it.zarr"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_of_a_library_gets_the_mode_that_files_have_here(tmp_path, umask, mode):
+    path, before = tmp_path / "weights", os.umask(umask)
+    try:
+        path.touch(0o600)
+        usual_mode(path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode and list(tmp_path.iterdir()) == [path]

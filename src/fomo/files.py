@@ -43,4 +43,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(fresh)
 
 
-__all__ = ["whole_file", "whole_folder"]
+def usual_mode(path: Path) -> None:
+    """Give a file the mode that files have here: safetensors writes its own for nobody but their owner."""
+    probe = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.mode")  # to ask for the umask would change it
+    try:
+        probe.touch()
+        path.chmod(probe.stat().st_mode & 0o777)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+__all__ = ["usual_mode", "whole_file", "whole_folder"]

@@ -104,6 +104,7 @@ def test_what_is_done_is_not_done_again(board: Path, place: Place, monkeypatch: 
     scores, about = load_scores(place.scores(job.cells[0]))
     assert scores.forecaster == "PatchTST" and not scores.leakage and about["train_seconds"] > 0
     fit = place.out / "fits/fold-0/patchtst/fit.json"
+    assert fit.stat().st_mode == fit.with_name("network.safetensors").stat().st_mode  # others may read both
     before = fit.read_text(encoding="utf-8")
     monkeypatch.setattr(working, "evaluate", lambda *_, **__: pytest.fail("scored twice"))
     assert work(job, recipe, place) == ""

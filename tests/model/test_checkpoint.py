@@ -170,6 +170,43 @@ def test_weights_of_another_size_are_refused(saved, network):
         load_checkpoint(saved)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused_by_name(saved, network, number):
+    """A forecast from them was NaN, all of it, and nothing was said."""
+    tensors = dict(network.state_dict())
+    tensors["decoder.bias"][1] = number
+    save_file(tensors, saved / WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"weights 'decoder\.bias' hold NaN or infinite.*fetch or train"):
+        load_checkpoint(saved)
+
+
+def test_everyone_who_may_read_the_description_may_read_the_weights(tmp_path, network, saved):
+    divided = save_checkpoint(tmp_path / "divided", network, describe(network), largest=40_000)
+    for folder in (saved, divided):
+        assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
+def test_a_file_beside_the_weights_that_is_named_like_a_part_of_them_is_passed_over(saved, network):
+    for name in ("model-1-of-2x.safetensors", "model-a-of-2.safetensors", "model-1-of-.safetensors"):
+        (saved / name).touch()
+    assert holds(saved, network)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
+def test_a_folder_in_the_place_of_a_file_is_no_weights(saved, name):
+    (saved / name).unlink()
+    (saved / name).mkdir()
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"format_version": ' + "9" * 5000 + "}"])
+def test_a_description_that_json_itself_stumbles_over_is_refused(saved, text):
+    (saved / DESCRIPTION).write_text(text)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json is not readable.*fetch or train"):
+        load_checkpoint(saved)
+
+
 def test_weights_with_a_tensor_missing_or_too_many_are_refused(saved, network):
     tensors = dict(network.state_dict())
     removed = tensors.pop("decoder.bias")
@@ -388,6 +425,7 @@ def negative(row: int) -> np.ndarray:
         {"answers": {"a": -answer_of(0), GENERAL: answer_of(1)}},
         {"users": {"a": users_of(0)[:-1], GENERAL: users_of(1)}},
         {"users": {"a": users_of(0)[0], GENERAL: users_of(1)}},
+        {"users": {"a": users_of(0)[:, :0], GENERAL: users_of(1)}},
         {"users": {"a": not_finite(), GENERAL: users_of(1)}},
         {"users": {"a": negative(0), GENERAL: users_of(1)}},
         {"users": {"a": negative(1), GENERAL: users_of(1)}},
@@ -396,7 +434,7 @@ def negative(row: int) -> np.ndarray:
     ],
     ids=[
         "no week", "no rate", "no variances", "no answer", "half an answer", "a negative share",
-        "a row missing", "one row", "not finite",
+        "a row missing", "one row", "no hours", "not finite",
         "negative users", "negative noise", "negative rate", "negative noise of the rate",
     ],
 )  # fmt: skip

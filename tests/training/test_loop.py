@@ -271,6 +271,8 @@ def test_a_snapshot_holds_weights_average_and_moments(tiny_training, tmp_path):
     for _ in range(3):
         training.advance()
     training.snapshot().save(tmp_path / "snapshot")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "snapshot" / FILE).stat().st_mode == (tmp_path / "usual").stat().st_mode
     found = Snapshot.load(tmp_path / "snapshot")
     assert found is not None
     assert found.step == 3

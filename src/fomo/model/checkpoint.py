@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fomo.config import Config, ConfigError, parse
+from fomo.files import usual_mode
 from fomo.model.transformer import MaskedDiffusionTransformer, ModelConfig
 from fomo.windows.answers import Answer
 from fomo.windows.context import USERS_ROWS, UsersPattern
@@ -40,6 +42,8 @@ SHAPES_OF = "shapes of "
 USERS_OF = "users of "
 #: Name of what a family's users say of their traffic: this and the family.
 ANSWER_OF = "answer of "
+#: Name of one of several files of weights, and how many there are.
+_PART = re.compile(r"model-[0-9]{1,6}-of-([0-9]{1,6})\.safetensors")
 
 
 class CheckpointError(ValueError):
@@ -124,6 +128,7 @@ def save_checkpoint(
         parts = _parts(tensors, largest)
         for place, part in enumerate(parts, 1):
             save_file(part, fresh / _file_name(place, len(parts)))
+            usual_mode(fresh / _file_name(place, len(parts)))
         (fresh / DESCRIPTION).write_text(json.dumps(checkpoint.model_dump(mode="json"), indent=1), encoding="utf-8")
         swap_in(fresh, folder)
     except (OSError, SafetensorError) as error:
@@ -152,8 +157,8 @@ def _file_name(place: int, number: int) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """The files that the weights of a folder lie in, in their order, whether they are there or not."""
-    numbers = [int(path.stem.rpartition("-")[2]) for path in folder.glob("model-*-of-[0-9]*.safetensors")]
-    number = max(numbers, default=1)
+    parts = [_PART.fullmatch(path.name) for path in folder.glob("model-*-of-*.safetensors")]
+    number = max((int(part[1]) for part in parts if part), default=1)
     return [folder / _file_name(place, number) for place in range(1, number + 1)]
 
 
@@ -182,17 +187,17 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
     folder = Path(folder)
     recover(folder)
     description, files = folder / DESCRIPTION, _files(folder)
-    missing = [file.name for file in files if not file.exists()]
+    missing = [file.name for file in files if not file.is_file()]
     if missing and len(files) > 1:
         lacks = ", ".join(missing)
         raise CheckpointError(f"{folder} holds no weights that are whole: {lacks} is missing; fetch it again")
-    if missing or not description.exists():
+    if missing or not description.is_file():
         raise CheckpointError(
             f"{folder} holds no weights: a folder with {WEIGHTS} and {DESCRIPTION} is needed, as 'fomo train' writes it"
         )
     try:
         raw = json.loads(description.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no JSON, or nested without end
         raise CheckpointError(f"{description} is not readable: {error}; fetch or train the weights again") from None
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version not in READ_VERSIONS:
@@ -213,7 +218,7 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
     for file in files:
         try:
             tensors |= load_file(file)
-        except SafetensorError as error:
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"{file} is truncated or not safetensors ({error}); fetch or train the weights again"
             ) from None
@@ -226,6 +231,7 @@ def load_checkpoint(folder: str | Path) -> tuple[MaskedDiffusionTransformer, Che
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its description: {error}") from None
+    _check_finite(network, folder)
     return network.eval(), checkpoint
 
 
@@ -233,6 +239,15 @@ def _taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, np.ndarra
     """Tensors of one prefix, without it, taken out."""
     names = [key for key in tensors if key.startswith(prefix)]
     return {key.removeprefix(prefix): tensors.pop(key).float().numpy() for key in names}
+
+
+def _check_finite(network: MaskedDiffusionTransformer, folder: Path) -> None:
+    """Raises `CheckpointError` where a weight is NaN or infinite: all that it says would be NaN."""
+    for name, value in network.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"{folder}: the weights {name!r} hold NaN or infinite numbers; fetch or train the weights again"
+            )
 
 
 def _check_users(
@@ -252,6 +267,7 @@ def _check_users(
             or answer[:, -1].min() <= 0
             or stored.ndim != 2
             or len(stored) != USERS_ROWS
+            or not stored.shape[1]
             or not np.isfinite(stored).all()
             or min(stored[row].min() for row in (0, 1, USERS_ROWS // 2, USERS_ROWS // 2 + 1)) < 0
         ):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fomo.files import usual_mode
 from fomo.model.checkpoint import CheckpointError, recover, swap_in
 
 FILE = "snapshot.safetensors"
@@ -98,6 +99,7 @@ class Snapshot:
         try:
             fresh.mkdir(parents=True)
             save_file(self.tensors, fresh / FILE, {"step": str(self.step)})
+            usual_mode(fresh / FILE)
             swap_in(fresh, folder)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(

@@ -17,7 +17,7 @@ from fomo.app.errors import UsageError
 from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
 from fomo.app.service.training import DATA, RECIPE, WEIGHTS, data_hashes, train, trained_seconds
-from fomo.files import whole_file
+from fomo.files import usual_mode, whole_file
 from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import Entry
@@ -140,6 +140,7 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
         found = fit(network, windows, config, told)
         with whole_file(weights) as fresh:
             save_file(_own_state(found.network), fresh)
+            usual_mode(fresh)
         losses = [[round(value, 5) for value in row] for row in found.losses[:: max(1, len(found.losses) // 200)]]
         done = {
             "key": key, "seconds": round(found.seconds, 1), "steps": found.steps, "trained_on": seen,
@@ -199,7 +200,7 @@ def _module(entry: Entry) -> str:
 
 def _code(entry: Entry) -> tuple[str, ...]:
     """What the answers of a forecaster that is not trained depend on."""
-    return RULES if entry.kind == "rule" else with_imports(_module(entry))
+    return (*dict.fromkeys((*RULES, _module(entry))),) if entry.kind == "rule" else with_imports(_module(entry))
 
 
 def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
