@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from fomo.files import whole_folder
+from fomo.seeds import plain_seed
 
 CONTEXT_MODES = ("none", "past", "full")
 #: Slices over (sample, time, y, x), with beginnings and ends.
@@ -166,7 +167,7 @@ def make_forecast(
             **{name: window.attrs[name] for name in PLACE_AND_TIME if name in window.attrs},
             "forecaster": forecaster,
             "context": context,
-            "seed": -1 if seed is None else seed,
+            "seed": -1 if seed is None else plain_seed(seed),
             **(provenance or {}),
         },
     )

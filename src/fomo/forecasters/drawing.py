@@ -31,7 +31,7 @@ from fomo.forecasters.noise import Noise, evenly_spread
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
-from fomo.seeds import derived_seed
+from fomo.seeds import derived_seed, plain_seed
 from fomo.windows.batch import Batch
 from fomo.windows.context_observation import expected_by_poi
 from fomo.windows.observation import observe
@@ -140,7 +140,7 @@ class Drawing:
         `members` are the sums over districts, in the order of their corners.
         """
         grid = (batch.share.shape[2], batch.share.shape[3])
-        districts = self.districts(grid)
+        districts, seeds = self.districts(grid), [plain_seed(seed) for seed in seeds]
         shape, block = (batch.share.shape[1], *grid), self.sampling.district
         lasting = [derived_seed(seed, 0) for seed in seeds] if lasting is None else lasting
         antithetic, place = self.sampling.antithetic, (districts.corners[index], districts.tile)
