@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -25,6 +26,36 @@ def a_town(**arrays):
 def test_an_attribute_out_of_its_range_is_refused(changed, message):
     with pytest.raises(CityError, match=message):
         validate(mock_city().assign_attrs(changed))
+
+
+@pytest.mark.parametrize(
+    ("when", "reaches"),
+    [
+        ({"start": "0024-02-01"}, "0024-02-01"),
+        ({"start": np.datetime64("1677-12-31T23:00", "s")}, "1677-12-31"),
+        ({"start": "2261-12-31T01:00"}, "2262-01-01T00:00"),
+        ({"time": np.datetime64("2024-01-01") - np.arange(24, 0, -1) * np.timedelta64(2000 * 365, "D")}, "-"),
+        ({"time": np.array([f"0024-02-01T{hour:02}:00" for hour in range(24)])}, "0024-02-01T00:00"),
+        ({"time": np.array([datetime(24, 2, 1, hour) for hour in range(24)])}, "0024-02-01T00:00"),
+    ],
+)
+def test_a_time_that_nanoseconds_do_not_hold_is_refused(when, reaches):
+    """The year 24 came round to 1777, an even axis of another weekday and minute."""
+    with pytest.raises(CityError, match=f"time of 'town' reaches {reaches}.*: write years with four digits"):
+        make_city(np.ones((24, 3, 4)), name="town", step_minutes=60, **({"start": ""} | when))
+
+
+def test_a_start_that_is_no_time_is_refused_with_a_remedy():
+    with pytest.raises(CityError, match=r"a time of 'town' cannot be read .*01\.01\.2024.*: write it like 2024-01-31T"):
+        make_city(np.ones((24, 3, 4)), name="town", start="01.01.2024", step_minutes=60)
+
+
+def test_times_may_be_given_as_text_dates_or_times_of_python():
+    times = [datetime(2024, 1, 31, 23), datetime(2024, 2, 1)]
+    as_text = [time.isoformat() for time in times]
+    for given in (times, as_text, np.array(times, "datetime64[us]")):
+        city = make_city(np.ones((2, 3, 4)), name="town", start="", step_minutes=60, time=np.asarray(given))
+        np.testing.assert_array_equal(city.time.values, np.array(as_text, "datetime64[ns]"))
 
 
 def test_covered_is_true_or_false_and_true_where_traffic_is_recorded():

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -42,6 +43,10 @@ else:
 
 SCHEMA_VERSION = 1
 MINUTES_PER_DAY = 24 * 60
+#: What lies outside is no time of counters: a clock that was never set, a year of two digits, a slip of the pen.
+EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2100, 1, 1)
+#: Whole years that nanoseconds since 1970 hold; a time beyond comes round to another, of another weekday and minute.
+_FIRST_YEAR, _LAST_YEAR = np.datetime64("1678"), np.datetime64("2261")
 
 #: attribute -> what it says. All are present in every valid city; text may be empty, never missing.
 SCHEMA_ATTRIBUTES = {
@@ -111,7 +116,9 @@ def make_city(
         raise CityError(f"traffic of {name!r} has {traffic.ndim} axes; it needs three: (time, y, x)")
     steps, height, width = traffic.shape
     if time is None:
-        time = np.datetime64(str(start)).astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
+        first = _moments(str(start), name)
+        time = first.astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
+        _moments(first.astype("datetime64[m]") + (steps - 1) * np.timedelta64(step_minutes, "m"), name)
     others = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
     _check_shapes(traffic.shape, {key: np.asarray(value) for key, value in others.items() if value is not None}, name)
     edge = cell_km or 1.0
@@ -124,7 +131,7 @@ def make_city(
     if residents is not None:
         variables["residents"] = (("y", "x"), np.asarray(residents, np.float32), {"units": "people"})
     coordinates: dict[str, Any] = {
-        "time": np.asarray(time).astype("datetime64[ns]"),
+        "time": _moments(time, name).astype("datetime64[ns]"),
         "y": ("y", (np.arange(height) + 0.5) * edge, {"units": "km"}),
         "x": ("x", (np.arange(width) + 0.5) * edge, {"units": "km"}),
     }
@@ -159,6 +166,26 @@ def make_city(
         **extra,
     }
     return validate(city)
+
+
+def _moments(time: Any, name: str) -> np.ndarray:
+    """Times that nanoseconds hold, as datetime64 where they are text or Python's. Raises `CityError`."""
+    moments = np.asarray(time)
+    if moments.dtype.kind in "UO":
+        try:
+            moments = moments.astype("datetime64")
+        except (TypeError, ValueError) as error:
+            raise CityError(f"a time of {name!r} cannot be read ({error}): write it like 2024-01-31T23:45") from None
+    if moments.dtype.kind == "M":
+        years = moments.astype("datetime64[Y]")
+        lost = (years < _FIRST_YEAR) | (years > _LAST_YEAR)
+        if lost.any():
+            moment = np.datetime_as_string(moments.reshape(-1)[int(np.argmax(lost))])
+            raise CityError(
+                f"time of {name!r} reaches {moment}, which no clock of a network shows: write years with four digits, "
+                "like 2024-01-31T23:45"
+            )
+    return moments
 
 
 def validate(city: City) -> City:

@@ -135,8 +135,8 @@ def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
         ),
         ({"cell": list("abc") * 2, "row": [0, 0, 3_000] * 2, "col": [0, 1, 3_000] * 2}, "cell 'c' lies outside"),
         (
-            {"time": [datetime(1970, 3, 1, 22), *[START + timedelta(hours=hour) for hour in (0, 1, 1, 2, 2)]]},
-            "run from 1970-03-01T22:00 to 2024-03-02T00:00, .*: a date is misread",
+            {"time": [datetime(1991, 3, 1, 22), *[START + timedelta(hours=hour) for hour in (0, 1, 1, 2, 2)]]},
+            "run from 1991-03-01T22:00 to 2024-03-02T00:00, .*: a date is misread",
         ),
         ({"row": [0, 1, 0, 1, 0, 7]}, "cell 'b' has two positions"),
         ({"row": [0, None] * 3}, "cell 'b' has no position"),
@@ -152,6 +152,46 @@ def test_what_is_wrong_is_named(write, changed, message):
         read_table(write(rows(**changed), name))
 
 
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["01.02.24 00:00", "01.02.24 01:00"], "'01.02.24 00:00' in line 2"),
+        (["24-01-31 23:45", "24-01-31 23:50"], "'24-01-31 23:45' in line 2"),
+        (["31-01-24 23:45", "01-02-24 00:00"], "'31-01-24 23:45' in line 2"),
+        (["2024-01-31 23:00", "24-02-01 00:00"], "'24-02-01 00:00' in line 3"),
+        (["2024-01-31 23:00", "1970-01-01 00:00"], "'1970-01-01 00:00' in line 3"),
+        (["2024-01-31 23:00", "2124-02-01 00:00"], "'2124-02-01 00:00' in line 3"),
+    ],
+)
+def test_a_year_of_two_digits_and_other_times_of_no_counter_are_named(tmp_path, times, message):
+    """The year 24 was taken, and came round to 1777 in nanoseconds, of another weekday and minute."""
+    path = tmp_path / "counters.csv"
+    path.write_text("cell,time,traffic,row,col\n" + "".join(f"a,{time},1,0,0\n" for time in times))
+    with pytest.raises(CityError, match=f"column 'time' of .* is {message}: .*years with four digits"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("kind", [polars.Time, polars.Duration("us")])
+def test_a_time_without_a_date_is_refused(write, kind):
+    frame = rows(time=[datetime(1970, 1, 1, hour) for hour in (0, 0, 1, 1, 2, 2)])
+    time = frame["time"].dt.time() if kind == polars.Time else frame["time"].cast(polars.Int64).cast(kind)
+    with pytest.raises(CityError, match=r"column 'time' of .* is (Time|Duration.*): write local wall-clock"):
+        read_table(write(frame.with_columns(time=time), "counters.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"users": "traffic"}, "'traffic' .* both traffic and users"),
+        ({"cell": "row"}, "'row' .* both cell and row"),
+        ({"row": "col"}, "'col' .* both row and col"),
+    ],
+)
+def test_one_column_is_not_two(write, columns, message):
+    with pytest.raises(CityError, match=f"column {message}: name another one"):
+        read_table(write(rows()), columns=columns)
+
+
 def test_a_cell_at_longitude_and_latitude_zero_beside_a_city_is_named(write):
     frame = rows(cell=list("abc") * 2, time=[START] * 3 + [START + timedelta(hours=1)] * 3).drop("row", "col")
     frame = frame.with_columns(lon=polars.Series([24.90, 24.95, 0] * 2), lat=polars.Series([60.17, 60.20, 0] * 2))
@@ -160,9 +200,9 @@ def test_a_cell_at_longitude_and_latitude_zero_beside_a_city_is_named(write):
 
 
 def test_one_misread_date_beside_many_is_named(write):
-    times = [datetime(1970, 1, 1), *[START + timedelta(hours=hour) for hour in range(1_000)]]
+    times = [datetime(1991, 1, 1), *[START + timedelta(hours=hour) for hour in range(1_000)]]
     frame = polars.DataFrame({"cell": "a", "time": times, "traffic": 1.0, "row": 0, "col": 0})
-    with pytest.raises(CityError, match="none between 1970-01-01T00:00 and 2024-03-01T22:00"):
+    with pytest.raises(CityError, match="none between 1991-01-01T00:00 and 2024-03-01T22:00"):
         read_table(write(frame))
     paused = frame[1:].filter(~polars.col("time").is_between(datetime(2024, 3, 3), datetime(2024, 4, 10)))
     assert read_table(write(paused)).sizes["time"] == 1_000

@@ -11,7 +11,7 @@ import numpy as np
 import polars
 from jaxtyping import Bool
 
-from fomo.city import MINUTES_PER_DAY
+from fomo.city import EARLIEST, LATEST, MINUTES_PER_DAY
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
 _HOURS = (" %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M", " %H:%M:%S%.f", "T%H:%M:%S%.f")
@@ -25,8 +25,6 @@ TIME_FORMATS = (
 NUMBER_FORMATS = {
     8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 10: "epoch s", 13: "epoch ms", 16: "epoch us", 19: "epoch ns",
 }  # fmt: skip
-#: What lies outside is no time of counters: a clock that was never set, a slip of the pen.
-EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2100, 1, 1)
 #: ISO 8601's end of a day.
 _END_OF_DAY = r"^(.*\d[ T])24:00"
 _SAMPLE = 1000

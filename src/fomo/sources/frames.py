@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fomo.city import CityError
+from fomo.city import EARLIEST, LATEST, CityError
 from fomo.sources.archive import first_line, scan, table_columns
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
 
     Numbers become Float64 with null for an empty field; times become Datetime without a zone, taken as local
     wall clock; a column with a zone is converted to the wall clock of `time_zone`, an IANA name. Raises `CityError`
-    naming file, column and the first value that does not fit.
+    naming file, column and the first value that does not fit, as a time before 1990 or after 2099 does not.
     """
     import polars
 
@@ -50,6 +50,23 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
     if not frame.height:
         raise CityError(f"{path} has no rows: export it again")
     return frame.with_columns(_convert(frame[name], kind, path, time_zone) for name, kind in columns.items())
+
+
+def read_renamed(
+    path: Path, kinds: Mapping[str, str], renamed: Mapping[str, str], time_zone: str = ""
+) -> polars.DataFrame:
+    """The same under other names: `kinds` by the names of the result, `renamed` from these to those of the file."""
+    called = {name: renamed.get(name, name) for name in kinds}
+    for name, other in called.items():
+        first = next(each for each in called if called[each] == other)
+        if first != name:
+            raise CityError(
+                f"column {other!r} of {path} would be both {first} and {name}: name another one for one of them, in "
+                "columns= (--columns)"
+            )
+    frame = read_columns(path, {called[name]: kind for name, kind in kinds.items()}, time_zone)
+    frame.columns = list(kinds)
+    return frame
 
 
 def _place(path: Path, row: int) -> str:
@@ -74,7 +91,20 @@ def _convert(column: polars.Series, kind: str, path: Path, time_zone: str) -> po
             f"that is no {kind}; correct it"
             + (", or leave the field empty where nothing was recorded" if kind == "number" else "")
         )
+    if kind == "time":
+        _check_times(column, converted, path)
     return converted
+
+
+def _check_times(column: polars.Series, times: polars.Series, path: Path) -> None:
+    """Refuse what no counter was read at: `%Y` takes the 24 of 01.02.24 for the year 24."""
+    wrong = ~times.is_between(EARLIEST, LATEST, closed="left")
+    at = wrong.arg_max()
+    if wrong.any() and at is not None:
+        raise CityError(
+            f"column {column.name!r} of {path} is {str(column[at])!r} {_place(path, at)}: that is no time from "
+            "1990 to 2099; write years with four digits, like 2024-01-31T23:45"
+        )
 
 
 def _as_time(column: polars.Series, path: Path, time_zone: str) -> polars.Series:
@@ -88,7 +118,7 @@ def _as_time(column: polars.Series, path: Path, time_zone: str) -> polars.Series
             f"column {column.name!r} of {path} begins with {column[0]!r}: write local wall-clock time "
             "like 2024-01-31T23:45, without an offset"
         )
-    if not column.dtype.is_temporal():
+    if not (column.dtype == polars.Date or isinstance(column.dtype, polars.Datetime)):
         raise CityError(
             f"column {column.name!r} of {path} is {column.dtype}: write local wall-clock time like 2024-01-31T23:45"
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from fomo.city import CityError
 from fomo.sources.archive import table_columns
-from fomo.sources.frames import read_columns
+from fomo.sources.frames import read_renamed
 
 if TYPE_CHECKING:
     import polars
@@ -46,9 +46,7 @@ def grid_of(path: Path, renamed: Mapping[str, str], cell_km: float | None) -> Gr
     for pair in (("row", "col"), ("lon", "lat")):
         kept = {"cell": "text"} | dict.fromkeys(pair, "number")
         if all(called.get(name, name) in present for name in kept):
-            frame = read_columns(path, {called.get(name, name): kind for name, kind in kept.items()})
-            frame.columns = list(kept)
-            frame = _one_place_each(frame, path)
+            frame = _one_place_each(read_renamed(path, kept, called), path)
             return _given(frame, path) if pair[0] == "row" else _snapped(frame, path, cell_km)
     raise CityError(
         f"{path} does not say where the cells lie; it has the columns {present}: add row and col, or "

@@ -18,7 +18,7 @@ import numpy as np
 
 from fomo.city import City, CityError, make_city
 from fomo.sources.archive import file_hash, table_columns
-from fomo.sources.frames import read_columns
+from fomo.sources.frames import read_renamed
 from fomo.sources.positions import grid_of
 from fomo.sources.source import Source
 from fomo.steps import coarse_cells
@@ -107,8 +107,7 @@ def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> pol
     kinds = {"cell": "text", "time": "time", "traffic": "number"}
     if renamed.get("users", "users") in table_columns(path) or "users" in renamed:
         kinds["users"] = "number"
-    frame = read_columns(path, {renamed.get(name, name): kind for name, kind in kinds.items()}, time_zone)
-    frame.columns = list(kinds)
+    frame = read_renamed(path, kinds, renamed, time_zone)
     for name in list(kinds)[2:]:
         amount = polars.col(name)
         wrong = frame.filter((amount < 0) | amount.is_infinite())

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars
 
-from fomo.ingest.clock import EARLIEST, LATEST, usual_gap
+from fomo.city import EARLIEST, LATEST
+from fomo.ingest.clock import usual_gap
 from fomo.ingest.counts import COUNTS
 from fomo.ingest.formats.lines import Lines
 from fomo.ingest.formats.table_columns import Columns, find_columns, is_parquet, parquet_names

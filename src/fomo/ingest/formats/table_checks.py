@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars
 
-from fomo.ingest.clock import EARLIEST, LATEST
+from fomo.city import EARLIEST, LATEST
 from fomo.ingest.formats.lines import Origin
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
