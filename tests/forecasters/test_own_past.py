@@ -382,3 +382,45 @@ def test_users_are_read_only_where_those_of_the_asked_steps_are_given():
     for context in ("none", "past"):
         other = OwnPast.of(forecast_task(city, 16, 48, context=context), 20.0)
         assert other is not None and other.users is None and other.names == EXPERTS
+
+
+def with_weekends(days: int, weekend: float = 0.3) -> np.ndarray:
+    """A city whose days off carry that share of its working days, a little of it by chance; from a Wednesday on."""
+    values = daily(days, 6) * np.random.default_rng(1).lognormal(0, 0.02, (24 * days, 6))
+    off = (np.arange(24 * days) // 24 + 2) % 7 >= 5
+    return np.where(off[:, None], weekend, 1.0) * values
+
+
+def test_a_day_of_its_kind_is_known_from_the_second_one_on():
+    record = past(with_weekends(11), start_hour=48.0)  # Saturday is day 3, Monday day 5, the next Saturday day 10
+    for day, known in ((1, True), (3, False), (4, True), (5, True), (10, True)):
+        np.testing.assert_array_equal(record.kind_known(24 * day, 24), known)
+    assert record.kind_known(24 * 2 + 12, 24).tolist() == [True] * 12 + [False] * 12
+    gap = with_weekends(5)
+    gap[24 * 3 : 24 * 4] = np.nan
+    assert not past(gap, start_hour=48.0).kind_known(24 * 4, 24).any()
+
+
+def test_the_first_day_off_says_nothing_of_the_second(monkeypatch):
+    values = with_weekends(5)
+    record = past(values[: 24 * 4], start_hour=48.0)  # known up to Saturday; asked for Sunday
+
+    def error():
+        ahead = record.ahead(0, record.weights([0], 24)[0])[:, :, 0]
+        return np.abs(ahead - values[24 * 4 :]).mean() / values[24 * 4 :].mean()
+
+    heard_apart = error()
+    with monkeypatch.context() as patched:
+        patched.setattr(OwnPast, "kind_known", lambda self, origin, horizon: np.ones(horizon, bool))
+        print(heard_apart, error())
+        assert heard_apart < 0.7 * error()
+    then = record.alike(24, 24)  # Saturday, asked on Friday night
+    assert not then.any() and record.alike(48, 24).all()
+
+
+def test_where_the_asked_kind_is_new_all_origins_count(monkeypatch):
+    record = past(with_weekends(5)[: 24 * 3], start_hour=48.0)  # known up to Friday; Saturday is asked for
+    assert record.alike(24, 24).all()
+    weights = record.weights([0], 24)
+    monkeypatch.setattr(OwnPast, "kind_known", lambda self, origin, horizon: np.ones(horizon, bool))
+    np.testing.assert_array_equal(record.weights([0], 24), weights)

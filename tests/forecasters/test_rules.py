@@ -325,7 +325,9 @@ def test_the_rules_of_a_table_are_those_that_its_context_allows():
         return [rule.name for rule in rules_for(*arguments)]
 
     assert names("none", False) == ["persistence", "history mean", "seasonal average"]
-    assert names("none", True) == [*names("none", False), "same hour last week"]
+    assert names("none", True) == [*names("none", False), "same hour last week", "same time on earlier days"]
+    of_users = ["traffic per user", "traffic per user at that time"]
+    assert names("full", True) == [*names("none", True), *of_users]
     assert names("full", False) == [*names("none", False), "traffic per user"]
     assert names("past", False) == names("none", False)
     assert names("none", True, "generate") == ["mean of the other cells"]

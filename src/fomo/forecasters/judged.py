@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from fomo.forecasters.blend import (
 from fomo.forecasters.drawing import Drawing
 from fomo.forecasters.own_past import OwnPast
 from fomo.windows.batch import collate
-from fomo.windows.hindcast import busiest_block, hindcasts, of_block
+from fomo.windows.hindcast import Hindcast, busiest_block, hindcasts, of_block
 from fomo.windows.scale import to_share
 from fomo.windows.task import Task
 
@@ -56,6 +57,7 @@ def judged(
     block, past = record.block(*place), hindcasts(task, number, MOST_CELLS)
     past = [one for one in past if len(block.share) - one.ago > block.day]  # simple forecasts need a day before them
     horizon = int(task.asked.any((1, 2)).sum())
+    past = [known for one in past if (known := _alike(one, block, horizon)) is not None]
     weights = block.weights([0, *(one.ago for one in past)], horizon)
 
     def expected(
@@ -78,6 +80,14 @@ def judged(
     said = expected([one.task for one in past], [one.ago for one in past], weights[1:])
     truth = torch.from_numpy(np.stack([to_share(one.truth, reference) for one in past])).to(device)
     return blend_of(said, truth, torch.isfinite(truth), before)
+
+
+def _alike(one: Hindcast, record: OwnPast, horizon: int) -> Hindcast | None:
+    """A hindcast where as much was known of its kind of day as is known now; None where nothing is left of it."""
+    like = np.ones(len(one.truth), bool)
+    like[len(like) - horizon :] = record.alike(one.ago, horizon)
+    truth = np.where(like[:, None, None], one.truth, np.nan)
+    return replace(one, truth=truth) if np.isfinite(truth).any() else None
 
 
 __all__ = ["judged"]

@@ -189,13 +189,16 @@ class OwnPast:
         groups = -(-horizon // group)
         many = len(self.names)
         squares = np.zeros((len(origins), groups * group, many, many))
+        like = self._alike(ends, origins, groups * group)
         for index, origin in enumerate(origins):
             reach = min(horizon, latest - int(origin))
             errors = self.experts(int(origin), reach) - self.share[origin : origin + reach]
             errors = np.where(np.isfinite(errors).all(0), errors, 0.0).astype(np.float64)
             squares[index, :reach] = np.einsum("ityx,jtyx->tij", errors, errors, optimize=True)
         had_come = origins[:, None] + np.arange(groups * group) < ends[:, None, None]  # question origin lead
-        known = rearrange(1.0 * had_come, "question origin (group step) -> question origin group step", step=group)
+        known = rearrange(
+            1.0 * (had_come & like), "question origin (group step) -> question origin group step", step=group
+        )
         by_group = rearrange(squares, "origin (group step) i j -> origin group step i j", step=group)
         squares = np.einsum("qogs,ogsij->qgij", known, by_group, optimize=True)
         size = np.trace(squares, axis1=-2, axis2=-1)[..., None, None] / many
@@ -203,6 +206,34 @@ class OwnPast:
         found = on_simplex(squares / np.where(size > 0, size, 1.0), PULL, equal)
         each = repeat(found, "question group expert -> question (group step) expert", step=group)
         return np.asarray(each[:, :horizon])
+
+    def kind_known(self, origin: int, horizon: int) -> Bool[np.ndarray, " step"]:
+        """Of which steps from `origin` on a day of their kind, working day or not, was recorded at that time before."""
+        step = np.arange(origin, origin + horizon)
+        source = step - np.arange(1, DAYS + 1)[:, None] * self.day
+        weekend, there = self.clock.weekend(origin + horizon), (source >= 0) & (source < origin)
+        recorded = np.asarray(self._recorded[1].any((1, 2)))
+        alike = there & (weekend[source.clip(0)] == weekend[step])
+        return np.asarray((alike & recorded[source.clip(0, origin - 1)]).any(0))
+
+    def _alike(
+        self, ends: Int[np.ndarray, " question"], origins: Int[np.ndarray, " origin"], horizon: int
+    ) -> Bool[np.ndarray, "question origin step"]:
+        """Whether an origin knew a day of the kind of each step, where the question knows one of all of its steps."""
+        asked, then = (
+            np.array([self.kind_known(int(at), horizon) for at in some], bool).reshape(-1, horizon)
+            for some in (ends, origins)
+        )
+        every = np.asarray(asked.all(1))
+        return np.asarray(then | ~every[:, None, None])
+
+    def alike(self, ago: int, horizon: int) -> Bool[np.ndarray, " step"]:
+        """Steps from so many before the end of the record of which as much was known then as is known of those ahead.
+
+        Nobody foresees the first Saturday from working days, and that says nothing of the next one.
+        """
+        ends, origin = np.array([len(self.share)]), np.array([len(self.share) - ago])
+        return self._alike(ends, origin, horizon)[0, 0]
 
     def ahead(self, ago: int, weights: Float[np.ndarray, "lead expert"]) -> Float[np.ndarray, "lead y x"]:
         """The weighted mean of `names` from `ago` steps before the end of the record; NaN: nothing to go by."""
@@ -242,7 +273,8 @@ class OwnPast:
         for origin in range(latest - self.clock.steps(APART_HOURS), first - 1, -self.clock.steps(JUDGED_HOURS)):
             reach = min(len(weights), latest - origin)
             ahead, came = self.ahead(latest - origin, weights[:reach]), self.share[origin : origin + reach]
-            both = np.isfinite(ahead) & np.isfinite(came)
+            like = self.alike(latest - origin, reach)
+            both = np.isfinite(ahead) & np.isfinite(came) & like[:, None, None]
             said = float(ahead[both].sum(dtype=np.float64))
             if said > 0:
                 found.append(float(np.abs(ahead[both] - came[both]).sum(dtype=np.float64)) / said)

@@ -19,6 +19,7 @@ FORECASTS: tuple[TaskName, ...] = ("short", "long")
 ALL: tuple[TaskName, ...] = ("short", "long", "generate")
 #: What a forecaster's parameters have seen, in words, as `fomo evaluate --list` prints it.
 NOTHING = "nothing: the window alone"
+PAST = "nothing: the known past"
 SAME_WINDOWS = "the windows that FoMo sees"
 ELSEWHERE = "others' data, none of ours"
 
@@ -56,7 +57,7 @@ class Entry:
 
 
 def _rule(name: str, where: str, tasks: tuple[TaskName, ...] = FORECASTS, **more: Any) -> Entry:
-    return Entry(name, "rule", tasks, f"rules:{where}", **more)
+    return Entry(name, "rule", tasks, where if ":" in where else f"rules:{where}", **more)
 
 
 def _deep(name: str, where: str, tasks: tuple[TaskName, ...] = ALL, remark: str = "") -> Entry:
@@ -101,7 +102,12 @@ ENTRIES: tuple[Entry, ...] = (
     _rule("persistence", "Persistence"),
     _rule("seasonal average", "SeasonalAverage"),
     _rule("same hour last week", "SameHourLastWeek", needs=("last week",)),
+    _rule("same time on earlier days", "earlier_days:SameTimeOnEarlierDays", needs=("last week",), trained_on=PAST),
     _rule("traffic per user", "TrafficPerUser", reads=("users",), needs=("users",)),
+    _rule(
+        "traffic per user at that time", "earlier_days:TrafficPerUserAtThatTime", reads=("users",),
+        needs=("last week", "users"), trained_on=PAST,
+    ),
     _rule("mean of the other cells", "NeighbourMean", ("generate",)),
     _rule(
         "traffic per user of the other cells", "NeighbourTrafficPerUser", ("generate",), reads=("users",),

@@ -72,6 +72,19 @@ def mean_level(task: Task) -> np.ndarray:
     return ratio(np.where(known, seen, 0).sum(0), known.sum(0))
 
 
+def users_of(task: Task) -> np.ndarray:
+    """The users that a task shows, float64 (time, y, x), NaN where not known."""
+    if "users" not in task.window:
+        return np.full(task.asked.shape, np.nan)
+    return np.asarray(task.window["users"].values, np.float64)
+
+
+def per_user(traffic: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Traffic per user; 0 where there is neither, NaN where there is traffic without users."""
+    nothing = (traffic <= 0) & (users <= 0)
+    return np.where(nothing, 0.0, ratio(traffic, users))
+
+
 def draw_residuals(residuals: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Of each cell's finite residuals (time, y, x) the one at the place `uniform` (samples, steps) in time.
 
@@ -98,4 +111,4 @@ def around(point: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return np.asarray(members * factor)
 
 
-__all__ = ["Rule", "around", "draw_residuals", "mean_level", "observed", "ratio"]
+__all__ = ["Rule", "around", "draw_residuals", "mean_level", "observed", "per_user", "ratio", "users_of"]

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from fomo.city import MINUTES_PER_DAY
-from fomo.forecasters.rule import Rule, draw_residuals, mean_level, observed, ratio
+from fomo.forecasters.earlier_days import SameTimeOnEarlierDays, TrafficPerUserAtThatTime
+from fomo.forecasters.rule import Rule, draw_residuals, mean_level, observed, per_user, ratio, users_of
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task
 
 
@@ -218,23 +219,10 @@ def rules_for(
         return found
     rules: list[Rule] = [Persistence(), HistoryMean(), SeasonalAverage()]
     if past_week:
-        rules.append(SameHourLastWeek())
+        rules += [SameHourLastWeek(), SameTimeOnEarlierDays()]
     if context == "full" and "users" in layers:
-        rules.append(TrafficPerUser())
+        rules += [TrafficPerUser(), *([TrafficPerUserAtThatTime()] if past_week else [])]
     return rules
-
-
-def users_of(task: Task) -> np.ndarray:
-    """The users that a task shows, float64 (time, y, x), NaN where not known."""
-    if "users" not in task.window:
-        return np.full(task.asked.shape, np.nan)
-    return np.asarray(task.window["users"].values, np.float64)
-
-
-def per_user(traffic: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """Traffic per user; 0 where there is neither, NaN where there is traffic without users."""
-    nothing = (traffic <= 0) & (users <= 0)
-    return np.where(nothing, 0.0, ratio(traffic, users))
 
 
 def last_recorded(values: np.ndarray) -> np.ndarray:

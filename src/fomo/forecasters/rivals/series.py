@@ -21,8 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from fomo.city import CityError
 from fomo.forecast import Forecast, make_forecast
-from fomo.forecasters.rule import observed
-from fomo.forecasters.rules import users_of
+from fomo.forecasters.rule import observed, users_of
 from fomo.windows.task import Task
 
 
