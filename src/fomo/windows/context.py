@@ -189,7 +189,7 @@ def users_share(users: Float[np.ndarray, "*axes"], reference: float) -> Float[np
 def full_users(users: np.ndarray) -> float | None:
     """The 99.99th percentile of the known users; None where there are none."""
     known = users[np.isfinite(users)]
-    return reference_of(known) if known.size and known.max() > 0 else None
+    return reference_of(users) if known.size and known.max() > 0 else None
 
 
 def static_layers(city: City) -> Float[np.ndarray, "layer y x"] | None:

@@ -65,8 +65,8 @@ def family_references(cities: Sequence[City], variable: str = "traffic") -> dict
     families: dict[str, list[np.ndarray]] = {}
     for city in cities:
         if variable in city:
-            families.setdefault(city.attrs["family"], []).append(city[variable].values.ravel())
-    return {family: reference_of(np.concatenate(parts)) for family, parts in families.items()}
+            families.setdefault(city.attrs["family"], []).append(city[variable].values)
+    return {family: reference_of(*parts) for family, parts in families.items()}
 
 
 class TrainingSet:
