@@ -72,6 +72,23 @@ def test_sums_and_cells_are_sums_of_members(city):
     assert totals.deviation[place] == pytest.approx(off, rel=1e-4)
 
 
+def test_members_of_opposite_noise_are_not_taken_for_independent_ones(city):
+    forecast = drawn(city, STEPS - AHEAD, antithetic=1)
+    found = verify([forecast], city)
+    at = forecast.asked.values
+    members, truth = forecast.samples.values.astype(np.float64)[:, at], city["traffic"].values[-AHEAD:][at]
+    wanted = coverage(members, truth, 0.5, antithetic=True).mean()
+    assert found.values[0].within(0.5) == pytest.approx(wanted, rel=1e-9)
+    assert wanted != pytest.approx(coverage(members, truth, 0.5).mean(), rel=1e-3)
+    sums = np.nansum(forecast.samples.values.astype(np.float64), (2, 3))
+    came = np.nansum(city["traffic"].values[-AHEAD:].astype(np.float64), (1, 2))
+    assert found.sums_within(0.5) == pytest.approx(coverage(sums, came, 0.5, antithetic=True).mean(), rel=1e-9)
+    totals = cell_totals(found.compared[0])
+    own, came = forecast.samples.values[:, :, 1, 2].astype(np.float64), city["traffic"].values[-AHEAD:, 1, 2]
+    place = totals.places.tolist().index([1, 2])
+    assert totals.within[place] == pytest.approx(coverage(own, came, 0.9, antithetic=True).mean(), rel=1e-9)
+
+
 def test_a_cell_that_came_otherwise_lies_outside_all_members(city):
     forecast = drawn(city, STEPS - AHEAD)
     factor = np.ones((3, 4), np.float32)

@@ -66,38 +66,101 @@ def enough_members(level: float, count: int) -> bool:
     return count + 1 >= 2 / (1 - level) - 1e-9
 
 
-def coverage(members: np.ndarray, truth: np.ndarray, level: float) -> np.ndarray:
+def coverage(
+    members: np.ndarray, truth: np.ndarray, level: float, fair: bool = True, antithetic: bool = False
+) -> np.ndarray:
     """How far each truth lies in the ensemble's central interval, 0 to 1, shape of `truth`; NaN if too few.
 
-    The mean over values estimates the coverage without bias for any number of members and with ties (dead
+    The mean over values estimates the coverage without bias for any number of independent members and with ties (dead
     cells: members and truth all zero), where counting hits of a closed interval between sample quantiles does
     not. If the truth were one more draw, its rank among the N members would be uniform on N + 1 places, so a
     truth of rank r fills [r, r + 1] / (N + 1) of probability, and one that ties with E members the E + 1
     places that it may have (the probability integral transform of Czado, Gneiting & Held 2009). Returned is
     the share of that stretch inside [(1 - level) / 2, (1 + level) / 2]. See `enough_members` for what is too
     few.
+
+    Members 2i and 2i + 1 of opposite noise (`antithetic`) leave the middle ranks to the truth more often than
+    independent ones, and read as those a well calibrated 50 % is 52 %; see `_of_pairs`. Not `fair`: members are the
+    quantiles of (i + 1/2) / N, of which 90 % would read 94 %; see `_of_quantiles`.
     """
     if not enough_members(level, len(members)):
         return np.full(truth.shape, np.nan)
-    below, above = (_transform(members, truth, np.array([p]))[0] for p in ((1 - level) / 2, (1 + level) / 2))
+    places = np.array([(1 - level) / 2, (1 + level) / 2])
+    below, above = _transform(members, truth, places, fair, antithetic)
     return np.asarray(above - below)
 
 
-def pit_histogram(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def pit_histogram(members: np.ndarray, truth: np.ndarray, fair: bool = True, antithetic: bool = False) -> np.ndarray:
     """The probability integral transform of all values, counted in `PIT_BINS` bins; even where calibrated.
 
     The sum of the middle bins is the sum of `coverage` of their level.
     """
-    places = _transform(members, truth, np.linspace(0, 1, PIT_BINS + 1))
+    places = _transform(members, truth, np.linspace(0, 1, PIT_BINS + 1), fair, antithetic)
     return np.asarray(np.diff(places.reshape(PIT_BINS + 1, -1).sum(1)))
 
 
-def _transform(members: np.ndarray, truth: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _transform(members: np.ndarray, truth: np.ndarray, places: np.ndarray, fair: bool, antithetic: bool) -> np.ndarray:
     """The share of each truth's stretch of probability below `places`, (places, ...): see `coverage`."""
+    if not fair:
+        return _of_quantiles(members, truth, places)
+    return _of_pairs(members, truth, places) if antithetic and len(members) > 1 else _of_draws(members, truth, places)
+
+
+def _of_draws(members: np.ndarray, truth: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Members are independent draws."""
     count = len(members)
     low = (members < truth).sum(0) / (count + 1)
     high = ((members <= truth).sum(0) + 1) / (count + 1)
-    below = (places.reshape(-1, *[1] * truth.ndim) - low) / (high - low)
+    return _share_below(places, low, high)
+
+
+def _of_quantiles(members: np.ndarray, truth: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Member i is the quantile of (i + 1/2) / N: a truth of rank r fills [r - 1/2, r + 1/2] / N, cut at 0 and 1.
+
+    Where it ties with E members, the value itself has probability: about E / N, from r / N on.
+    """
+    rank, ties = (members < truth).sum(0), (members == truth).sum(0)
+    half = np.where(ties > 0, 0.0, 0.5)
+    low, high = (np.clip(place / len(members), 0.0, 1.0) for place in (rank - half, rank + ties + half))
+    return _share_below(places, low, high)
+
+
+def _of_pairs(members: np.ndarray, truth: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Members 2i and 2i + 1 are of opposite noise, of N / 2 pairs that are independent; an odd last one is left out.
+
+    The even members are independent draws, and so are the odd ones: the mean of their transforms has no bias, whatever
+    the pairs have in common. They do not resolve what lies beyond 2 / (N + 2). There all N do: were the pairs opposite
+    quantiles, the truth would lie below all of them with the probability 1 / (N + 2), and below either the even or the
+    odd ones alone with the rest. Then this is exact; of independent pairs 90 % reads 89.6 % with 20 members and 89.8 %
+    with 24.
+    """
+    members = members[: len(members) // 2 * 2]
+    first, second = members[::2], members[1::2]
+    found = (_of_draws(first, truth, places) + _of_draws(second, truth, places)) / 2
+    end = 1 / (len(first) + 1)
+    low, high = places < end, places > 1 - end
+    found[low] = _below_most(members, truth, places[low])
+    found[high] = 1 - _below_most(-members, -truth, 1 - places[high])
+    return np.asarray(found)
+
+
+def _below_most(members: np.ndarray, truth: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The transform of opposite pairs below 2 / (N + 2), where the truth lies below all even or all odd members."""
+    least = 1 / (len(members) + 2)
+    whole = _below_all(members, truth)
+    one = (_below_all(members[::2], truth) + _below_all(members[1::2], truth)) / 2 - whole
+    place = places.reshape(-1, *[1] * truth.ndim)
+    return np.asarray(whole * np.clip(place / least, 0.0, 1.0) + one * np.clip(place / least - 1, 0.0, 1.0))
+
+
+def _below_all(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """How likely the truth lies below all members if ties are broken at random."""
+    return np.where((members < truth).any(0), 0.0, 1 / ((members == truth).sum(0) + 1))
+
+
+def _share_below(places: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The share of the stretches from `low` to `high` that lies below each place, (places, ...)."""
+    below = (places.reshape(-1, *[1] * low.ndim) - low) / (high - low)
     return np.asarray(np.clip(below, 0.0, 1.0))
 
 
@@ -242,7 +305,8 @@ def error_sums(
     """The sums of one window: finite `members` (N, n), `truth` (n) in the city's unit; `reference` is 1.
 
     Flat values have no structure; `structure` brings that of the window they were taken from. Members that are
-    quantiles and no draws are not to be scored as draws: `fair` False takes CRPS and energy score of the ensemble.
+    quantiles and no draws are not to be scored as draws: `fair` False takes CRPS and energy score of the ensemble, and
+    looks for the truth between quantiles. The closed intervals are those of sample quantiles, whatever members are.
     """
     members, truth = members.astype(np.float64), truth.astype(np.float64)
     point = members.mean(0)
@@ -263,7 +327,7 @@ def error_sums(
         energy=energy_score(ensemble, target, fair, antithetic),
         members=len(members),
         **vars(structure or Structure()),
-        pit=pit_histogram(ensemble, target),
+        pit=pit_histogram(ensemble, target, fair, antithetic),
         truth=histogram(target),
         forecast=histogram(ensemble),
     )

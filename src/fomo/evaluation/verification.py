@@ -57,6 +57,11 @@ class Compared:
         truth = np.where(self.known, self.truth, 0.0).sum((1, 2))
         return np.where(some, members, np.nan), np.where(some, truth, np.nan)
 
+    @property
+    def antithetic(self) -> bool:
+        """Whether members 2i and 2i + 1 are of opposite noise."""
+        return bool(self.forecast.attrs.get("antithetic"))
+
 
 @dataclass(frozen=True)
 class Values:
@@ -199,10 +204,7 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
         raise CityError("there is no forecast to verify")
     compared = sorted((compare(each, city) for each in forecasts), key=lambda each: each.time[0])
     names = list(dict.fromkeys(str(each.forecast.attrs["forecaster"]) for each in compared))
-    ours = [
-        _values(names[0], each, each.members, antithetic=bool(each.forecast.attrs.get("antithetic")))
-        for each in compared
-    ]
+    ours = [_values(names[0], each, each.members, each.antithetic) for each in compared]
     values, remarks = [_joined(ours, ", ".join(names))], _remarks(compared, city)
     if any(_looked_back_on(each) is None for each in compared):
         remarks.append("no rule is beside it: the city holds no record from before the forecast")
@@ -217,7 +219,7 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
     for each in compared:
         members, truth = each.together
         some = np.isfinite(truth)
-        sums += pit_histogram(members[:, some], truth[some])
+        sums += pit_histogram(members[:, some], truth[some], antithetic=each.antithetic)
     return Verification(tuple(compared), tuple(values), sums, remarks)
 
 
@@ -226,7 +228,8 @@ def cell_totals(compared: Compared) -> CellTotals:
     rows, columns = np.nonzero(compared.known.any(0))
     known, truth = compared.known[:, rows, columns], compared.truth[:, rows, columns]
     members = compared.members[:, :, rows, columns]
-    inside = np.where(known, coverage(members, np.where(known, truth, 0.0), 0.9), 0.0)  # NaN: too few members
+    covered = coverage(members, np.where(known, truth, 0.0), 0.9, antithetic=compared.antithetic)
+    inside = np.where(known, covered, 0.0)  # NaN: too few members
     return CellTotals(
         np.stack([rows, columns], -1),
         known.sum(0),
@@ -242,7 +245,8 @@ def _values(name: str, compared: Compared, members: np.ndarray, antithetic: bool
     drawn, truth = members[:, at].astype(np.float64), compared.truth[at]
     lead = np.broadcast_to(compared.lead[:, None, None], at.shape)[at]
     score = crps(drawn, truth, antithetic=antithetic)
-    return Values(name, lead, truth, drawn.mean(0), score, pit_histogram(drawn, truth), len(drawn))
+    places = pit_histogram(drawn, truth, antithetic=antithetic)
+    return Values(name, lead, truth, drawn.mean(0), score, places, len(drawn))
 
 
 def _joined(parts: Sequence[Values], name: str) -> Values:
