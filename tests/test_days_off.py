@@ -37,7 +37,7 @@ def test_parts_of_countries_and_other_weekends():
     assert israel == DaysOff((day("2024-01-05"), day("2024-01-12")), (day("2024-01-07"), day("2024-01-14")))
 
 
-@pytest.mark.parametrize("country", ["XX", "DE-ZZ", ""])
+@pytest.mark.parametrize("country", ["XX", "DE-ZZ", "", "PUBLIC", "Bank"])
 def test_a_country_that_is_not_known_is_named(country):
     with pytest.raises(CityError, match=f"no public holidays are known of '{country}'.*two letters"):
         with_days_off(city_from("2024-01-01"), country)

@@ -146,9 +146,11 @@ def public_holidays(country: str, first: datetime.date, last: datetime.date) -> 
     name, _, part = country.strip().upper().partition("-")
     try:
         known = holidays.country_holidays(name, subdiv=part or None, years=range(first.year, last.year + 1))
-    except NotImplementedError as error:
+    except (NotImplementedError, TypeError) as error:
+        # The library also finds its own constants by name, PUBLIC and BANK, and cannot call them.
+        why = f"Country {name} not available" if isinstance(error, TypeError) else str(error).rstrip(".")
         raise CityError(
-            f"no public holidays are known of {country!r} ({str(error).rstrip('.')}): give two letters of a country, "
+            f"no public holidays are known of {country!r} ({why}): give two letters of a country, "
             "IT, or with a part of it, DE-BY; or a CSV with the column date and, for weekends that are worked, day"
         ) from None
     days = (first + datetime.timedelta(days=ahead) for ahead in range((last - first).days + 1))

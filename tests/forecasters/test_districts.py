@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from fomo.city import mock_city
 from fomo.forecasters import drawing
@@ -88,6 +89,14 @@ def test_steps_are_what_the_sampler_needs_unless_they_are_said():
     assert (SamplingConfig().sampler, SamplingConfig().steps) == ("angle", 3)
     assert SamplingConfig(sampler="multistep").steps == 8
     assert SamplingConfig(sampler="heun", steps=2).steps == 2
+
+
+@pytest.mark.parametrize("part", ["tile", "district"])
+@pytest.mark.parametrize("size", [(0, 8), (8, 0), (-1, 8)])
+def test_a_tile_or_a_district_has_cells(part, size):
+    """It was a division by zero, in the middle of a forecast."""
+    with pytest.raises(ValidationError, match="greater than 0"):
+        SamplingConfig(**{part: size})
 
 
 def test_no_more_than_a_district_is_observed_at_once(monkeypatch):

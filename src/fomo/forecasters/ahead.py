@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -33,6 +33,18 @@ class Ahead:
     context: ContextMode
     users_ahead: np.ndarray | None
     users_reference: float | None
+
+    def __post_init__(self) -> None:
+        """Check what blocks do not, or would name by their own length. Raises `CityError`."""
+        if self.context not in get_args(ContextMode):
+            raise CityError(f"the context is {self.context!r}: ask with {', '.join(get_args(ContextMode))}")
+        if self.users_ahead is None or self.context != "full" or "users" not in self.city:
+            return
+        given, asked = np.shape(self.users_ahead), (self.horizon, self.city.sizes["y"], self.city.sizes["x"])
+        if given != asked:
+            raise CityError(
+                f"the assumed users {given} do not lie on the asked steps {asked}: give them for the whole horizon"
+            )
 
     @property
     def seen(self) -> int:

@@ -18,7 +18,7 @@ from itertools import count
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from fomo.config import Config
@@ -26,7 +26,7 @@ from fomo.diffusion.members import OtherCells, members_of, mirrored_pairs
 from fomo.diffusion.memory import SHARE_IN_COMMON, in_common, remembered
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
-from fomo.forecasters.blend import Blend, Expected, blended, where_silent
+from fomo.forecasters.blend import Blend, Expected, blended, past_where_alone
 from fomo.forecasters.noise import Noise, evenly_spread
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
@@ -67,12 +67,12 @@ class SamplingConfig(Config):
     sampler: SamplerName = "angle"
     #: Network evaluations a member; `heun` needs twice as many. By default as many as the sampler needs, see STEPS.
     steps: int = Field(default_factory=lambda known: STEPS[known["sampler"]], ge=1)
-    tile: tuple[int, int] = (8, 8)
+    tile: tuple[PositiveInt, PositiveInt] = (8, 8)
     overlap: int = Field(2, ge=0)  # cells that neighbouring tiles share: 4 cost 1.6 times as much for the same errors
     antithetic: bool = True  # members in pairs from noise and its negative: the mean converges faster
     #: Members x tiles that are answered together at most, which bounds the memory; None: as suits the device.
     rows: int | None = Field(None, ge=1)
-    district: tuple[int, int] = (64, 64)  # a larger grid is drawn in parts of this size: bounds the memory
+    district: tuple[PositiveInt, PositiveInt] = (64, 64)  # a larger grid is drawn in such parts: bounds the memory
     hindcasts: int = Field(12, ge=0)  # of the city's own past, where it is known: see `blend`; 0: the network alone
     tails: bool = False  # members err as far as errors do at times, which plans need: see `diffusion.members`
 
@@ -187,7 +187,7 @@ class Drawing:
         log_scale = _whole([condition.log_scale for condition in conditions], tiling)
         unit = observation.unit[:, None]
         middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
-        expected = where_silent(Expected(middle, scale, observation, batch.own_past))
+        expected = past_where_alone(Expected(middle, scale, observation, batch.own_past))
         return _Encoded(expected, parts, conditions, rows)
 
     def _district(
@@ -228,7 +228,8 @@ class Drawing:
         silent = observation.silent[:, None, None]
         context = batch.context
         told = torch.zeros_like(observation.silent) if context is None else (context.users_known & batch.hidden).any(1)
-        unknown = observation.unseen & ~told
+        unseen = expected.unseen
+        unknown = unseen & ~told
         others = None
         if bool(unknown.any()):
             by_poi = None if context is None else expected_by_poi(context, batch.observed)
@@ -246,13 +247,13 @@ class Drawing:
             if self.sampling.antithetic:
                 clean = mirrored_pairs(clean)
             lasts = numbers.lasting(only=some).to(device)  # no part of what they were drawn from
-            if bool(observation.unseen.any()):
+            if bool(unseen.any()):
                 levels = evenly_spread(numbers.levels()[:, 0, 0], some, self.sampling.antithetic).to(device)
-                lasts[:, :, 0] = torch.where(observation.unseen[:, None], levels, lasts[:, :, 0])
-            clean = remembered(clean, lasts, batch.step_hours, observation.unseen, told, kept)
+                lasts[:, :, 0] = torch.where(unseen[:, None], levels, lasts[:, :, 0])
+            clean = remembered(clean, lasts, batch.step_hours, unseen, told, kept)
             shared = numbers.shared(only=some)[..., 0, 0]
             shared[:, :, 0] = evenly_spread(numbers.shared_level()[:, 0, 0], some, self.sampling.antithetic)[..., 0, 0]
-            clean = in_common(clean, shared.to(device), part, batch.step_hours, observation.unseen, kept)
+            clean = in_common(clean, shared.to(device), part, batch.step_hours, unseen, kept)
             share = members_of(clean, middle, scale, unknown, others, self.sampling.tails)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
 

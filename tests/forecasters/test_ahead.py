@@ -1,0 +1,49 @@
+"""What is asked of the steps after the end of a city is checked once, before anything is drawn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fomo.city import CityError, mock_city
+from fomo.forecasters.ahead import Ahead
+from fomo.sources.synthetic import synthetic_city
+from fomo.windows.task import ContextMode
+
+
+def ahead(
+    horizon: int = 100, users_ahead: np.ndarray | None = None, context: ContextMode = "full", users: bool = True
+) -> Ahead:
+    city = synthetic_city(height=2, width=3, days=4) if users else mock_city()
+    return Ahead(city, horizon, 16, 1.0, True, context, users_ahead, None)
+
+
+def test_a_context_that_there_is_not_is_refused_also_of_a_city_without_any(tmp_path):
+    """Where a city has none, any word passed for `none`. In a process of its own, where no types are checked."""
+    asked = """
+import fomo
+from fomo.city import CityError, mock_city
+for city in (mock_city(), fomo.synthetic_city(height=2, width=3, days=4)):
+    try:
+        fomo.load().forecast(city, context="bogus")
+    except CityError as error:
+        assert "the context is 'bogus': ask with none, past, full" in str(error)
+    else:
+        raise AssertionError("it passed")
+"""
+    subprocess.run([sys.executable, "-c", asked], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(48, 2, 3), (101, 2, 3), (16, 2, 3), (100, 3, 2), (100,)])
+def test_assumed_users_are_of_the_whole_horizon_and_of_all_cells(shape):
+    """More were cut unseen, and of less the message named a block that nobody had asked for."""
+    with pytest.raises(CityError, match=r"do not lie on the asked steps \(100, 2, 3\): .*whole horizon"):
+        ahead(users_ahead=np.ones(shape))
+
+
+def test_assumed_users_that_are_not_used_are_not_looked_at():
+    for context, users in (("past", True), ("full", False)):
+        assert ahead(users_ahead=np.ones((5, 2, 3)), context=context, users=users).block() == 48
