@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import warnings
 
 import matplotlib
 import numpy as np
 import pytest
 from made_rows import made_row, undefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 
 from fomo.city import make_city, mock_city
-from fomo.evaluation.figure_style import short_number
+from fomo.evaluation.figure_style import BLACK, BLUE, GREY, short_number
 from fomo.evaluation.figures import (
     calibration_figure,
     forecast_figure,
@@ -21,6 +25,7 @@ from fomo.evaluation.figures import (
     table_figure,
 )
 from fomo.evaluation.questions import family_questions
+from fomo.forecast import make_forecast
 from fomo.forecasters.rules import HistoryMean, NeighbourMean, SeasonalAverage
 from fomo.windows.task import forecast_task
 
@@ -128,6 +133,214 @@ def test_a_list_of_cells_with_gaps_is_compared_over_recorded_steps():
     dots = next(axes for axes in figure.axes if axes.get_xlabel().startswith("truth")).lines[0]
     came = np.nanmean(np.delete(truth[48:, 0], 3, axis=1), axis=0)
     np.testing.assert_allclose(np.sort(dots.get_xdata()), np.sort(came), rtol=1e-5)
+
+
+def made(city, asked, samples=40, seed=0, **attrs):
+    """Members around the truth where asked; elsewhere they repeat what was observed."""
+    truth = np.where(np.isfinite(city["traffic"].values), city["traffic"].values, 5.0)
+    noise = np.random.default_rng(seed).lognormal(0, 0.2, (samples, *truth.shape))
+    members = np.where(asked, truth * noise, city["traffic"].values)
+    attrs = {"context": "none", **attrs}
+    context = attrs.pop("context")
+    return make_forecast(members, asked, city, forecaster="FoMo", context=context, provenance=attrs)
+
+
+def panels(figure):
+    """Name -> axes, without the numbers after it."""
+    return {re.split(r"[:,]| cell", axes._left_title.get_text())[0]: axes for axes in figure.axes}
+
+
+def drawn(axes, colour):
+    """The longest line of a colour: its y values, NaN where there is nothing."""
+    lines = [line for line in axes.lines if line.get_color() == colour and line.get_linestyle() != "None"]
+    return np.asarray(max(lines, key=lambda line: len(line.get_ydata())).get_ydata())
+
+
+def marked(axes, colour):
+    """Y values of the markers of a colour."""
+    dots = [line for line in axes.lines if line.get_color() == colour and line.get_marker() == "o"]
+    return np.concatenate([line.get_ydata() for line in dots]) if dots else np.array([])
+
+
+def field(axes):
+    return np.ma.filled(axes.images[0].get_array().astype(float), np.nan)
+
+
+class Test_generated_cells_with_gaps:
+    """Each has a gap, one was never recorded: the map was grey, the scale went to -0.1, no truth and no cell shown."""
+
+    @pytest.fixture
+    def city(self):
+        city = mock_city(96, 5, 5)
+        for at, (y, x) in enumerate(np.ndindex(3, 3)):
+            city["traffic"][10 + at, y, x] = np.nan
+        city["traffic"][50:52] = np.nan
+        city["traffic"][:, 2, 2], city["covered"][2, 2] = np.nan, False
+        return city
+
+    @pytest.fixture
+    def forecast(self, city):
+        asked = np.zeros(city["traffic"].shape, bool)
+        asked[:, :3, :3] = True
+        return made(city, asked)
+
+    def test_are_averaged_over_the_recorded_steps_in_both_maps(self, city, forecast):
+        found = panels(forecast_figure(city, forecast))
+        truth = city["traffic"].values[:, :3, :3]
+        recorded = np.isfinite(truth)
+        came, said = field(found["Truth"])[:3, :3], field(found["Forecast"])[:3, :3]
+        some = recorded.any(0)
+        np.testing.assert_allclose(came[some], np.nanmean(truth[:, some], 0), rtol=1e-5)
+        mean = forecast.mean.values[:, :3, :3]
+        np.testing.assert_allclose(said[some], np.nanmean(np.where(recorded, mean, np.nan)[:, some], 0), rtol=1e-5)
+        assert np.isnan(came[2, 2])
+        np.testing.assert_allclose(said[2, 2], mean[:, 2, 2].mean(), rtol=1e-5)  # generated, though nobody knows
+        low, high = found["Truth"].images[0].get_clim()
+        assert low == 0 and high == pytest.approx(max(np.nanmax(came), said.max()))
+        assert found["Forecast"].images[0].get_clim() == (low, high)
+
+    def test_are_summed_over_the_cells_recorded_at_each_step(self, city, forecast):
+        axes = panels(forecast_figure(city, forecast))["Sum of 8"]
+        truth, mean = city["traffic"].values[:, :3, :3], forecast.mean.values[:, :3, :3]
+        outage = np.isin(np.arange(96), [50, 51])
+        np.testing.assert_allclose(drawn(axes, BLACK), np.where(outage, np.nan, np.nansum(truth, (1, 2))), rtol=1e-5)
+        both = np.where(np.isfinite(truth), mean, 0).sum((1, 2))
+        np.testing.assert_allclose(drawn(axes, BLUE)[~outage], both[~outage], rtol=1e-5)
+        all_recorded_once = mean[50:52].sum((1, 2)) - mean[50:52, 2, 2]
+        np.testing.assert_allclose(drawn(axes, BLUE)[50:52], all_recorded_once, rtol=1e-5)
+        assert "at each step of those recorded" in axes._left_title.get_text()
+
+    def test_are_chosen_by_the_forecast_among_those_of_which_something_is_known(self, city, forecast):
+        found = panels(forecast_figure(city, forecast))
+        mean = np.where(forecast.asked.values, forecast.mean.values, 0).mean(0)
+        mean[2, 2] = 0
+        y, x = np.unravel_index(int(mean.argmax()), mean.shape)
+        assert found["Busiest"]._left_title.get_text() == f"Busiest cell by forecast: row {y}, column {x}"
+        assert np.isfinite(drawn(found["Busiest"], BLACK)).sum() == 93
+
+    def test_say_nothing_and_overlap_nowhere(self, city, forecast):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert overlaps(forecast_figure(city, forecast)) == []
+
+
+def test_the_sum_leaves_no_busy_cell_out_for_a_gap():
+    """All cells but the busy one were recorded throughout, and carry nothing."""
+    city = mock_city(96, 2, 3)
+    city["traffic"] = city["traffic"] * np.array([[100.0, 0, 0], [0, 0, 0]])
+    city["traffic"][20, 0, 0] = np.nan
+    forecast = made(city, np.ones(city["traffic"].shape, bool))
+    axes = panels(forecast_figure(city, forecast))["Sum of 6"]
+    np.testing.assert_allclose(drawn(axes, BLACK), np.nansum(city["traffic"].values, (1, 2)), rtol=1e-5)
+
+
+class Test_filled_values:
+    """What was measured was drawn as forecast, single hours were not drawn, and recorded values had a spread of 0."""
+
+    @pytest.fixture
+    def city(self):
+        city = mock_city(96, 3, 3)
+        city["traffic"][30:40, 0, 0] = np.nan
+        city["traffic"][60, 1, 1] = np.nan
+        city["traffic"][95, 1, 1] = np.nan
+        return city
+
+    @pytest.fixture
+    def forecast(self, city):
+        return made(city, np.isnan(city["traffic"].values), context="full", context_layers="users")
+
+    def test_are_marked_where_they_stand_alone(self, city, forecast):
+        axes = panels(forecast_figure(city, forecast, cells=[(1, 1)]))["Cell at row 1"]
+        np.testing.assert_allclose(marked(axes, BLUE), forecast.mean.values[[60, 95], 1, 1], rtol=1e-5)
+        line = drawn(axes, BLUE)
+        assert set(np.flatnonzero(np.isfinite(line))) == {59, 60, 61, 94, 95}  # from the recorded value to the next
+        np.testing.assert_allclose(line[[59, 61, 94]], city["traffic"].values[[59, 61, 94], 1, 1], rtol=1e-5)
+        np.testing.assert_array_equal(drawn(axes, GREY), city["traffic"].values[:, 1, 1])
+        upright = [lines for lines in axes.collections if isinstance(lines, LineCollection)]
+        assert [len(lines.get_segments()) for lines in upright] == [2, 2]  # 90 % and 50 % of both
+
+    def test_stand_beside_what_was_measured_in_the_sum(self, city, forecast):
+        axes = panels(forecast_figure(city, forecast))["Sum of 2"]
+        asked = np.isin(np.arange(96), [*range(30, 40), 60, 95])
+        beside = np.isin(np.arange(96), [29, 40, 59, 61, 94])
+        pair = city["traffic"].values[:, [0, 1], [0, 1]]
+        np.testing.assert_allclose(drawn(axes, GREY), np.nansum(pair, 1), rtol=1e-5)
+        np.testing.assert_array_equal(np.isfinite(drawn(axes, BLUE)), asked | beside)
+        mean = forecast.mean.values[:, [0, 1], [0, 1]].sum(1)
+        np.testing.assert_allclose(drawn(axes, BLUE)[asked], mean[asked], rtol=1e-5)
+        order = [line.get_color() for line in axes.lines if line.get_linestyle() == "-"]
+        assert order.index(BLUE) < order.index(GREY)  # what is measured lies above
+
+    def test_alone_are_averaged_in_the_maps(self, city, forecast):
+        found = panels(forecast_figure(city, forecast))
+        members = forecast.samples.values
+        expected = np.full((3, 3), np.nan)
+        spread = expected.copy()
+        for place, steps in (((0, 0), slice(30, 40)), ((1, 1), [60, 95])):
+            asked = members[:, steps, *place]
+            expected[place], spread[place] = asked.mean(), 100 * asked.std(0).mean() / asked.mean()
+        np.testing.assert_allclose(field(found["Forecast"]), expected, rtol=1e-5)
+        np.testing.assert_allclose(field(found["Uncertainty"]), spread, rtol=1e-5)
+
+    def test_alone_are_averaged_where_there_is_no_map(self, city, forecast):
+        columns = city["traffic"].values.reshape(96, 1, 9)
+        listed = make_city(columns, name="list", start="2024-01-01", step_minutes=60, layout="list")
+        filled = made(listed, np.isnan(columns))
+        dots = next(axes for axes in forecast_figure(listed, filled).figure.axes if "by forecast" in axes.get_xlabel())
+        asked = np.where(np.isnan(columns), filled.mean.values, np.nan)[:, 0, [0, 4]]
+        np.testing.assert_allclose(np.sort(marked(dots, BLUE)), np.sort(np.nanmean(asked, 0)), rtol=1e-5)
+
+    def test_are_counted_in_the_title_and_say_nothing_else(self, city, forecast):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figure = forecast_figure(city, forecast)
+            assert overlaps(figure) == []
+        assert "mock: 12 values of 2 cells, all users known" in [text.get_text() for text in texts(figure)]
+
+    def test_are_shaded_each_and_not_what_lies_between(self, city, forecast):
+        axes = panels(forecast_figure(city, forecast))["Sum of 2"]
+        assert len([patch for patch in axes.patches if isinstance(patch, Rectangle)]) == 3
+
+
+def test_one_step_after_a_gap_is_marked_with_its_interval():
+    city = mock_city(49, 3, 3)
+    city["traffic"][47] = np.nan
+    asked = np.zeros(city["traffic"].shape, bool)
+    asked[48] = True
+    forecast = made(city, asked)
+    future = city.isel(time=slice(0, 48))
+    figure = forecast_figure(future, forecast)
+    for axes in (panels(figure)["Sum of 9"], panels(figure)["Busiest"]):
+        assert len(marked(axes, BLUE)) == 1
+        assert sum(isinstance(lines, LineCollection) for lines in axes.collections) == 2
+    assert any("1 step of 1 h" in text.get_text() for text in texts(figure))
+
+
+def test_one_member_has_no_spread_instead_of_one_of_nothing():
+    city = mock_city(96, 3, 3)
+    found = panels(forecast_figure(city, made(city, np.ones(city["traffic"].shape, bool), samples=1)))
+    assert np.isnan(field(found["Uncertainty"])).all() and found["Uncertainty"].images[0].get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("context", "layers", "words"),
+    [
+        ("past", "users, poi, residents", "past users known"),
+        ("full", "users", "all users known"),
+        ("past", "poi, residents", "POI and residents known"),
+        ("full", "poi", "POI known"),
+        ("past", "residents", "residents known"),
+        ("past", "", "users not known"),
+        ("none", "", "users not known"),
+        ("none", None, "users not known"),
+        ("past", None, "past users known"),  # of a forecaster that does not name its layers
+    ],
+)
+def test_the_title_names_what_was_known(context, layers, words):
+    city = mock_city(96, 3, 3)
+    named = {} if layers is None else {"context_layers": layers}
+    figure = forecast_figure(city, made(city, np.ones(city["traffic"].shape, bool), context=context, **named))
+    assert f"mock: 9 cells over 96 steps of 1 h, {words}" in [text.get_text() for text in texts(figure)]
 
 
 def test_a_rule_that_is_not_defined_is_not_in_the_legend():

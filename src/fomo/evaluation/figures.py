@@ -32,6 +32,15 @@ from fomo.evaluation.figure_style import (
     tidy,
     time_axis,
 )
+from fomo.evaluation.figure_values import (
+    Lines,
+    alone,
+    busiest_and_median,
+    compared,
+    means,
+    total_area,
+    truth_known,
+)
 from fomo.evaluation.metrics import enough_members
 from fomo.forecast import Forecast
 
@@ -51,35 +60,38 @@ def forecast_figure(
 
     `city` holds the truth as far as there is one and may reach before and after the forecast; without a truth
     its line and map are left out. `rule` is drawn as a dashed line where it is defined. `cells` replaces the
-    chosen (y, x). The total is over the asked cells that were recorded throughout. A 'list' city has no map:
-    its cells are drawn as forecast against truth.
+    chosen (y, x). The total is over the asked cells that were recorded throughout, or at each step over those recorded
+    then where those carry too little. A 'list' city has no map: its cells are drawn as forecast against truth.
     """
     window = city.reindex(time=forecast.dataset["time"])
-    truth = window["traffic"].values
-    asked = forecast.asked.values
-    known = bool(np.isfinite(truth[asked]).any())
-    total = _total_area(truth, asked, known)
-    panels = [(f"Sum of {int(total.sum())} cells", total)]
-    for name, (y, x) in _cells(truth if known else forecast.mean.values, asked, cells):
+    traffic, asked = window["traffic"].values, forecast.asked.values
+    members = forecast.samples.values
+    point = None if rule is None else rule.mean.values
+    known = truth_known(traffic, asked)
+    total, throughout = total_area(traffic, asked)
+    whole = Lines.of(traffic, asked, members, point, total)
+    panels = [(_sum_title(total, throughout, whole), whole)]
+    for name, (y, x) in _cells(traffic, forecast, cells):
         one = np.zeros(total.shape, bool)
         one[y, x] = True
-        panels.append((name, one))
+        panels.append((name, Lines.of(traffic, asked, members, point, one)))
     figure = new_figure(WIDE, 6.4)
     grid = figure.add_gridspec(max(len(panels), 2 + known), 3, width_ratios=(2.7, 1, 0.05))
     lines = [figure.add_subplot(grid[i, 0]) for i in range(len(panels))]
-    for axes, (name, where) in zip(lines, panels, strict=True):
-        _lines(axes, window, forecast, rule, where, known)
+    for axes, (name, shown) in zip(lines, panels, strict=True):
+        _lines(axes, window["time"].values, shown)
         axes.set_title(name, loc="left", fontsize=TEXT, color="#333333")
         time_axis(axes, window["time"].values, city.attrs["calendar"] == "date")
         axes.tick_params(labelbottom=axes is lines[-1])
     if city.attrs["layout"] == "list":
-        _scatter(figure.add_subplot(grid[:, 1:]), truth, forecast, known)
+        _scatter(figure.add_subplot(grid[:, 1:]), traffic, forecast, known)
     else:
-        _maps(figure, grid, city, truth, forecast, known)
+        _maps(figure, grid, city, traffic, forecast, known)
     figure.supylabel(f"traffic [{_unit(forecast)}]", fontsize=TEXT)
     figure.set_layout_engine("constrained", rect=(0, 0, 1, 0.91))  # the rest is for title and legend
     figure.text(0.012, 0.985, title or _title(forecast), va="top", fontsize=TEXT + 2, fontweight="bold")
-    handles = _legend(forecast, rule, known)
+    observed = bool((np.isfinite(traffic) & ~asked)[:, asked.any(0)].any())
+    handles = _legend(forecast, rule, observed, known)
     legend = figure.legend(
         handles=handles,
         loc="upper left",
@@ -92,52 +104,70 @@ def forecast_figure(
     return figure
 
 
-def _lines(axes: Axes, window: City, forecast: Forecast, rule: Forecast | None, where: np.ndarray, known: bool) -> None:
-    """One panel: the sum over the cells `where` of truth, history, fan and rule."""
-    time = window["time"].values
-    asked = forecast.asked.values[:, where].any(1)
-    members = np.where(asked, forecast.samples.values[:, :, where].sum(-1), np.nan)
-    first, last = np.flatnonzero(asked)[[0, -1]]
-    axes.axvspan(time[max(first - 1, 0)], time[last], color=PALE, zorder=0, linewidth=0)
-    observed = window["traffic"].values[:, where].sum(-1)
-    seen = np.where(asked, np.nan, observed)
-    if first > 0:  # the fan starts from the last observed value
-        members[:, first - 1] = observed[first - 1]
+def _lines(axes: Axes, time: np.ndarray, lines: Lines) -> None:
+    """One panel: truth, what was recorded, fan and rule; what was recorded lies over the fan where both are drawn."""
+    for first, last in lines.runs():
+        axes.axvspan(time[max(first - 1, 0)], time[min(last + 1, len(time) - 1)], color=PALE, zorder=0, linewidth=0)
+    members, mean = lines.joined(lines.members), lines.members.mean(0)
+    single = alone(mean)  # the fan has no width there: an upright line is its interval
     for level, opacity in FAN:
         if enough_members(level, len(members)):
-            ends = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
-            axes.fill_between(time, *ends, color=BLUE, alpha=opacity, linewidth=0)
-    if rule is not None:
-        point = np.where(asked, rule.mean.values[:, where].sum(-1), np.nan)
-        axes.plot(time, point, color=ORANGE, linewidth=1.4, linestyle=(0, (4, 2)))
+            low, high = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+            axes.fill_between(time, low, high, color=BLUE, alpha=opacity, linewidth=0)
+            axes.vlines(
+                time[single], low[single], high[single], color=BLUE, alpha=opacity, linewidth=2.5, clip_on=False
+            )
+    if lines.rule is not None:
+        axes.plot(time, lines.rule, color=ORANGE, linewidth=1.4, linestyle=(0, (4, 2)))
+        _points(axes, time, lines.rule, ORANGE, 4)
     axes.plot(time, members.mean(0), color=BLUE, linewidth=1.8)
-    axes.plot(time, seen, color=GREY, linewidth=1.4)
-    if known:
-        axes.plot(time, np.where(asked | np.roll(asked, -1), observed, np.nan), color=BLACK, linewidth=1.2)
+    _points(axes, time, mean, BLUE, 3.5)
+    axes.plot(time, lines.seen, color=GREY, linewidth=1.4)
+    _points(axes, time, lines.seen, GREY, 2)
+    if np.isfinite(lines.truth).any():
+        axes.plot(time, lines.joined(lines.truth), color=BLACK, linewidth=1.2)
+        _points(axes, time, lines.truth, BLACK, 2)
     tidy(axes)
     amount_axis(axes)
 
 
-def _maps(figure: Figure, grid: GridSpec, city: City, truth: np.ndarray, forecast: Forecast, known: bool) -> None:
+def _points(axes: Axes, time: np.ndarray, values: np.ndarray, colour: str, size: float) -> None:
+    """Markers where a line would show nothing, as its neighbours are missing; whole at the edge of the panel too."""
+    here = alone(values)
+    if here.any():
+        axes.plot(time[here], values[here], "o", color=colour, markersize=size, markeredgewidth=0, clip_on=False)
+
+
+def _maps(figure: Figure, grid: GridSpec, city: City, traffic: np.ndarray, forecast: Forecast, known: bool) -> None:
     """Mean of truth and forecast in the asked period on one scale, and the spread as a share of the mean."""
-    area, period = _asked(forecast)
-    members = forecast.samples.values[:, period]
-    mean = np.where(area, members.mean((0, 1)), np.nan)
-    busy = mean > 1e-3 * np.nanmax(mean)
-    spread = np.where(busy, 100 * members.std(0).mean(0) / np.where(busy, mean, 1.0), np.nan)
-    fields = {"Forecast": mean}
+    _, period = _asked(forecast)
+    members, asked = forecast.samples.values[:, period], forecast.asked.values[period]
+    which = compared(traffic[period], asked)
+    point = members.mean(0)
+    fields = {"Forecast": means(point, which)}
     if known:
-        came = np.where(np.isfinite(truth[period]).all(0) & area, truth[period].mean(0), np.nan)
-        fields = {"Truth": came, **fields}
-    most = max(float(np.nanmax(field)) for field in fields.values())
+        fields = {"Truth": means(traffic[period], which), **fields}
+    most = _largest(*fields.values())
     for place, (name, field) in enumerate(fields.items()):
         image = _map(figure.add_subplot(grid[place, 1]), city, field, name, "viridis", most)
-    _bar(figure.colorbar(image, cax=figure.add_subplot(grid[: len(fields), 2])), "mean of the asked period")
+    whole = bool((which.all(0) | ~asked.any(0)).all())
+    label = "mean of the asked period" if whole else f"mean of the asked steps{' recorded' if known else ''}"
+    _bar(figure.colorbar(image, cax=figure.add_subplot(grid[: len(fields), 2])), label)
+    mean = means(point, asked)
+    busy = mean > 1e-3 * _largest(mean)
+    if len(members) < 2:  # one member has no spread, which is not a spread of 0
+        busy[:] = False
+    spread = np.where(busy, 100 * means(members.std(0), asked) / np.where(busy, mean, 1.0), np.nan)
     last = figure.add_subplot(grid[len(fields), 1])
-    usual = float(np.nanpercentile(spread, 98)) if busy.any() else 1.0
-    image = _map(last, city, spread, "Uncertainty: spread / mean", "magma", usual)
+    usual = float(np.nanpercentile(spread, 98)) if busy.any() else 0.0
+    image = _map(last, city, spread, "Uncertainty: spread / mean", "magma", usual or 1.0)
     _bar(figure.colorbar(image, cax=figure.add_subplot(grid[len(fields), 2]), extend="max"), "%")
     last.set_xlabel("km" if city.attrs["cell_km"] else "cells", fontsize=SMALL)
+
+
+def _largest(*fields: np.ndarray) -> float:
+    """The largest value that is there, for the end of a scale; 1 where there is none above 0."""
+    return max(float(field[np.isfinite(field)].max(initial=0.0)) for field in fields) or 1.0
 
 
 def _asked(forecast: Forecast) -> tuple[np.ndarray, np.ndarray]:
@@ -169,20 +199,17 @@ def _bar(bar: Colorbar, label: str) -> None:
     bar.outline.set_visible(False)
 
 
-def _scatter(axes: Axes, truth: np.ndarray, forecast: Forecast, known: bool) -> None:
+def _scatter(axes: Axes, traffic: np.ndarray, forecast: Forecast, known: bool) -> None:
     """Cells without a map: forecast of the period's mean with its 90 % interval, against truth or by rank."""
     area, period = _asked(forecast)
-    members = forecast.samples.values[:, period][:, :, area]  # sample time cell
+    which = compared(traffic[period], forecast.asked.values[period])
     if known:  # both as means over the steps that were recorded
-        came = truth[period][:, area]
-        recorded = np.isfinite(came)
-        recorded, came, members = (part[..., recorded.any(0)] for part in (recorded, came, members))
-        across = np.where(recorded, came, 0).sum(0) / recorded.sum(0)
-        members = np.where(recorded, members, 0).sum(1) / recorded.sum(0)
-        middle = members.mean(0)
+        area = area & (which & np.isfinite(traffic[period])).any(0)
+    members = means(forecast.samples.values[:, period], which)[:, area]  # sample cell
+    middle = members.mean(0)
+    if known:
+        across = means(traffic[period], which)[area]
     else:
-        members = members.mean(1)
-        middle = members.mean(0)
         across = np.empty(len(middle))
         across[np.argsort(middle)] = np.arange(1, len(middle) + 1)
     if enough_members(0.9, len(members)):
@@ -201,31 +228,27 @@ def _scatter(axes: Axes, truth: np.ndarray, forecast: Forecast, known: bool) -> 
     amount_axis(axes, ticks=6)
 
 
-def _total_area(truth: np.ndarray, asked: np.ndarray, known: bool) -> np.ndarray:
-    """The asked cells recorded at every step of the window (every observed step where there is no truth)."""
-    recorded = np.isfinite(truth) if known else np.isfinite(truth) | asked
-    whole = asked.any(0) & recorded.all(0)
-    return np.asarray(whole if whole.any() else asked.any(0))
+def _sum_title(area: np.ndarray, throughout: bool, lines: Lines) -> str:
+    title = f"Sum of {_count(int(area.sum()), 'cell')}"
+    if not throughout:
+        return f"{title}, at each step of those recorded"
+    filled = (lines.asked & np.isfinite(lines.seen)).any()  # what was recorded beside what is asked at the same step
+    return f"{title}, with its gaps and with them filled" if filled else title
 
 
 def _cells(
-    traffic: np.ndarray, asked: np.ndarray, cells: Sequence[tuple[int, int]] | None
+    traffic: np.ndarray, forecast: Forecast, cells: Sequence[tuple[int, int]] | None
 ) -> list[tuple[str, tuple[int, int]]]:
-    """Names and places of the cells to draw: the busiest and the median of those with traffic when asked."""
+    """Names and places of the cells to draw: those named, or the busiest and the median."""
     if cells is not None:
         return [(f"Cell at row {y}, column {x}", (y, x)) for y, x in cells]
-    mean = np.where(asked, traffic, 0.0).sum(0) / np.maximum(asked.sum(0), 1)
-    order = [int(i) for i in np.argsort(mean, axis=None) if mean.flat[i] > 0]  # drops cells with gaps (NaN)
-    if not order:
-        return []
-    chosen = {"Busiest cell": order[-1], "Median cell": order[len(order) // 2]}
-    places = {name: divmod(i, mean.shape[1]) for name, i in chosen.items()}
-    return [(f"{name}: row {y}, column {x}", (y, x)) for name, (y, x) in places.items()]
+    chosen = busiest_and_median(traffic, forecast.asked.values, forecast.mean.values)
+    return [(f"{name}: row {y}, column {x}", (y, x)) for name, (y, x) in chosen.items()]
 
 
-def _legend(forecast: Forecast, rule: Forecast | None, known: bool) -> list[Line2D | Patch]:
+def _legend(forecast: Forecast, rule: Forecast | None, observed: bool, known: bool) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = []
-    if not forecast.asked.values.any(axis=(1, 2)).all():
+    if observed:
         handles.append(Line2D([], [], color=GREY, linewidth=1.4, label="observed"))
     if known:
         handles.append(Line2D([], [], color=BLACK, linewidth=1.2, label="truth"))
@@ -241,14 +264,29 @@ def _legend(forecast: Forecast, rule: Forecast | None, known: bool) -> list[Line
 
 
 def _title(forecast: Forecast) -> str:
-    users = {"none": "users not known", "past": "past users known", "full": "all users known"}
     minutes = int(forecast.attrs["step_minutes"])
     step = f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
     area, period = _asked(forecast)
-    asked = f"{int(period.sum())} steps of {step}"
-    if period.all():
-        asked = f"{int(area.sum())} cells over {asked}"
-    return f"{forecast.attrs['city']}: {asked}, {users[str(forecast.attrs['context'])]}"
+    asked = f"{_count(int(period.sum()), 'step')} of {step}"
+    if not forecast.asked.values[period][:, area].all():  # holes here and there
+        asked = f"{_count(int(forecast.asked.values.sum()), 'value')} of {_count(int(area.sum()), 'cell')}"
+    elif period.all():
+        asked = f"{_count(int(area.sum()), 'cell')} over {asked}"
+    return f"{forecast.attrs['city']}: {asked}, {_known(forecast)}"
+
+
+def _known(forecast: Forecast) -> str:
+    """What was known of the surroundings, in words: the layers that were used, where the forecast names them."""
+    context = str(forecast.attrs["context"])
+    layers = str(forecast.attrs.get("context_layers", "" if context == "none" else "users")).split(", ")
+    if "users" in layers:
+        return {"past": "past users known", "full": "all users known"}[context]
+    names = [name for layer, name in (("poi", "POI"), ("residents", "residents")) if layer in layers]
+    return f"{' and '.join(names)} known" if names else "users not known"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _unit(forecast: Forecast) -> str:
