@@ -348,6 +348,8 @@ def open_city(path: str | Path) -> City:
     path = Path(path)
     if not (path / "zarr.json").exists():
         raise CityError(f"{path} is not a city on disk (no zarr.json): write one with fomo.save_city or 'fomo data'")
+    if (path / "asked" / "zarr.json").exists():
+        raise CityError(f"{path} is a forecast, not a city: name the city that it was made from")
     # The root of a city that grows says what is there; arrays may be ahead of it.
     grows = "consolidated_metadata" in json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     # Without chunks: all of it is read at once, and dask would take half a second to import.

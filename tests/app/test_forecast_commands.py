@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 import fomo
+from fomo.app.service.forecasting import ForecastOptions, _assumed
 from fomo.app.service.outputs import Outputs, with_history
 from fomo.forecast import Forecast, mock_forecast
 from small import Run
@@ -225,12 +227,96 @@ class Test_assumed_users_that_cannot_be:
         asked = (city, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", 1.2)
         self.check(run, *asked, says="'brief' has no full week of users to start from")
 
-    def test_gaps_in_last_week(self, run: Run, city_folder: Path, tmp_path: Path) -> None:
+    def test_users_that_were_never_recorded(self, run: Run, city_folder: Path, tmp_path: Path) -> None:
         city = fomo.open_city(city_folder)
-        city["users"][-7 * 24 + 3, 1, 1] = np.nan
+        city["users"][:] = np.nan
+        silent = fomo.save_city(city, tmp_path / "silent.zarr")
+        asked = (silent, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", 1.2)
+        self.check(run, *asked, says="'small' has no users; import them, or take --context past")
+
+
+class Test_users_that_last_week_lacks:
+    """One missing value once refused the whole city, and so did one cell without a counter of users."""
+
+    def assumed(self, city: fomo.City, horizon: int = 20) -> tuple[np.ndarray, list[str]]:
+        asked = ForecastOptions(horizon=horizon, context="full", assume_users=2.0)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            ahead = _assumed(city, asked.horizon, asked.context, asked.assume_users)
+        assert ahead is not None
+        return ahead, [str(one.message) for one in said]
+
+    def test_are_those_of_an_earlier_week_or_the_mean_of_their_hour_or_not_known(self) -> None:
+        city = fomo.synthetic_city("town", 4, 4, days=16)
+        users, week = city["users"].values, 7 * 24
+        first = len(users) - week  # last week's hour of the first asked step
+        users[first + 3, 1, 1] = np.nan
+        users[[first + 4, first + 4 - week], 1, 1] = np.nan
+        users[:, 2, 3] = np.nan
+        ahead, said = self.assumed(city)
+        np.testing.assert_allclose(ahead[3, 1, 1], 2 * users[first + 3 - week, 1, 1])
+        np.testing.assert_allclose(ahead[4, 1, 1], 2 * np.nanmean(users[4::24, 1, 1]), rtol=1e-6)
+        assert np.isnan(ahead[:, 2, 3]).all() and np.isnan(ahead).sum() == 20
+        whole = np.isfinite(users[first : first + 20])
+        np.testing.assert_allclose(ahead[whole], 2 * users[first : first + 20][whole])
+        assert said == [
+            "the users of last week are missing at 22 of 320 values of 'town': taken are 1 of the same hour of an "
+            "earlier week and 1 means of that time of day; 20 stay unknown"
+        ]
+
+    def test_of_a_horizon_beyond_a_week_repeat_it(self) -> None:
+        city = fomo.synthetic_city("town", 4, 4, days=8)
+        city["users"].values[24 + 5, 0, 0] = np.nan
+        ahead, said = self.assumed(city, 7 * 24 + 10)
+        np.testing.assert_array_equal(ahead[:10], ahead[7 * 24 :])
+        assert np.isfinite(ahead).all() and len(said) == 1 and "missing at 2 of" in said[0]
+
+    def test_where_nothing_is_missing_nothing_is_said(self) -> None:
+        city = fomo.synthetic_city("town", 4, 4, days=8)
+        ahead, said = self.assumed(city)
+        np.testing.assert_allclose(ahead, 2 * city["users"].values[24:44])
+        assert said == []
+
+    def test_cells_that_are_not_covered_lack_nothing(self) -> None:
+        city = fomo.synthetic_city("town", 4, 4, days=8)
+        for name in ("traffic", "users"):
+            city[name].values[:, 0, 1] = np.nan
+        city["covered"].values[0, 1] = False
+        ahead, said = self.assumed(city)
+        assert np.isnan(ahead[:, 0, 1]).all() and said == []
+
+    def test_are_said_in_one_line_and_the_city_is_forecast(
+        self, run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+    ) -> None:
+        city = fomo.open_city(city_folder)
+        city["users"][:, 1, 1] = np.nan
+        city["users"][-7 * 24 + 3, 2, 2] = np.nan
         holed = fomo.save_city(city, tmp_path / "holed.zarr")
-        asked = (holed, "--out", tmp_path / "f.zarr", "--context", "full", "--assume-users", 1.2)
-        self.check(run, *asked, says="users of last week are missing in 'small'; fill them first")
+        asked = (holed, "--weights", context_weights, "--samples", 2, "--horizon", 60, "--out", tmp_path / "f.zarr")
+        said = run("forecast", *asked, "--context", "full", "--assume-users", 1.2)
+        assert said.code == 0, said.err
+        assert "context full: users, poi, residents" in said.out.splitlines()
+        assert said.err.count("\n") == 1 and "missing at 61 of 1,200 values of 'small'" in said.err
+        assert np.isfinite(Forecast.open(tmp_path / "f.zarr").samples.values).all()
+
+
+def test_a_forecast_named_as_a_city_is_explained(run: Run, city_folder: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.zarr"
+    assert run("forecast", city_folder, "--weights", weights, "--samples", 2, "--horizon", 5, "--out", out).code == 0
+    said = run("forecast", out, "--weights", weights, "--out", tmp_path / "again.zarr")
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert f"{out} is a forecast, not a city: name the city that it was made from" in said.err
+
+
+def test_a_figure_of_a_generated_area_with_gaps_says_nothing_and_names_its_layers(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    city = fomo.open_city(city_folder)
+    city["traffic"][np.arange(4) + 3, 0, np.arange(4)] = np.nan
+    gaps = fomo.save_city(city, tmp_path / "gaps.zarr")
+    asked = ("generate", gaps, "--weights", context_weights, "--area", "0:2,0:2", "--layers", "poi", "--samples", 2)
+    said = run(*asked, "--out", tmp_path / "g.zarr", "--figure", tmp_path / "g.png")
+    assert said.code == 0 and said.err == ""
 
 
 @pytest.mark.parametrize("layers", [("poi",), ("residents", "users")])

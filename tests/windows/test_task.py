@@ -231,13 +231,20 @@ def test_a_forecast_with_assumed_users_knows_them_where_it_is_asked():
         (None, "which nobody knows: give what you assume as users_ahead"),
         (np.ones((15, 4, 4)), r"assumed users \(15, 4, 4\) do not lie on the asked steps \(16, 4, 4\)"),
         (np.ones((16, 4)), "do not lie on the asked steps"),
-        (np.full((16, 4, 4), -1.0), "negative or missing"),
-        (np.full((16, 4, 4), np.nan), "negative or missing"),
+        (np.full((16, 4, 4), -1.0), "negative or infinite"),
+        (np.full((16, 4, 4), np.inf), "negative or infinite"),
     ],
 )
-def test_assumed_users_must_be_a_count_for_every_asked_value(ahead, message):
+def test_assumed_users_must_be_counts_for_the_asked_steps(ahead, message):
     with pytest.raises(CityError, match=message):
         forecast_task(full_city(70), 16, context="full", users_ahead=ahead)
+
+
+def test_assumed_users_may_be_unknown_in_some_cells():
+    ahead = np.full((16, 4, 4), 3.0, np.float32)
+    ahead[:, 1, 2] = np.nan
+    task = forecast_task(full_city(70), 16, context="full", users_ahead=ahead)
+    np.testing.assert_array_equal(task.window["users"].values[48:], ahead)
 
 
 def test_a_city_without_users_needs_no_assumed_ones():

@@ -35,6 +35,7 @@ class Task:
     `context`: what is known of the surroundings: `none`; `past`: POI, residents, and users up to the first asked step;
     `full`: users of the whole window too. Values that are NaN are not known, cell by cell.
     `users_earlier`: float32 (before, y, x), users at the times of `earlier`; or None.
+    `around`: float32 (time, y, x), what the record around gaps that are asked for says of them, NaN: nothing; or None.
     `users_reference`: the users that count as full, or None to let the forecaster take them from the window.
     """
 
@@ -46,6 +47,7 @@ class Task:
     earlier: np.ndarray | None = None
     users_earlier: np.ndarray | None = None
     users_reference: float | None = None
+    around: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check that nothing asked can be seen. Raises `CityError`."""
@@ -173,8 +175,11 @@ def _with_users_ahead(window: City, history: int, horizon: int, users_ahead: np.
         )
     if np.shape(users_ahead) != size:
         raise CityError(f"the assumed users {np.shape(users_ahead)} do not lie on the asked steps {size}")
-    if not (np.isfinite(users_ahead) & (np.asarray(users_ahead) >= 0)).all():
-        raise CityError("the assumed users hold negative or missing numbers: give a count of 0 or more for every cell")
+    given = np.asarray(users_ahead)
+    if ((given < 0) | np.isinf(given)).any():
+        raise CityError(
+            "the assumed users hold negative or infinite numbers: give counts of 0 or more, NaN = not known"
+        )
     users = window["users"].values.copy()
     users[history:] = users_ahead
     return window.assign(users=window["users"].copy(data=users))

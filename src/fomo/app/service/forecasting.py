@@ -124,7 +124,7 @@ def forecast(
 
 
 def _assumed(city: City, horizon: int, context: ContextMode, factor: float | None) -> np.ndarray | None:
-    """Users of the asked steps, or None where none are assumed. Raises `UsageError`."""
+    """Users of the asked steps, NaN where not known, or None where none are assumed. Raises `UsageError`."""
     if factor is None:
         if context == "full" and "users" in city:
             raise UsageError(
@@ -136,16 +136,46 @@ def _assumed(city: City, horizon: int, context: ContextMode, factor: float | Non
         raise UsageError("--assume-users: assumed users are used with --context full only")
     if not 0 < factor < np.inf:
         raise UsageError(f"--assume-users {factor:g}: a factor above 0")
-    if "users" not in city:
+    if "users" not in city or not np.isfinite(city["users"].values).any():
         raise UsageError(f"--assume-users: {city.attrs['name']!r} has no users; import them, or take --context past")
-    week = 7 * steps_per_day(city)
-    if city.sizes["time"] < week:
+    if city.sizes["time"] < 7 * steps_per_day(city):
         raise UsageError(f"--assume-users: {city.attrs['name']!r} has no full week of users to start from")
-    users = city["users"].values
-    ahead = users[len(users) - week + np.arange(horizon) % week]
-    if not np.isfinite(ahead[:, city["covered"].values]).all():
-        raise UsageError(f"--assume-users: users of last week are missing in {city.attrs['name']!r}; fill them first")
-    return np.asarray(np.where(np.isfinite(ahead), ahead * factor, 0.0), np.float32)
+    return np.asarray(_users_of_last_week(city, horizon) * factor, np.float32)
+
+
+def _users_of_last_week(city: City, horizon: int) -> np.ndarray:
+    """Users of the same hours of the last week, (horizon, y, x); a warning says what stands for those it lacks.
+
+    That is the same hour of the latest earlier week that has it, else the mean of that time of day on all days that
+    have it. A cell that has neither stays NaN, not known.
+    """
+    day, users = steps_per_day(city), city["users"].values
+    week, ahead = 7 * day, np.arange(horizon)
+    source = len(users) - week + ahead % week
+    found = users[source]
+    covered = city["covered"].values
+    lacked = np.isnan(found) & covered
+    while np.isnan(found).any() and (source := source - week).max() >= 0:
+        earlier = np.where((source >= 0)[:, None, None], users[source.clip(0)], np.nan)
+        found = np.where(np.isnan(found), earlier, found)
+    by_week = np.isfinite(found)
+    times, asked_times = np.arange(len(users)) % day, (len(users) + ahead) % day
+    for time in np.unique(asked_times):
+        seen, at = users[times == time], asked_times == time
+        count = np.isfinite(seen).sum(0)
+        usual = np.where(count > 0, np.nansum(seen, 0) / np.maximum(count, 1), np.nan)
+        found[at] = np.where(by_week[at], found[at], usual)
+    if lacked.any():
+        known = np.isfinite(found)
+        kinds = (by_week, known & ~by_week, ~known)
+        weeks, means, unknown = (f"{int((lacked & kind).sum()):,}" for kind in kinds)
+        values = f"{int(lacked.sum()):,} of {horizon * int(covered.sum()):,} values of {city.attrs['name']!r}"
+        warnings.warn(
+            f"the users of last week are missing at {values}: taken are {weeks} of the same hour of an earlier week "
+            f"and {means} means of that time of day; {unknown} stay unknown",
+            stacklevel=2,
+        )
+    return np.asarray(found)
 
 
 def generate(
