@@ -74,17 +74,28 @@ def test_a_coarser_city_has_not_recorded_where_any_part_was_not():
 
 def test_a_coarser_city_is_another_city_of_another_family_and_keeps_its_fold_and_geometry():
     fine = numbered_city(family="cities", fold=3, layout="list", time_zone="Asia/Shanghai")
+    cell = np.arange(fine.sizes["y"] * fine.sizes["x"]).reshape(fine.sizes["y"], fine.sizes["x"])
+    fine = fine.assign_coords(lon=(("y", "x"), 24.0 + cell), lat=(("y", "x"), 60.0 - cell))
     coarse = coarser(fine, 2)
     assert coarse.attrs["name"] == "numbered@120min"
     assert coarse.attrs["family"] == "cities@120min"
     for kept in ("fold", "cell_km", "layout", "time_zone", "unit", "synthetic"):
         assert coarse.attrs[kept] == fine.attrs[kept]
-    np.testing.assert_array_equal(coarse["covered"], fine["covered"])
+    for kept in ("covered", "lon", "lat"):
+        np.testing.assert_array_equal(coarse[kept], fine[kept])
 
 
 def test_a_coarser_step_that_does_not_divide_a_day_is_refused():
     with pytest.raises(CityError, match="420 minutes do not divide a day"):
         coarser(mock_city(step_minutes=60), 7)
+
+
+@pytest.mark.parametrize(("start", "steps"), [("2024-01-01T00:05", 200), ("2024-01-01T00:15", 3)])
+def test_periods_that_nothing_starts_are_refused_rather_than_begun_at_any_step(start, steps):
+    """They began at five past, and their times did not say so."""
+    fine = make_city(np.ones((steps, 1, 1)), name="late", start=start, step_minutes=15)
+    with pytest.raises(CityError, match=f"'late' begins at {start}, and none of its steps starts 60 minutes"):
+        coarser(fine, 4)
 
 
 def test_the_reference_of_a_family_is_that_of_all_its_values_together():

@@ -27,13 +27,20 @@ from fomo.windows.usual import UsualWeeks
 def coarser(city: City, factor: int) -> City:
     """The same city at `factor` times the granularity period: traffic summed, users averaged, NaN where any part is.
 
-    Whole periods from the first step that starts one. Raises `CityError` where the step would not divide a day.
+    Whole periods from the first step that starts one. Raises `CityError` where the step would not divide a day, and
+    where no step starts a period, as of hours none does of quarters from five past on.
     """
     step = int(city.attrs["step_minutes"]) * factor
     if MINUTES_PER_DAY % step:
         raise CityError(f"{city.attrs['name']!r}: {step} minutes do not divide a day")
-    minutes = hours_since_monday(city["time"].values) * 60
-    first = int(np.argmax(np.isclose(minutes % step, 0)))
+    starts = np.isclose(hours_since_monday(city["time"].values) * 60 % step, 0)
+    if not starts.any():
+        begin = np.datetime_as_string(city["time"].values[0], unit="m")
+        raise CityError(
+            f"{city.attrs['name']!r} begins at {begin}, and none of its steps starts {step} minutes of the clock: "
+            f"shift its times, or do without steps of {step} minutes"
+        )
+    first = int(np.argmax(starts))
     periods = (city.sizes["time"] - first) // factor
 
     def parts(variable: str) -> np.ndarray:
@@ -53,6 +60,8 @@ def coarser(city: City, factor: int) -> City:
         name=f"{city.attrs['name']}@{step}min",
         family=f"{city.attrs['family']}@{step}min",
         covered=city["covered"].values,
+        lon=city["lon"].values if "lon" in city.coords else None,
+        lat=city["lat"].values if "lat" in city.coords else None,
         **{**keep, "synthetic": bool(keep["synthetic"])},
     )
 
