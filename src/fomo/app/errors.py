@@ -39,7 +39,8 @@ def one_line(error: BaseException) -> str:
     """The message on one line."""
     if isinstance(error, OSError) and error.strerror and not type(error).__module__.startswith("fomo"):
         where = f": {error.filename}" if error.filename else ""
-        remedy = "; make room and run the same command again" if error.errno == errno.ENOSPC else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; make room and run the same command again" if full else ""
         return f"{error.strerror}{where}{remedy}"
     return " ".join(str(error).split()) or type(error).__name__
 
