@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,72 @@ def test_districts_of_a_killed_process_are_drawn_by_the_next_run_and_those_that_
     assert run_as(run, monkeypatch, 1, 2, *words).code == run_as(run, monkeypatch, 0, 2, *words).code == 0
     assert len(drawn) == 1  # of four districts, two a process
     assert files(out) == files(whole(weights, large_city, tmp_path / "whole.zarr", 2))
+
+
+KILLED_AT_THE_END = """
+import os, signal, sys
+from fomo.app.cli import main
+from fomo.app.service.parts import Parts
+from fomo.forecasters import fomo as forecaster
+from fomo.forecasters.drawing import SamplingConfig
+forecaster.default_sampling = lambda checkpoint: SamplingConfig(district=(12, 12))
+remove, unlink, removed = Parts.remove, os.unlink, []
+def some(*given, **more):
+    if len(removed) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    removed.append(unlink(*given, **more))
+def killed(parts):
+    os.unlink = some
+    remove(parts)
+Parts.remove = killed
+main(sys.argv[1:])
+"""
+
+
+def test_pieces_that_a_killed_process_has_removed_in_part_are_not_taken_for_whole(
+    run: Run, large_city: Path, weights: Path, tmp_path: Path
+) -> None:
+    """What was gone of them once read as 0, and the same command wrote wrong numbers, or failed for ever."""
+    out = tmp_path / "out.zarr"
+    words = ("forecast", large_city, "--weights", weights, "--samples", 2, "--horizon", 6, "--out", out)
+    command = [sys.executable, "-c", KILLED_AT_THE_END, *map(str, words)]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / ".out.zarr.parts").exists()
+    assert run(*words).code == 0
+    assert files(out) == files(whole(weights, large_city, tmp_path / "whole.zarr", 2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.zarr", "out.zarr", "whole.zarr"]
+
+
+@pytest.mark.parametrize("gone", ["zarr.json", "c"])
+def test_a_piece_of_which_something_is_gone_is_drawn_again(
+    run: Run, large_city: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    out = tmp_path / "out.zarr"
+    words = ("forecast", large_city, "--weights", weights, "--samples", 2, "--horizon", 6, "--out", out)
+    with monkeypatch.context() as kept:
+        kept.setattr(parts.Parts, "remove", lambda parts: None)
+        assert run(*words).code == 0
+    piece = next((tmp_path / ".out.zarr.parts").glob("0-of-1-district2-*.zarr"))
+    shutil.rmtree(piece / gone) if gone == "c" else (piece / gone).unlink()
+    drawn: list[str] = []
+    save = answering.save_array
+    monkeypatch.setattr(answering, "save_array", lambda values, path: drawn.append(path.name) or save(values, path))
+    assert run(*words).code == 0
+    assert drawn == [piece.name]
+    assert files(out) == files(whole(weights, large_city, tmp_path / "whole.zarr", 2))
+
+
+def test_asked_values_that_are_no_numbers_are_not_written(
+    run: Run, large_city: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = answering.save_array
+    monkeypatch.setattr(answering, "save_array", lambda values, path: save(np.full_like(values, np.nan), path))
+    out = tmp_path / "out.zarr"
+    said = run("forecast", large_city, "--weights", weights, "--samples", 2, "--horizon", 6, "--out", out)
+    assert said.code == 2
+    assert "give no number for 2,520 asked values: remove that folder and run the same command again" in said.err
+    assert not out.exists()
 
 
 def test_blocks_that_continue_members_share_members_only(weights: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,39 @@ def test_a_process_killed_while_it_writes_leaves_no_part_and_its_members_are_dra
     assert run(*command, "--out", tmp_path / "one.zarr").code == 0
     assert files(tmp_path / "f.zarr") == files(tmp_path / "one.zarr")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.zarr", "one.zarr"]
+
+
+@pytest.mark.parametrize("gone", ["zarr.json", "asked", "traffic/c"])
+def test_members_of_which_something_is_gone_are_waited_for_and_drawn_again(
+    run: Run, run_as: RunAs, city_folder: Path, weights: Path, tmp_path: Path, gone: str
+) -> None:
+    command = ("forecast", city_folder, "--weights", weights, "--samples", 4)
+    out = ("--out", tmp_path / "f.zarr")
+    assert run_as(1, 2, *command, *out).code == 0
+    (piece,) = (tmp_path / ".f.zarr.parts").glob("1-of-2-*.zarr")
+    (piece / gone).unlink() if gone == "zarr.json" else shutil.rmtree(piece / gone)
+    said = run_as(0, 2, *command, *out)
+    assert said.code == 2 and "the part of process 1 did not come" in said.err
+    assert run_as(1, 2, *command, *out).code == run_as(0, 2, *command, *out).code == 0
+    assert run(*command, "--out", tmp_path / "one.zarr").code == 0
+    assert files(tmp_path / "f.zarr") == files(tmp_path / "one.zarr")
+
+
+def test_members_that_are_no_numbers_are_not_joined(
+    run_as: RunAs, city_folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = FoMo.forecast
+
+    def broken(*given: object, **more: object) -> Forecast:
+        found = draw(*given, **more).dataset  # type: ignore[arg-type]
+        return Forecast(found.assign(traffic=found["traffic"] * float("nan")))
+
+    monkeypatch.setattr(FoMo, "forecast", broken)
+    command = ("forecast", city_folder, "--weights", weights, "--samples", 4, "--out", tmp_path / "f.zarr")
+    assert run_as(1, 2, *command).code == 0
+    said = run_as(0, 2, *command)
+    assert said.code == 2 and "give no number for 1,280 asked values" in said.err
+    assert not (tmp_path / "f.zarr").exists()
 
 
 def test_members_of_another_question_are_not_joined(

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import fomo
 from fomo.app.errors import UsageError
 from fomo.app.service import parts as waiting
 from fomo.app.service.outputs import Outputs
-from fomo.app.service.parts import Parts, city_hash, save_array
+from fomo.app.service.parts import Parts, city_hash, folder_of
+from fomo.app.service.pieces import save_array
 from fomo.app.service.sharing import Piece, Work, shared_work
 from fomo.city import City
-from fomo.forecast import Forecast
+from fomo.files import remove_left_overs
+from fomo.forecast import Forecast, Region
 from fomo.forecasters.apart import Apart
 from fomo.forecasters.fomo import FoMo, load
 from fomo.processes import Place, ProcessError
@@ -105,6 +109,7 @@ def answer_together(
 
 def answer_alone(model: FoMo, question: Question, outputs: Outputs) -> Answer:
     """What is asked, drawn and written by this process."""
+    remove_left_overs(folder_of(outputs.forecast))  # of several processes that answered before
     began = time.perf_counter()
     found = question.whole(model, None)
     seconds = time.perf_counter() - began
@@ -138,10 +143,15 @@ def join(model: FoMo, question: Question, outputs: Outputs, parts: Parts, second
     apart = question.apart_of(model)
     if apart is None:
         found = parts.join()
+        parts.checked(found.samples.values, found.asked.values)
         written = outputs.write(found, question.city)
     else:
-        read = parts.reader()
-        apart.shell.save_in_pieces(outputs.forecast, apart.samples, lambda region: apart.put_together(region, read))
+        whole, read, asked = apart, parts.reader(), apart.shell.asked.values
+
+        def values(region: Region) -> np.ndarray:
+            return parts.checked(whole.put_together(region, read), asked[region[1:]])
+
+        whole.shell.save_in_pieces(outputs.forecast, whole.samples, values)
         found = Forecast.open(outputs.forecast, held=False)
         written = [outputs.forecast, *outputs.write_beside(found, question.city)]
     parts.remove()

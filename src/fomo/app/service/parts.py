@@ -1,14 +1,13 @@
 """One forecast by several processes: each draws some pieces of it beside `--out`, the first one of them joins them.
 
-A piece is named by all that it depends on, and renamed into place once it is whole: what is there is good, and the same
-command draws only what is missing. Processes need a folder that all of them see, and nothing else of each other.
+A piece is named by all that it depends on, and vouched for once it is whole (`pieces`): the same command draws only
+what is missing. Processes need a folder that all of them see, and nothing else of each other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from fomo.app.service.pieces import Watch, facts_of, is_whole, record_of, vouch
 from fomo.app.service.sharing import Piece
 from fomo.city import City
-from fomo.files import whole_file, whole_folder
+from fomo.files import remove_folder, remove_left_overs
 from fomo.forecast import Forecast, Region
 from fomo.processes import Place, ProcessError
 
@@ -52,7 +52,7 @@ class Parts:
     @property
     def folder(self) -> Path:
         """Where pieces lie until they are joined."""
-        return self.out.absolute().with_name(f".{self.out.name}.parts")
+        return folder_of(self.out)
 
     @property
     def key(self) -> str:
@@ -64,19 +64,20 @@ class Parts:
         return self.folder / f"{rank}-of-{self.place.size}-{piece}-{self.key}.zarr"
 
     def draw(self, save: Callable[[Piece, Path], object]) -> None:
-        """The own pieces, each left by `save` where the first process finds it, unless it is there already."""
+        """The own pieces, each left by `save` where the first process finds it, unless it is there, and whole."""
+        remove_left_overs(self.folder)
         for piece in self.mine:
             path = self.path(self.place.rank, piece)
-            if path.exists():
+            if is_whole(path):
                 continue
-            with whole_file(path.with_suffix(".json")) as fresh:
-                fresh.write_text(json.dumps(self.facts, indent=1) + "\n", encoding="utf-8")
+            remove_folder(path)
             save(piece, path)
+            vouch(path, self.facts)
 
     def wait(self, patience: float) -> None:
         """Until all pieces are there. Raises `ProcessError` after `patience` seconds, or where one is of another."""
-        began, before = time.monotonic(), set(self.others())
-        while missing := [rank for rank in sorted(self.pieces) if not all(path.exists() for path in self._of(rank))]:
+        began, before, watch = time.monotonic(), set(self.others()), Watch()
+        while missing := [rank for rank in sorted(self.pieces) if not all(map(watch.is_whole, self._of(rank)))]:
             other = [path for path in self.others() if path not in before]
             if other:
                 raise ProcessError(self._differs(other[0]))
@@ -91,7 +92,8 @@ class Parts:
 
     def others(self) -> list[Path]:
         """Pieces that answer another question than this one."""
-        return [path for path in self.folder.glob("*-of-*-*.zarr") if not path.stem.endswith(self.key)]
+        found = (path for path in self.folder.glob("*-of-*-*.zarr") if not path.stem.endswith(self.key))
+        return [path for path in found if record_of(path).exists()]
 
     def join(self) -> Forecast:
         """The whole forecast of pieces that are forecasts of some members."""
@@ -122,16 +124,25 @@ class Parts:
 
         return read
 
+    def checked(self, members: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """Members (sample, time, y, x) of which every asked value is a number. Raises `ProcessError`."""
+        without = int(np.isnan(members[:, asked]).sum())
+        if without:
+            raise ProcessError(
+                f"the pieces in {self.folder} give no number for {without:,} asked values: remove that folder and run "
+                "the same command again"
+            )
+        return members
+
     def remove(self) -> None:
         """The pieces, once what they were joined to is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
     def _of(self, rank: int) -> Iterator[Path]:
         return (self.path(rank, piece) for piece in self.pieces[rank])
 
     def _differs(self, path: Path) -> str:
-        rank, facts = path.name.split("-")[0], path.with_suffix(".json")
-        theirs = json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else {}
+        rank, theirs = path.name.split("-")[0], facts_of(path)
         names = [name for name in dict.fromkeys([*self.facts, *theirs]) if self.facts.get(name) != theirs.get(name)]
         return (
             f"process {rank} drew members of something else, which differs in {', '.join(names) or 'what is asked'}: "
@@ -139,12 +150,9 @@ class Parts:
         )
 
 
-def save_array(values: Float[np.ndarray, "sample time y x"], path: Path) -> None:
-    """Write an array as Zarr v3, whole or not at all."""
-    import zarr
-
-    with whole_folder(path) as fresh:
-        zarr.create_array(str(fresh), data=values)
+def folder_of(out: Path) -> Path:
+    """Where pieces of the forecast `out` lie."""
+    return out.absolute().with_name(f".{out.name}.parts")
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -162,4 +170,4 @@ def city_hash(city: City) -> str:
     return found.hexdigest()
 
 
-__all__ = ["PATIENCE", "Parts", "city_hash", "key_of", "save_array"]
+__all__ = ["PATIENCE", "Parts", "city_hash", "folder_of", "key_of"]
