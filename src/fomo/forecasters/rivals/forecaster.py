@@ -10,6 +10,7 @@ import torch
 from fomo.city import CityError
 from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.rivals.inputs import Inputs, crop, make_inputs, pad, to_share
+from fomo.forecasters.rivals.last_week import RARE, without_week
 from fomo.forecasters.rivals.network import RivalNetwork, WindowNoise
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
@@ -27,7 +28,11 @@ EDGE = 4
 
 
 class NeuralRival:
-    """A `Forecaster` made of a trained network."""
+    """A `Forecaster` made of a trained network.
+
+    Where its training hardly had windows that knew last week and users together, it is not told last week where it is
+    told users: `last_week.py` says why.
+    """
 
     def __init__(
         self,
@@ -36,10 +41,15 @@ class NeuralRival:
         trained_on: Sequence[str] = (),
         users_references: Mapping[str, float] | None = None,
         rows: int = 64,
+        week_with_users: float = 1.0,
     ) -> None:
-        """`users_references`: what counts as full users, by family; `rows`: tiles that are drawn at once."""
+        """`users_references`: what counts as full users, by family; `rows`: tiles that are drawn at once.
+
+        `week_with_users`: share of the windows of its training that knew last week and users together.
+        """
         self.name, self.network, self.trained_on = name, network.eval(), tuple(trained_on)
         self.users_references, self.rows = dict(users_references or {}), rows
+        self.week_with_users = week_with_users
 
     def forecast_tasks(self, tasks: Sequence[Task], samples: int, seed: int) -> list[Forecast]:
         """One forecast per task; tasks of one shape share the network's batches. Raises `CityError`: samples < 1."""
@@ -91,6 +101,8 @@ class NeuralRival:
             square = crop(inputs, y, x, EDGE)
             if not square.asked.any():
                 continue
+            if self.week_with_users < RARE:
+                square = without_week(square)
             random = WindowNoise([derived_seed(seed, place) for seed in seeds])
             drawn = to_share(self.network.sample(square, samples, random), square)
             whole[..., y : y + EDGE, x : x + EDGE] = drawn

@@ -22,12 +22,15 @@ from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
 from fomo.forecasters.registry import Entry
 from fomo.forecasters.rivals.forecaster import NeuralRival
+from fomo.forecasters.rivals.inputs import make_inputs
+from fomo.forecasters.rivals.last_week import knows_both
 from fomo.forecasters.rivals.network import RivalNetwork
 from fomo.forecasters.rivals.series import RivalUnavailable
-from fomo.forecasters.rivals.training import fit
+from fomo.forecasters.rivals.training import FitConfig, draw_batch, fit
 from fomo.model.transformer import parameter_count
 from fomo.training.data import training_set
 from fomo.training.recipe import Recipe
+from fomo.windows.sample import TrainingSet
 
 Told = Callable[[float, str], None]
 #: Code that FoMo's answers depend on.
@@ -37,6 +40,8 @@ FORECASTER, TRAINING = "forecasters/rivals/forecaster.py", "forecasters/rivals/t
 RULES = ("forecasters/rule.py", "forecasters/rules.py")
 #: Code that the windows of a training are drawn by.
 DRAWING = ("training/data.py", "tokens/masks.py", "windows")
+#: Batches of a training in which it is counted what its windows know.
+COUNTED = 64
 #: How a language model describes itself that has no weights of a language: the same random ones everywhere.
 WITHOUT_LANGUAGE = "no language weights: random frozen layers"
 
@@ -144,13 +149,14 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
         losses = [[round(value, 5) for value in row] for row in found.losses[:: max(1, len(found.losses) // 200)]]
         done = {
             "key": key, "seconds": round(found.seconds, 1), "steps": found.steps, "trained_on": seen,
-            "users_references": references.users, "losses": losses, **about,
+            "users_references": references.users, "week_with_users": count_week_with_users(windows, config),
+            "losses": losses, **about,
         }  # fmt: skip
         with whole_file(record) as fresh:
             fresh.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     forecaster, stored = load_rival(entry, folder, network)
     trainable = sum(part.numel() for part in network.parameters() if part.requires_grad)
-    identity = digest([key, stored["steps"], code_digest(with_imports(FORECASTER))])
+    identity = digest([key, stored["steps"], forecaster.week_with_users, code_digest(with_imports(FORECASTER))])
     return Trained(forecaster, float(stored["seconds"]), trainable, identity, said)
 
 
@@ -190,7 +196,28 @@ def load_rival(entry: Entry, folder: Path, network: RivalNetwork | None = None) 
         raise UsageError(
             f"{weights} is not of this {entry.name} ({error}): remove {folder} to train it again"
         ) from None
-    return NeuralRival(entry.name, network, stored["trained_on"], stored["users_references"]), stored
+    both = week_with_users(stored)
+    return NeuralRival(
+        entry.name, network, stored["trained_on"], stored["users_references"], week_with_users=both
+    ), stored
+
+
+def count_week_with_users(windows: TrainingSet, config: FitConfig) -> float:
+    """Share of the windows of a training, of its first `COUNTED` batches, that know last week and users together."""
+    both = [knows_both(make_inputs(draw_batch(windows, config, step))) for step in range(COUNTED)]
+    return round(float(torch.cat(both).double().mean()), 6)
+
+
+def week_with_users(stored: dict[str, Any]) -> float:
+    """That share by the record of a training.
+
+    In those from before it was counted: none where regions had their first week alone, which has no week before it, and
+    no other city with users had more. Else both were there often.
+    """
+    counted = stored.get("week_with_users")
+    if counted is not None:
+        return float(counted)
+    return 0.0 if stored["data"]["first_week_only"] else 1.0
 
 
 def _module(entry: Entry) -> str:
@@ -209,4 +236,4 @@ def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
     return {name: part.contiguous() for name, part in network.state_dict().items() if name not in frozen}
 
 
-__all__ = ["Trained", "load_rival", "made_by", "ready", "trained"]
+__all__ = ["Trained", "count_week_with_users", "load_rival", "made_by", "ready", "trained", "week_with_users"]
