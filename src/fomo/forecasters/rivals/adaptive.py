@@ -51,6 +51,8 @@ class Aligned:
 class Adaptive(RivalNetwork):
     """Traffic of cells that are mixtures of prototypes of all cities."""
 
+    antithetic = True
+
     def __init__(
         self,
         width: int = 96,
@@ -115,9 +117,10 @@ class Adaptive(RivalNetwork):
         return asked_mean(loss, inputs) + USUAL * asked_mean(unusual, all_known) + SURROUNDINGS * strange
 
     def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
-        """One draw of noise per member."""
+        """One draw of noise per member, members 2i and 2i + 1 of opposite noise."""
         b, y, x = inputs.level.shape
-        return self.generator(self.align(inputs), Noise.draw(b, samples, self.patches, y, x, random))
+        noise = Noise.draw(b, samples, self.patches, y, x, random, antithetic=True)
+        return self.generator(self.align(inputs), noise)
 
 
 class History(nn.Module):

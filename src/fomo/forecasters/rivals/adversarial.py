@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fomo.forecasters.rivals.inputs import Inputs
 from fomo.forecasters.rivals.network import normal
+from fomo.forecasters.rivals.opposite import opposite_pairs
 
 #: Numbers of noise of each kind.
 NOISE = 16
@@ -24,10 +25,21 @@ class Noise:
     patch: Float[Tensor, "batch sample patch y x number"]
 
     @staticmethod
-    def draw(windows: int, samples: int, patches: int, height: int, width: int, random: torch.Generator) -> Noise:
-        """Standard normal numbers."""
-        shapes = (), (height, width), (patches, height, width)
-        return Noise(*(normal(random, windows, samples, *shape, NOISE) for shape in shapes))
+    def draw(
+        windows: int,
+        samples: int,
+        patches: int,
+        height: int,
+        width: int,
+        random: torch.Generator,
+        antithetic: bool = False,
+    ) -> Noise:
+        """Standard normal numbers; with `antithetic`, members 2i and 2i + 1 have opposite ones.
+
+        In training members are independent: the loss takes their distance for that of two draws.
+        """
+        shapes, drawn = ((), (height, width), (patches, height, width)), opposite_pairs if antithetic else normal
+        return Noise(*(drawn(random, windows, samples, *shape, NOISE) for shape in shapes))
 
     @property
     def both(self) -> Float[Tensor, "batch sample y x two_numbers"]:

@@ -42,6 +42,8 @@ PENALTY, COARSE = 10.0, 0.1
 class KeGAN(RivalNetwork):
     """Daily pattern, weekly pattern and residual of every cell, from its surroundings, its window and noise."""
 
+    antithetic = True
+
     def __init__(
         self,
         width: int = 96,
@@ -122,9 +124,9 @@ class KeGAN(RivalNetwork):
         return asked_mean(loss, inputs)
 
     def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
-        """One draw of noise per member."""
+        """One draw of noise per member, members 2i and 2i + 1 of opposite noise."""
         b, y, x = inputs.level.shape
-        return self.generate(inputs, Noise.draw(b, samples, self.patches, y, x, random))[-1]
+        return self.generate(inputs, Noise.draw(b, samples, self.patches, y, x, random, antithetic=True))[-1]
 
 
 class Patterns(nn.Module):

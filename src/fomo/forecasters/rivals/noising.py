@@ -21,7 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from fomo.forecasters.rivals.inputs import Inputs
-from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean, normal
+from fomo.forecasters.rivals.network import Player, RivalNetwork, asked_mean
+from fomo.forecasters.rivals.opposite import opposite_pairs
 
 #: v(x, k), the expected velocity at x and level k.
 VelocityPredictor = Callable[[Tensor, int], Tensor]
@@ -118,12 +119,12 @@ class Noising(nn.Module):
         chunk: int,
         random: torch.Generator,
     ) -> Float[Tensor, "batch sample time y x"]:
-        """Members of windows of shape (batch, time, y, x).
+        """Members of windows of shape (batch, time, y, x); members 2i and 2i + 1 come from opposite noise.
 
         `predict` gets members of all windows, one member after the other, about `chunk` rows at a time.
         """
         batch, *shape = windows
-        noise = rearrange(normal(random, batch, samples, *shape), "b m t y x -> m b t y x")
+        noise = rearrange(opposite_pairs(random, batch, samples, *shape), "b m t y x -> m b t y x")
         drawn = []
         for part in noise.split(max(chunk // batch, 1)):
             clean = self.clean(predict, rearrange(part, "m b t y x -> (m b) t y x"), steps)
@@ -139,6 +140,8 @@ Known = TypeVar("Known")
 
 class DiffusionRival(RivalNetwork, Generic[Known]):
     """A network that says the velocity of asked values: how it is trained, and how members are drawn."""
+
+    antithetic = True
 
     def __init__(self, steps: int, chunk: int) -> None:
         """`steps`: of the sampler; `chunk`: members in the network at once."""

@@ -31,6 +31,8 @@ KEPT = 0.25
 class SpectraGAN(RivalNetwork):
     """Spectrum and residual of every cell, from context and noise."""
 
+    antithetic = True
+
     def __init__(
         self,
         width: int = 96,
@@ -94,9 +96,9 @@ class SpectraGAN(RivalNetwork):
         return (self.of_spectra(spectrum, inputs) + self.of_series(whole, inputs)) / 2
 
     def sample(self, inputs: Inputs, samples: int, random: torch.Generator) -> Float[Tensor, "batch sample time y x"]:
-        """One draw of noise per member."""
+        """One draw of noise per member, members 2i and 2i + 1 of opposite noise."""
         b, y, x = inputs.level.shape
-        return self.generate(inputs, Noise.draw(b, samples, self.patches, y, x, random))[0]
+        return self.generate(inputs, Noise.draw(b, samples, self.patches, y, x, random, antithetic=True))[0]
 
 
 class ContextEncoder(nn.Module):
