@@ -5,52 +5,27 @@ Every city that is done is remembered beside its forecast, so the same command g
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from fomo.app.errors import UsageError
+from fomo.app.errors import UsageError, one_line
+from fomo.app.service import parts as waiting
 from fomo.app.service.answering import Answer, answer_together, draw, in_words, join, model_of
+from fomo.app.service.city_place import CityPlace, Facts
 from fomo.app.service.forecasting import ForecastOptions
 from fomo.app.service.outputs import Outputs, check_results
-from fomo.app.service.parts import Parts, key_of
+from fomo.app.service.parts import Parts
 from fomo.app.service.sharing import shared_work
 from fomo.city import City, CityError
-from fomo.files import whole_file
+from fomo.forecasters.fomo import FoMo
 from fomo.processes import Place, ProcessError
 from fomo.sources import read_cities
 
-
-@dataclass(frozen=True)
-class CityPlace:
-    """A city of a file, by its number there, and where its forecast goes."""
-
-    file: Path
-    index: int
-    name: str
-    grid: tuple[int, int]
-    out: Path
-
-    @property
-    def record(self) -> Path:
-        """What the forecast that lies there was asked, and when it was written."""
-        return self.out.with_name(f".{self.out.name}.asked.json")
-
-    def remember(self, facts: dict[str, Any]) -> None:
-        """That the forecast is there."""
-        with whole_file(self.record) as fresh:
-            fresh.write_text(json.dumps(self._said(facts)) + "\n", encoding="utf-8")
-
-    def is_there(self, facts: dict[str, Any]) -> bool:
-        """Whether the forecast that lies there answers this question, and nobody has written another one since."""
-        if not (self.record.exists() and (self.out / "zarr.json").exists()):
-            return False
-        return bool(json.loads(self.record.read_text(encoding="utf-8")) == self._said(facts))
-
-    def _said(self, facts: dict[str, Any]) -> dict[str, Any]:
-        return {"key": key_of(facts), "written_ns": (self.out / "zarr.json").stat().st_mtime_ns}
+#: Seconds in which others say what they wrote, before a process with faults ends, and the launcher ends them.
+LAST_WORDS = 1.0
 
 
 def forecast_cities(
@@ -62,15 +37,19 @@ def forecast_cities(
     weights: str,
     device: str,
     place: Place,
+    hear: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, Answer | None]]:
     """The steps after the end of all cities of the files (or of those called `name`), into `folder`/NAME.zarr each.
 
     Gives the name and the answer of every city that this process has to do with; no answer where it lay there
-    already. A city that cannot be forecast does not stop the others. Raises `CityError` for those at the end,
-    `UsageError`, `ProcessError`.
+    already. A file that cannot be read and a city that cannot be forecast do not stop the others, in no process:
+    `torchrun` ends all of them once one has failed, so that one waits for the others' forecasts before it fails.
+    `hear`: what is begun; else it is said on stderr. Raises `CityError` for faults at the end, `UsageError`,
+    `ProcessError`.
     """
+    hear = hear or _say
     reader = _Reader()
-    cities = list_cities(reader, files, name, folder)
+    cities, unread = list_cities(reader, files, name, folder)
     model = model_of(weights, device, place)
     shares = shared_work([options.work(model, city.grid) for city in cities], place.size)
     busy = len({rank for ranks in shares for rank in ranks})
@@ -79,37 +58,97 @@ def forecast_cities(
             f"the work on {len(cities)} cities is for {busy} processes, not for {place.size}: start fewer, or ask for "
             "more --samples"
         )
-    faults: list[str] = []
-    to_join: list[tuple[CityPlace, Parts, float]] = []
-    for city, ranks in zip(cities, shares, strict=True):
-        if place.rank not in ranks:
-            continue
+    mine = [(city, ranks) for city, ranks in zip(cities, shares, strict=True) if place.rank in ranks]
+    begun, count = ("city", f"{len(mine)}") if place.alone else (f"{place}: city", f"its {len(mine)}")
+    faults: dict[str, str] = {}
+    settled: set[Path] = set()
+    to_join: list[tuple[CityPlace, Facts, Parts, float]] = []
+    for number, (city, ranks) in enumerate(mine, 1):
+        facts: Facts | None = None
         try:
             question = options.question(reader.read(city))
             facts = question.facts_of(model)
             if city.is_there(facts):
+                settled.add(city.out)
                 yield city.name, None
-            elif len(ranks) == 1:
+                continue
+            hear(f"{begun} {number} of {count}: {city.name}")
+            if len(ranks) == 1:
                 found = answer_together(model, question, Outputs(city.out), place, ranks)
                 city.remember(facts)
+                settled.add(city.out)
                 yield city.name, found
+                continue
+            parts, seconds = draw(model, question, Outputs(city.out), place, ranks)
+            if parts.joins:
+                to_join.append((city, facts, parts, seconds))
             else:
-                parts, seconds = draw(model, question, Outputs(city.out), place, ranks)
-                if parts.joins:
-                    to_join.append((city, parts, seconds))
-                else:
-                    yield city.name, Answer(None, [], seconds, place, in_words(parts.mine), min(ranks))
+                yield city.name, Answer(None, [], seconds, place, in_words(parts.mine), min(ranks))
         except (CityError, UsageError) as error:
-            faults.append(f"{city.name}: {error}")
+            faults[city.name] = f"{city.name}: {error}"
+            settled.add(city.out)
+            if facts is not None:
+                city.remember_fault(facts, faults[city.name])
     # Joined last, so that no process waits while there is something to draw.
-    for city, parts, seconds in to_join:
-        question = options.question(reader.read(city))
-        found = join(model, question, Outputs(city.out), parts, seconds)
-        city.remember(question.facts_of(model))
+    for city, facts, parts, seconds in to_join:
+        found = join(model, options.question(reader.read(city)), Outputs(city.out), parts, seconds)
+        city.remember(facts)
+        settled.add(city.out)
         yield city.name, found
-    if faults:
-        said = "; ".join(faults)
-        raise CityError(f"{len(faults)} of {len(cities)} cities could not be forecast: {said}; the others are written")
+    if faults or (unread and place.first):
+        faults = unread | faults
+        others = [city for city in cities if city.out not in settled]
+        missing = _wait_for(others, faults, reader, options, model) if others else []
+        raise CityError(_told(faults, missing, len(cities) + len(unread)))
+
+
+def _wait_for(
+    cities: Sequence[CityPlace], faults: dict[str, str], reader: _Reader, options: ForecastOptions, model: FoMo
+) -> list[str]:
+    """Until other processes have forecast these cities, or added to `faults` why they cannot.
+
+    Returns the names of those that did not come while nothing was seen of them for so long as processes are waited for.
+    """
+    left: dict[CityPlace, Facts] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the process that forecasts a city warns of it
+        for city in cities:
+            try:
+                left[city] = options.question(reader.read(city)).facts_of(model)
+            except (CityError, UsageError) as error:
+                faults[city.name] = f"{city.name}: {error}"
+    seen, since = (-1, -1), time.monotonic()
+    while True:
+        for city, facts in list(left.items()):
+            fault = city.fault(facts)
+            if fault is not None:
+                faults[city.name] = fault
+            if fault is not None or city.is_there(facts):
+                del left[city]
+        signs = len(left), sum(city.signs() for city in left)
+        if signs != seen:
+            seen, since = signs, time.monotonic()
+        if not left or time.monotonic() - since > waiting.PATIENCE:
+            time.sleep(LAST_WORDS)
+            return [city.name for city in left]
+        time.sleep(waiting.LOOK_EVERY)
+
+
+def _told(faults: Mapping[str, str], missing: Sequence[str], asked: int) -> str:
+    """What could not be forecast, and of the others what is known."""
+    told = [f"{len(faults)} of {asked} cities could not be forecast: {'; '.join(faults.values())}"]
+    if missing:
+        told.append(
+            f"of {', '.join(missing)} nothing came from the other processes for {waiting.PATIENCE:.0f} s: run the "
+            "same command again"
+        )
+    if asked > len(faults) + len(missing):
+        told.append("the others are written")
+    return "; ".join(told)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 class _Reader:
@@ -130,12 +169,24 @@ class _Reader:
         return self.cities(city.file)[city.index]
 
 
-def list_cities(reader: _Reader, files: Sequence[Path], name: str | None, folder: Path) -> list[CityPlace]:
-    """The cities of files, and where their forecasts go. Raises `CityError`, `UsageError` where two go to one place."""
+def list_cities(
+    reader: _Reader, files: Sequence[Path], name: str | None, folder: Path
+) -> tuple[list[CityPlace], dict[str, str]]:
+    """The cities of files, and where their forecasts go; and files that cannot be read, with the reason.
+
+    Raises `CityError` where there is no other file, `UsageError` where two cities go to one place.
+    """
     check_results(folder, "--out-folder")
     found: dict[Path, CityPlace] = {}
+    unread: dict[str, str] = {}
     for file in files:
-        for index, city in enumerate(reader.cities(file)):
+        try:
+            cities = reader.cities(file)
+        except (CityError, OSError) as error:
+            fault = one_line(error)
+            unread[str(file)] = fault if str(file) in fault else f"{file}: {fault}"
+            continue
+        for index, city in enumerate(cities):
             called = str(city.attrs["name"])
             if name is not None and name not in (called, called.split("/")[-1]):
                 continue
@@ -144,9 +195,11 @@ def list_cities(reader: _Reader, files: Sequence[Path], name: str | None, folder
                 raise UsageError(f"{found[out].file} and {file} both hold a city {called!r}: forecast them apart")
             Outputs(out).check()
             found[out] = CityPlace(file, index, called, (city.sizes["y"], city.sizes["x"]), out)
+    if unread and not found:
+        raise CityError("; ".join(unread.values()))
     if not found:
         raise UsageError(f"no city called {name!r} in {', '.join(map(str, files))}")
-    return list(found.values())
+    return list(found.values()), unread
 
 
 __all__ = ["forecast_cities", "list_cities"]
