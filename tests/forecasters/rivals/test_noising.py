@@ -97,6 +97,14 @@ def test_a_dozen_steps_give_the_mean_and_the_spread_of_gaussian_data(mean: float
     assert drawn.std().item() == pytest.approx(spread, rel=0.04)
 
 
+@pytest.mark.parametrize("spread", [0.25, 0.5, 1.0, 1.8])
+@pytest.mark.parametrize(("steps", "wider"), [(12, 1.032), (30, 1.010)])
+def test_members_of_few_steps_are_as_much_too_wide_as_is_said(spread: float, steps: int, wider: float) -> None:
+    noising = Noising()
+    drawn = noising.clean(Gaussian(noising, 0.5, spread).velocity, start(), steps)
+    assert drawn.std().item() / start().std().item() == pytest.approx(wider * spread, rel=0.006)
+
+
 def test_the_sampler_is_of_second_order() -> None:
     noising = Noising(levels=1000, first=1e-7, last=0.03)
     law = Gaussian(noising, 0.7, 0.6)

