@@ -1,4 +1,8 @@
-"""One training for every rival: the same windows, masks and context modes as FoMo's, for a given computing time."""
+"""One training for every rival, for a given computing time, on windows of the data that FoMo's are drawn from.
+
+Masks and context modes are of the same kinds as in FoMo's fine-tuning. How often each is drawn is not the same:
+docs/scoreboard.md says what differs.
+"""
 
 from __future__ import annotations
 
