@@ -109,8 +109,9 @@ class OtherCells:
         place = torch.minimum((level * count - 0.5).clamp(min=0), last)
         below = place.floor()
         above = torch.minimum(below + 1, last)
-        ratios = self.ratios[row]
-        low, high = (ratios.gather(2, each.long().transpose(1, 2)).transpose(1, 2) for each in (below, above))
+        # Value by value: all ranks of every cell would be more than everything else together.
+        step = torch.arange(level.shape[2], device=level.device)
+        low, high = (self.ratios[row[:, None, None], step, each.long()] for each in (below, above))
         return low + (place - below) * (high - low)
 
 

@@ -28,6 +28,7 @@ from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
 from fomo.forecasters.blend import Blend, Expected, blended, where_silent
 from fomo.forecasters.noise import Noise, evenly_spread
+from fomo.forecasters.rest_of_city import RestOfCity
 from fomo.forecasters.threads import on_threads
 from fomo.forecasters.tiles import Tiling, even_edge, make_tiling
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
@@ -35,18 +36,8 @@ from fomo.seeds import derived_seed, plain_seed
 from fomo.windows.batch import Batch
 from fomo.windows.context_observation import expected_by_poi
 from fomo.windows.observation import observe
-from fomo.windows.records import Record, each_tensor, some_rows
+from fomo.windows.records import WITHOUT_GRID, Record, each_tensor, some_rows
 from fomo.windows.regression import SMALLEST_UNIT
-
-#: Fields of a batch, its context and its observation that have no cells.
-WITHOUT_GRID = frozenset(
-    (
-        *("start_hour", "step_hours", "cell_km", "shapes", "noise", "anything"),
-        *("rate", "rate_within", "rate_between", "answer"),
-        *("users_shapes", "users_noise", "users_family", "rate_shapes", "rate_noise"),
-    )
-)
-
 
 #: Steps that keep the spread of many (journal, 2026-11-26); of the K of `ddpm` as many as can be afforded.
 STEPS: dict[SamplerName, int] = {"angle": 3, "multistep": 8, "heun": 8, "ddpm": 25}
@@ -158,7 +149,9 @@ class Drawing:
             return self._district(batch, tiling, samples, numbers, only, kept, blends)
         weight = districts.weights[index]
         here = Tiling(grid, districts.tile, (districts.corners[index],), weight[None])
-        drawn = self._district(_cut(batch, here), tiling, samples, numbers, only, kept, blends)
+        part = _cut(batch, here)
+        rest = RestOfCity.beside(part, batch)
+        drawn = self._district(part, tiling, samples, numbers, only, kept, blends, rest)
         return drawn.mul_(weight.to(drawn.device))
 
     def expected(self, batch: Batch) -> Expected:
@@ -167,11 +160,19 @@ class Drawing:
         tiling = make_tiling(grid, self.sampling.tile, self.sampling.overlap)
         return self._encoded(batch, tiling, 1, slice(0, 0)).expected
 
-    def _encoded(self, batch: Batch, tiling: Tiling, samples: int, denoised: slice = slice(None)) -> _Encoded:
+    def _encoded(
+        self,
+        batch: Batch,
+        tiling: Tiling,
+        samples: int,
+        denoised: slice = slice(None),
+        rest: RestOfCity | None = None,
+    ) -> _Encoded:
         """The windows as the network reads them, tile by tile; `denoised`: those of a part that will be drawn."""
         tasks, time = batch.share.shape[:2]
         tiles = len(tiling.corners)
-        observation = observe(batch)  # on the whole grid, so that all tiles agree on levels
+        # On the whole grid, so that all tiles agree on levels.
+        observation = observe(batch) if rest is None else rest.observed(batch)
         device = batch.share.device
         most = AT_ONCE if device.type == "cpu" else AT_ONCE_ELSEWHERE
         rows = max(1, min(self.sampling.rows_on(device.type), most // (time * math.prod(tiling.tile))))
@@ -199,13 +200,14 @@ class Drawing:
         only: range,
         kept: slice,
         blends: Sequence[Blend] | None,
+        rest: RestOfCity | None = None,
     ) -> Float[Tensor, "task sample time y x"]:
-        """The members of a grid that is denoised as one, from numbers of its shape.
+        """The members of a grid that is denoised as one, from numbers of its shape; `rest`: what lies beside it.
 
         Encoded once. Members pass the network in the same groups however many are drawn at once, and do not look at
         each other beyond their pair, so that they are the same to the bit.
         """
-        encoded = self._encoded(batch, tiling, samples)
+        encoded = self._encoded(batch, tiling, samples, rest=rest)
         parts, conditions, rows = encoded.parts, encoded.conditions, encoded.rows
         expected = encoded.expected if blends is None else blended(encoded.expected, blends)
         middle, scale, observation = expected.mean[:, kept], expected.scale[:, kept], expected.observation
@@ -233,6 +235,7 @@ class Drawing:
         if bool(unknown.any()):
             by_poi = None if context is None else expected_by_poi(context, batch.observed)
             others = OtherCells.of(batch.share[:, kept], batch.observed[:, kept], by_poi)
+            others = others if rest is None else rest.other_cells(others, kept)
 
         usual = SHARE_IN_COMMON[False]
         shares = [usual] * len(middle) if blends is None else [blend.in_common for blend in blends]
