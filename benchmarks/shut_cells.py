@@ -7,7 +7,7 @@ The measured cities have next to none such at steps of an hour, so half of the c
 here, at night and at weekends: all of their traffic is taken away, or all but a twentieth. Cities by weights that never
 saw them, dates before the last fifth, asked between Sunday 22:00 and Monday 06:00. Scored are the open hours of these
 cells: as it is, and without what was made for them, the past alone where the window says nothing
-(`fomo.forecasters.blend.where_silent`) and deaf to days of another kind (`fomo.forecasters.own_past.KINDS_APART`).
+(`fomo.forecasters.blend.past_where_alone`) and deaf to days of another kind (`fomo.forecasters.own_past.KINDS_APART`).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def lines(data: Path) -> list[str]:
         for left in LEFT:
             asked = with_shut_cells(city, left)
             own = scores(model, *asked)
-            as_before = patch.object(drawing, "where_silent", lambda expected: expected)
+            as_before = patch.object(drawing, "past_where_alone", lambda expected: expected)
             with as_before, patch.object(own_past, "KINDS_APART", np.inf):
                 without = scores(model, *asked)
             table.append(

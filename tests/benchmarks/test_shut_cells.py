@@ -27,7 +27,7 @@ def test_it_is_asked_around_the_night_before_each_monday_and_what_is_open_is_sco
     monkeypatch.setattr(shut_cells, "MEMBERS", 20)
     own = shut_cells.scores(fomo.load(), *made)
     assert own["starts"] == 4
-    monkeypatch.setattr(shut_cells.drawing, "where_silent", lambda expected: expected)
+    monkeypatch.setattr(shut_cells.drawing, "past_where_alone", lambda expected: expected)
     monkeypatch.setattr(own_past, "KINDS_APART", np.inf)
     before = shut_cells.scores(fomo.load(), *made)
     assert own["crps"] < 0.5 * before["crps"]

@@ -21,6 +21,7 @@ from fomo.forecasters.noise import member_noise
 from fomo.forecasters.protocol import Forecaster
 from fomo.model.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, save_checkpoint, weights_hash
 from fomo.model.transformer import Condition, MaskedDiffusionTransformer
+from fomo.sources.synthetic import synthetic_city
 from fomo.windows.batch import Batch
 from fomo.windows.observation import Observation
 from fomo.windows.rhythm import GENERAL
@@ -293,13 +294,60 @@ def test_filling_a_city_without_gaps_is_refused(model):
         model().fill(mock_city(steps=80))
 
 
-def test_a_window_in_which_nothing_is_recorded_is_refused_rather_than_invented(model):
-    city = mock_city(steps=200)
+def test_a_window_in_which_nothing_is_recorded_is_refused_where_no_other_day_knows_its_hours(model):
+    city = mock_city(steps=90, step_minutes=15)  # under a day: no hour was recorded twice
+    traffic = city["traffic"].values.copy()
+    traffic[20:] = np.nan
+    city = city.assign(traffic=(("time", "y", "x"), traffic))
+    with pytest.raises(CityError, match=r"nothing is recorded in 'mock' from 2024-01-01T06:30 .*cut the city there"):
+        model().fill(city, samples=2)
+
+
+def test_a_gap_that_is_longer_than_a_window_is_filled_from_the_days_around_it():
+    city = synthetic_city(days=6, step_minutes=15, height=4, width=4, seed=3)
+    traffic = city["traffic"].values.copy()
+    gap = np.zeros(traffic.shape, bool)
+    busiest = np.unravel_index(np.nanmean(traffic, 0).argmax(), (4, 4))
+    gap[190:330, *busiest] = True
+    hidden = city.assign(traffic=city["traffic"].copy(data=np.where(gap, np.nan, traffic)))
+    members = fomo.load().fill(hidden, samples=20).samples.values[:, gap]
+    alone = fomo.load().without_hindcasts().fill(hidden, samples=20).samples.values[:, gap]
+    error, error_alone = (np.abs(each.mean(0) - traffic[gap]).mean() for each in (members, alone))
+    assert error < 0.7 * error_alone
+    assert abs(members.mean() / traffic[gap].mean() - 1) < 0.2
+    assert members.std(0).mean() < 0.5 * traffic[gap].mean()  # its level is known: no member has one of its own
+
+
+def test_a_time_of_which_nothing_is_recorded_is_filled_from_other_days(model):
+    city = mock_city(steps=24 * 9)
     traffic = city["traffic"].values.copy()
     traffic[60:140] = np.nan
-    city = city.assign(traffic=(("time", "y", "x"), traffic))
-    with pytest.raises(CityError, match=r"nothing is recorded in 'mock' from 2024-01-03T16:00 .*cut the city there"):
-        model().fill(city, samples=2)
+    found = model().fill(city.assign(traffic=(("time", "y", "x"), traffic)), samples=4)
+    assert np.isfinite(found.samples.values).all() and found.asked.values.sum() == 80 * 16
+
+
+def test_filling_does_not_look_at_what_it_fills_and_says_what_it_believed(model):
+    city = mock_city(steps=24 * 8)
+    gap = np.zeros(city["traffic"].shape, bool)
+    gap[70:90, 0, 0] = gap[120:125, 2, 1] = True
+    hidden = city.assign(traffic=city["traffic"].where(~gap))
+    found = model().fill(hidden, samples=4)
+    assert found.attrs["hindcasts"] >= 1 and "own_past" in found.attrs["blend"]
+    shorter = hidden.isel(time=slice(0, 24 * 7))
+    other = shorter.assign(traffic=shorter["traffic"] * 2)
+    np.testing.assert_allclose(
+        model().fill(other, samples=4).samples.values, 2 * model().fill(shorter, samples=4).samples.values, rtol=1e-4
+    )
+
+
+def test_what_any_window_was_told_is_said_of_the_whole(reader):
+    city = synthetic_city(days=8, height=4, width=4)
+    traffic, users = city["traffic"].copy(), city["users"].copy()
+    traffic[70, 1, 1] = traffic[150, 2, 2] = np.nan
+    users[:100] = np.nan
+    bare = city.drop_vars([name for name in ("poi", "residents") if name in city])
+    found = reader().fill(bare.assign(traffic=traffic, users=users), samples=2)
+    assert found.attrs["context"] == "full" and found.attrs["context_layers"] == "users"
 
 
 def test_generating_leaves_the_other_cells_untouched(model):

@@ -103,7 +103,7 @@ class Expected:
     """What a network says of a batch before members are drawn: means and scales, shares; and what it has seen.
 
     `own_past`: what the past of each city alone says, NaN where it says nothing. `past_alone`: where nothing else
-    counts, see `where_silent`.
+    counts, see `past_where_alone`.
     """
 
     mean: Float[Tensor, "batch time y x"]
@@ -111,6 +111,12 @@ class Expected:
     observation: Observation
     own_past: Float[Tensor, "batch time y x"] | None = None
     past_alone: Bool[Tensor, "batch time y x"] | None = None
+
+    @property
+    def unseen(self) -> Bool[Tensor, "batch y x"]:
+        """Cells without history: neither their window nor their past says anything of them."""
+        unseen = self.observation.unseen
+        return unseen if self.past_alone is None else unseen & ~self.past_alone.any(1)
 
 
 def network_alone() -> Blend:
@@ -152,21 +158,25 @@ def without_history(layers: Sequence[str]) -> Blend:
     return network_alone()
 
 
-def where_silent(expected: Expected) -> Expected:
-    """The past alone in cells that were next to silent, where it says, at any step, more than their window can say.
+def past_where_alone(expected: Expected) -> Expected:
+    """The past alone in cells of which their window says nothing, where it says something.
 
-    Guesses are cut at `LARGEST_RELATIVE` units, and the unit of such a cell is next to nothing, as is the width that
-    the network says in it. A cell that carries less than it used to, but carries, is left to all of them.
+    These are cells without any value in the window; and those that were next to silent in it, where the past says, at
+    any step, more than the window can: guesses are cut at `LARGEST_RELATIVE` units, and the unit of such a cell is next
+    to nothing, as is the width that the network says in it. A cell that carries less than it used to, but carries, is
+    left to all of them.
     """
-    if expected.own_past is None:
+    past = expected.own_past
+    if past is None:
         return expected
-    unit = expected.observation.unit[:, None]
-    beyond = (expected.own_past > LARGEST_RELATIVE * unit).any(1, keepdim=True) & (unit <= SILENT * SMALLEST_UNIT)
-    alone = beyond & ~expected.own_past.isnan()
+    unit, empty = expected.observation.unit[:, None], ~expected.observation.unit_known[:, None]
+    beyond = (past > LARGEST_RELATIVE * unit).any(1, keepdim=True) & (unit <= SILENT * SMALLEST_UNIT)
+    alone = (beyond | empty) & ~past.isnan()
+    width = torch.where(empty, PAST_ERROR * past, torch.maximum(expected.scale, PAST_ERROR * past))
     return replace(
         expected,
-        mean=torch.where(alone, expected.own_past, expected.mean),
-        scale=torch.where(alone, torch.maximum(expected.scale, PAST_ERROR * expected.own_past), expected.scale),
+        mean=torch.where(alone, past, expected.mean),
+        scale=torch.where(alone, width, expected.scale),
         past_alone=alone,
     )
 
@@ -267,7 +277,7 @@ __all__ = [
     "blend_of",
     "blended",
     "network_alone",
+    "past_where_alone",
     "unjudged",
-    "where_silent",
     "without_history",
 ]

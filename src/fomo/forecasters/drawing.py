@@ -26,7 +26,7 @@ from fomo.diffusion.members import OtherCells, members_of, mirrored_pairs
 from fomo.diffusion.memory import SHARE_IN_COMMON, in_common, remembered
 from fomo.diffusion.process import PaperProcess, Process
 from fomo.diffusion.sampler import SamplerName, angle, angle_levels, ddpm, heun, multistep
-from fomo.forecasters.blend import Blend, Expected, blended, where_silent
+from fomo.forecasters.blend import Blend, Expected, blended, past_where_alone
 from fomo.forecasters.noise import Noise, evenly_spread
 from fomo.forecasters.rest_of_city import RestOfCity
 from fomo.forecasters.threads import on_threads
@@ -188,7 +188,7 @@ class Drawing:
         log_scale = _whole([condition.log_scale for condition in conditions], tiling)
         unit = observation.unit[:, None]
         middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
-        expected = where_silent(Expected(middle, scale, observation, batch.own_past))
+        expected = past_where_alone(Expected(middle, scale, observation, batch.own_past))
         return _Encoded(expected, parts, conditions, rows)
 
     def _district(
@@ -230,7 +230,8 @@ class Drawing:
         silent = observation.silent[:, None, None]
         context = batch.context
         told = torch.zeros_like(observation.silent) if context is None else (context.users_known & batch.hidden).any(1)
-        unknown = observation.unseen & ~told
+        unseen = expected.unseen
+        unknown = unseen & ~told
         others = None
         if bool(unknown.any()):
             by_poi = None if context is None else expected_by_poi(context, batch.observed)
@@ -249,13 +250,13 @@ class Drawing:
             if self.sampling.antithetic:
                 clean = mirrored_pairs(clean)
             lasts = numbers.lasting(only=some).to(device)  # no part of what they were drawn from
-            if bool(observation.unseen.any()):
+            if bool(unseen.any()):
                 levels = evenly_spread(numbers.levels()[:, 0, 0], some, self.sampling.antithetic).to(device)
-                lasts[:, :, 0] = torch.where(observation.unseen[:, None], levels, lasts[:, :, 0])
-            clean = remembered(clean, lasts, batch.step_hours, observation.unseen, told, kept)
+                lasts[:, :, 0] = torch.where(unseen[:, None], levels, lasts[:, :, 0])
+            clean = remembered(clean, lasts, batch.step_hours, unseen, told, kept)
             shared = numbers.shared(only=some)[..., 0, 0]
             shared[:, :, 0] = evenly_spread(numbers.shared_level()[:, 0, 0], some, self.sampling.antithetic)[..., 0, 0]
-            clean = in_common(clean, shared.to(device), part, batch.step_hours, observation.unseen, kept)
+            clean = in_common(clean, shared.to(device), part, batch.step_hours, unseen, kept)
             share = members_of(clean, middle, scale, unknown, others, self.sampling.tails)
             return torch.where(silent & (share < SMALLEST_UNIT / 2), 0.0, share)
 

@@ -8,7 +8,7 @@ The numbers do not depend on which other tasks are asked at the same time; how m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ import torch
 from fomo.city import City, CityError, validate
 from fomo.days_off import DAYS_OFF, DaysOff
 from fomo.diffusion.process import PROCESSES, PaperProcess
-from fomo.forecast import Forecast, make_forecast
+from fomo.forecast import CONTEXT_MODES, Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
 from fomo.forecasters.blend import Blend
 from fomo.forecasters.consecutive import Ask, consecutive
 from fomo.forecasters.drawing import Drawing, SamplingConfig
+from fomo.forecasters.gap_hindcasts import judged_in_gaps, said_around
 from fomo.forecasters.judged import judged
 from fomo.forecasters.own_past import OwnPast
 from fomo.forecasters.tiles import count_tiles
@@ -33,8 +34,8 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.scale import reference_of
-from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
+from fomo.windows.scale import reference_of, to_share
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task, make_task
 from fomo.windows.task_arrays import task_arrays
 
 
@@ -190,8 +191,12 @@ class FoMo:
         layers: Sequence[str] = CONTEXT_LAYERS,
         only: range | None = None,
     ) -> Forecast:
-        """Values for what was not recorded in covered cells; recorded values come back untouched."""
-        return self._windowed(validate(city), fill_task, samples, seed, context, layers, only)
+        """Values for what was not recorded in covered cells; recorded values come back untouched.
+
+        The network says what fits into a window of 64 steps, the record what is usual there (`around_gaps`); gaps like
+        these, made again on other days, say how far each is believed and how wide members are.
+        """
+        return self._windowed(validate(city), fill_task, samples, seed, context, layers, only, gaps=True)
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
@@ -350,6 +355,8 @@ class FoMo:
         record = None if weights is None else OwnPast.of(task, reference)
         if record is not None and weights is not None:
             arrays["own_past"] = record.in_window(0, weights, task.asked)
+        if task.around is not None:
+            arrays["own_past"] = np.where(task.asked, to_share(task.around, reference), np.float32(np.nan))
         return arrays
 
     def _continue(
@@ -380,26 +387,54 @@ class FoMo:
         context: ContextMode,
         layers: Sequence[str],
         only: range | None,
+        gaps: bool = False,
     ) -> Forecast:
-        """Ask about a whole city in consecutive windows; the last one overlaps its neighbour."""
+        """Ask about a whole city in consecutive windows; the last one overlaps its neighbour. `gaps`: of its record."""
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
         known = np.isfinite(whole.window["traffic"].values)
         reference = self.reference(whole.window) if known.any() else self._made_up_reference(city, whole)
         users_reference = self.users_reference(city) if "users" in whole.layers else None
-        wanted = consecutive(city, ask, context, layers, reference, users_reference, self.reads_context)
+        gaps = gaps and known.any() and self.drawing.process.standardise and self.sampling.hindcasts > 0
+        around = said_around(city["traffic"].values, city) if gaps else None
+        wanted = consecutive(city, ask, context, layers, reference, users_reference, self.reads_context, around)
+        told = {start: task for start, task in wanted.items() if task.around is not None}
+        blend = None
+        if told:
+
+            def again(window: City, hidden: np.ndarray) -> Task:
+                return make_task(
+                    window, hidden, reference=reference, users_reference=users_reference, context=context, layers=layers
+                )
+
+            def read(task: Task) -> dict[str, Any]:
+                return self.window(task, reference)
+
+            blend = judged_in_gaps(city, told, self.drawing, again, read, self.device)
         members = np.repeat(city["traffic"].values[None], samples if only is None else len(only), 0)
         asked = np.zeros(city["traffic"].shape, bool)
-        begins, said = list(wanted), ("", "")
+        others = [start for start in wanted if start not in told]
+        kinds = [(list(told), blend), (others, None)]
+        kinds.sort(key=lambda kind: max(kind[0], default=-1))  # the last window goes over the one before it
         lasting = derived_seed(seed, city.sizes["time"])  # a cell whose level is not known has one level in all windows
         at_once = self._tasks_at_once((city.sizes["y"], city.sizes["x"]), samples)
-        for some in (begins[first : first + at_once] for first in range(0, len(begins), at_once)):
-            seeds = [derived_seed(seed, start) for start in some]
-            answers = self._answer_all([wanted[start] for start in some], samples, seeds, only, lasting=lasting)
-            for start, answer in zip(some, answers, strict=True):
-                members[:, start : start + WINDOW] = answer.samples.values
-                asked[start : start + WINDOW] = wanted[start].asked
-            said = said if said[0] else (answers[0].attrs["context"], answers[0].attrs["context_layers"])
-        return self._forecast(members, asked, city, *said, seed, reference)
+        for kind, its in kinds:
+            for some in (kind[first : first + at_once] for first in range(0, len(kind), at_once)):
+                seeds = [derived_seed(seed, start) for start in some]
+                tasks = [wanted[start] for start in some]
+                answers = self._answer_all(tasks, samples, seeds, only, blend=its, lasting=lasting)
+                for start, answer in zip(some, answers, strict=True):
+                    members[:, start : start + WINDOW] = answer.samples.values
+                    asked[start : start + WINDOW] = wanted[start].asked
+        return self._forecast(members, asked, city, *self._said(wanted.values()), seed, reference, blend)
+
+    def _said(self, tasks: Iterable[Task]) -> tuple[str, str]:
+        """Context and layers of a whole of which these are the windows: what any of them was told."""
+        if not self.reads_context:
+            return "none", ""
+        modes, layers = zip(*((task.context, task.layers) for task in tasks), strict=True)
+        there = {layer for some in layers for layer in some}
+        mode = max(modes, key=CONTEXT_MODES.index) if there else "none"
+        return mode, ", ".join(layer for layer in CONTEXT_LAYERS if layer in there)
 
     def _made_up_reference(self, city: City, task: Task) -> float:
         """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""

@@ -78,6 +78,7 @@ def of_block(task: Task, rows: slice, columns: slice) -> Task:
         last_week=cut(task.last_week),
         earlier=cut(task.earlier),
         users_earlier=cut(task.users_earlier),
+        around=cut(task.around),
     )
 
 
@@ -135,16 +136,21 @@ def _hindcast(
 
 def busiest_block(task: Task, most_cells: int) -> tuple[slice, slice]:
     """Rows and columns of the square block that carried most, or all of them where the grid is no larger."""
-    height, width = task.asked.shape[1:]
+    carried = np.nansum(task.window["traffic"].values, 0)  # a cell without a record carried nothing that is known
+    return block_of_most(carried, most_cells)
+
+
+def block_of_most(amount: np.ndarray, most_cells: int) -> tuple[slice, slice]:
+    """Rows and columns of the square block with most of an amount (y, x), or all of them where there are no more."""
+    height, width = amount.shape
     if height * width <= most_cells:
         return slice(0, height), slice(0, width)
     tall = min(height, max(int(np.sqrt(most_cells)), most_cells // width))
     wide = min(width, most_cells // tall)
-    carried = np.nansum(task.window["traffic"].values, 0)  # a cell without a record carried nothing that is known
-    sums = np.pad(carried.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = np.pad(amount.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     blocks = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     row, column = np.unravel_index(int(blocks.argmax()), blocks.shape)
     return slice(int(row), int(row) + tall), slice(int(column), int(column) + wide)
 
 
-__all__ = ["Hindcast", "busiest_block", "hindcasts", "history_steps", "of_block"]
+__all__ = ["Hindcast", "block_of_most", "busiest_block", "hindcasts", "history_steps", "of_block"]
