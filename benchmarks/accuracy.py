@@ -25,6 +25,7 @@ from fomo.evaluation.questions import TaskName
 from fomo.evaluation.rows import Row
 from fomo.evaluation.tables import markdown_columns, write_rows
 from fomo.files import whole_file
+from fomo.forecast import CONTEXT_MODES
 from fomo.windows.split import Area
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
 
@@ -219,7 +220,7 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
 
 
 def members_markdown(rows: list[Row]) -> str:
-    """What FoMo's members are worth: CRPS and coverage beside the best rule's CRPS."""
+    """What FoMo's members are worth: CRPS and coverage beside the best CRPS of a rule that needs no more to be known."""
     fomo = [row for row in rows if row.forecaster.startswith("FoMo")]
     heading = ("forecaster", "column", "CRPS", "95 % of CRPS", "best rule's CRPS", "within 50 %", "within 90 %")
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
@@ -228,7 +229,8 @@ def members_markdown(rows: list[Row]) -> str:
             other.crps
             for other in rows
             if (other.city, other.task) == (row.city, row.task)
-            and (other.past_week, other.context) == (row.past_week, row.context)
+            and other.past_week == row.past_week
+            and CONTEXT_MODES.index(other.context) <= CONTEXT_MODES.index(row.context)
             and not other.forecaster.startswith("FoMo")
         ]
         best = min((crps for crps in rivals if crps is not None), default=None)

@@ -79,10 +79,12 @@ def by_quantity(asked: Asked, samples: int) -> str:
         inside: dict[str, list[list[float]]] = {name: [] for name in QUANTITIES}
         for question, forecast in zip(questions, forecasts, strict=True):
             steps, cells = question.task.asked.any((1, 2)), question.task.asked.any(0)
+            pairs = bool(forecast.attrs.get("antithetic"))
             members, truth = forecast.samples.values[:, steps][..., cells], question.truth[steps][:, cells]
             if np.isfinite(truth).all():
                 for name, quantity in QUANTITIES.items():
-                    both = [coverage(quantity(members), quantity(truth), level).mean() for level in (0.5, 0.9)]
+                    drawn, came = quantity(members), quantity(truth)
+                    both = [coverage(drawn, came, level, antithetic=pairs).mean() for level in (0.5, 0.9)]
                     inside[name].append([float(each) for each in both])
         for name, windows in inside.items():
             half, most = np.mean(windows, 0)

@@ -47,7 +47,7 @@ def adapt_rival(
     before = mean_error(rival, questions, MEMBERS)
     trained = fit(copy.deepcopy(rival.network), data, config).network
     seen = tuple(sorted({*rival.trained_on, trained_name(city)}))
-    found = NeuralRival(rival.name, trained, seen, rival.users_references, rival.rows)
+    found = NeuralRival(rival.name, trained, seen, rival.users_references, rival.rows, rival.week_with_users)
     after = mean_error(found, questions, MEMBERS)
     better = after < before
     return RivalAdaptation(found if better else rival, before, min(before, after), better, int(cells.sum()))
