@@ -296,6 +296,18 @@ def city_cells(out: Path) -> int:
     return fomo.open_city(out)["covered"].values.sum()
 
 
+def test_rejected_rows_are_added_to_rejected_rows_alone(operator: Path, run: Run) -> None:
+    out = build(operator, run, "--rejects", operator / "rejected.csv")
+    counters = sorted((operator / "counters").iterdir())
+    before = [path.read_bytes() for path in counters]
+    said = run("city", "append", out, "--counters", operator / "counters", "--rejects", counters[0])
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert f"{counters[0]} exists and holds no rejected rows" in said.err
+    assert [path.read_bytes() for path in counters] == before
+    again = run("city", "append", out, "--counters", operator / "counters", "--rejects", operator / "rejected.csv")
+    assert again.code == 0, again.err
+
+
 def test_the_guessed_mapping_is_a_file_to_correct(operator: Path, run: Run) -> None:
     said = run("city", "mapping", "--counters", operator / "counters")
     assert said.code == 0 and "traffic: dl_bytes" in said.err

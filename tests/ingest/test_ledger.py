@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import polars
+import pytest
 
-from fomo.ingest.ledger import Ledger
+from fomo.ingest.ledger import IngestError, Ledger
 
 
 def test_rejected_rows_are_counted_and_written_out_where_that_is_wanted(tmp_path):
@@ -19,6 +20,16 @@ def test_rejected_rows_are_counted_and_written_out_where_that_is_wanted(tmp_path
     found = polars.read_csv(path)
     assert found["row"].to_list() == ["a;1.0", "b;", 'x,"y"', "z"]
     assert found.columns == ["reason", "where", "row"] and ledger.rejected == {"too early": 2, "no time": 1}
+
+
+@pytest.mark.parametrize("text", ["time,cell,traffic\n2024-01-01,a,3\n", "reason", "\x00", "x" * 1000])
+def test_rejected_rows_are_added_to_no_other_file(tmp_path, text):
+    """`--rejects counters.csv` once added them to the operator's counters."""
+    path = tmp_path / "counters.csv"
+    path.write_text(text)
+    with pytest.raises(IngestError, match="holds no rejected rows, which would be added to it: name another file"):
+        Ledger(path).__enter__()
+    assert path.read_text() == text
 
 
 def test_nothing_is_noted_of_no_rows():

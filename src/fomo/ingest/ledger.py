@@ -13,6 +13,9 @@ from typing import TextIO
 
 import polars
 
+#: The first line of a file of rejected rows.
+HEADER = ("reason", "where", "row")
+
 
 class IngestError(ValueError):
     """Operator files that cannot become a city. The message names the file, the place and the remedy."""
@@ -74,13 +77,20 @@ class Ledger:
         self._file.flush()
 
     def __enter__(self) -> Ledger:
-        """Open the file of rejected rows, if there is to be one; an older one is added to."""
+        """Open the file of rejected rows, if there is to be one; an older one is added to.
+
+        Raises `IngestError` where another file is there, such as the counters themselves.
+        """
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = not self.path.exists() or not self.path.stat().st_size
+            if not fresh and not _holds_rejects(self.path):
+                raise IngestError(
+                    f"{self.path} exists and holds no rejected rows, which would be added to it: name another file"
+                )
             self._file = self.path.open("a", newline="", encoding="utf-8")
             if fresh:
-                self._write([("reason", "where", "row")])
+                self._write([HEADER])
         return self
 
     def __exit__(
@@ -90,6 +100,12 @@ class Ledger:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _holds_rejects(path: Path) -> bool:
+    """Whether a file begins as a ledger does."""
+    with path.open("rb") as file:
+        return file.readline(100).strip() == ",".join(HEADER).encode()
 
 
 __all__ = ["IngestError", "Ledger"]

@@ -1,10 +1,12 @@
 """Where results go: checked before the work begins, so that a wrong path costs nothing.
 
-A Zarr folder replaces only what is of its own kind: `--out city.zarr` cannot delete the city it was read from.
+Folders and tables replace only what is of their own kind: `--out city.zarr` cannot delete the city it was read from,
+nor `--json counters.csv` an operator's counters.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TABLES = (".csv", ".parquet")
+ROWS = (".json", *TABLES, ".md")
+#: By what a table is known to be of a forecast, or to be rows of 'fomo evaluate'; how the latter begin in Markdown.
+OF_A_FORECAST = frozenset({"row", "col", "unit"})
+OF_ROWS = frozenset({"forecaster", "city", "task", "rmse", "split"})
+MARKDOWN_ROWS = "| forecaster | city | task |"
 #: Digits of an amount in a table of text, as many as a float32 has; and columns that are places, with so many decimals.
 DIGITS, PLACES, DECIMALS = 7, ("lon", "lat", "x", "y"), 6
 #: Observed steps that a figure shows before a forecast.
@@ -85,7 +92,19 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> Path:
 
 def check_table(path: Path) -> Path:
     """The path, if a table of a forecast can be written there and no other one is lost. Raises `UsageError`."""
-    _check_replaced(check_file(path, TABLES))
+    check_file(path, TABLES)
+    if _is_something(path) and not _columns(path).issuperset(OF_A_FORECAST):
+        raise UsageError(f"{path} exists and is no table of a forecast: it would be lost; name another or remove it")
+    return path
+
+
+def check_rows(path: Path) -> Path:
+    """The path, if rows of scores can be written there and nothing else is lost. Raises `UsageError`."""
+    check_file(path, ROWS)
+    if _is_something(path) and not _holds_rows(path):
+        raise UsageError(
+            f"{path} exists and holds no scores of 'fomo evaluate': it would be lost; name another or remove it"
+        )
     return path
 
 
@@ -109,19 +128,34 @@ def check_results(path: Path, option: str = "--out") -> Path:
     return path
 
 
-def _check_replaced(table: Path) -> None:
-    """Raises `UsageError` where a table would be lost that is none of a forecast, such as an operator's counters."""
+def _is_something(path: Path) -> bool:
+    """Whether there is a file that is not empty."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def _columns(table: Path) -> frozenset[str]:
+    """Names of the columns of a .csv or .parquet; none where it cannot be read."""
     import polars as pl
 
-    if not table.exists() or not table.stat().st_size:
-        return
     try:
         lazy = pl.scan_csv(table) if table.suffix == ".csv" else pl.scan_parquet(table)
-        names = lazy.collect_schema().names()
+        return frozenset(lazy.collect_schema().names())
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError):
-        names = []
-    if not {"row", "col", "unit"} <= set(names):
-        raise UsageError(f"{table} exists and is no table of a forecast: it would be lost; name another or remove it")
+        return frozenset()
+
+
+def _holds_rows(path: Path) -> bool:
+    """Whether a file is one that `evaluation.tables.write_rows` wrote."""
+    if path.suffix in TABLES:
+        return _columns(path).issuperset(OF_ROWS)
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = [] if path.suffix == ".md" else json.loads(text)
+    except ValueError:
+        return False
+    if path.suffix == ".md":
+        return text.startswith(MARKDOWN_ROWS)
+    return isinstance(found, list) and all(isinstance(row, dict) and OF_ROWS.issubset(row) for row in found)
 
 
 def _check_place(path: Path) -> Path:
@@ -208,6 +242,6 @@ def write_frame(frame: pl.DataFrame, path: Path) -> Path:
 
 
 __all__ = [
-    *("Outputs", "check_file", "check_folder", "check_results", "check_table", "forecast_frame"),
+    *("Outputs", "check_file", "check_folder", "check_results", "check_rows", "check_table", "forecast_frame"),
     *("with_history", "write_frame", "write_table"),
 ]
