@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fomo.app.commands import console
 from small import REFERENCE, Run, write_regions
 
 WANTED = {
@@ -128,3 +129,69 @@ def test_table_and_figure(run: Run, data: Path, weights: Path, tmp_path: Path) -
     assert "windows of 2 region(s), unseen regions" in said.out
     assert (tmp_path / "scores.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "scores.md").read_text(encoding="utf-8").startswith("| forecaster | city |")
+
+
+COUNTERS = "time,cell,traffic\n2024-01-01T00:00,a,3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("counters.csv", COUNTERS),
+        ("notes.md", "# What we found\n"),
+        ("settings.json", '{"forecaster": 1}'),
+        ("others.json", '[{"forecaster": "FoMo"}]'),
+        ("cut.json", '[{"forecaster": "FoMo", '),
+        ("damaged.parquet", "PAR1"),
+    ],
+)
+def test_nothing_but_scores_is_replaced(run: Run, tmp_path: Path, name: str, text: str) -> None:
+    """`--json counters.csv` once replaced an operator's counters, after a minute of work."""
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    said = run("evaluate", "--data", "no-where", "--city", "regions", "--json", file)  # refused before that is seen
+    assert said.code == 2 and said.out == "" and said.err.count("\n") == 1
+    assert f"{name} exists and holds no scores of 'fomo evaluate': it would be lost; name another or remove" in said.err
+    assert file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".parquet", ".md"])
+def test_scores_are_replaced_by_scores(run: Run, data: Path, weights: Path, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"scores{suffix}"
+    file.touch()  # an empty file is none
+    asked = ("evaluate", "--weights", weights, "--data", data, "--city", "town", "--samples", 2, "--json", file)
+    for _ in range(2):
+        said = run(*asked)
+        assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--city", "town", "--fold", 3), "--fold 3: town has no folds, its last fifth of the time is tested; leave"),
+        (("--city", "town", "--fold", 0), "--fold 0: town has no folds"),
+        (("--city", "regions", "--fold", 1, "--next-week"), "--fold 1 and --next-week contradict each other"),
+    ],
+)
+def test_a_fold_that_would_be_ignored_is_refused(
+    run: Run, data: Path, weights: Path, options: tuple[object, ...], says: str
+) -> None:
+    said = run("evaluate", "--weights", weights, "--data", data, *options)
+    assert said.code == 2 and said.out == "" and said.err.count("\n") == 1
+    assert says in said.err
+
+
+def test_a_fold_that_is_there_is_tested(rows: Any) -> None:
+    assert rows("--city", "regions", "--fold", 1)[0]["regions"] == 1
+    assert rows("--city", "regions", "--fold", 0)[0]["regions"] == rows("--city", "regions")[0]["regions"] == 2
+
+
+def test_where_stderr_is_no_terminal_lines_say_that_it_works(
+    run: Run, data: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "LINE_EVERY", 0.05)
+    said = run("evaluate", "--weights", weights, "--data", data, "--city", "regions", "--samples", 2)
+    assert said.code == 0
+    lines = [line for line in said.err.splitlines() if line.startswith("evaluating on regions: ")]
+    assert lines and all(line.endswith(" s so far") for line in lines)
+    assert "so far" not in said.out

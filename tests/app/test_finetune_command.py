@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import fomo
+from fomo.app.commands import console
 from fomo.app.service.adaptation import MEMBERS, held_back
 from fomo.app.service.validation import mean_error
 from small import Run
@@ -53,6 +54,20 @@ def test_a_city_is_fine_tuned_on_a_share_of_its_cells_and_the_share_of_trained_p
     assert (provenance["begun_with"], provenance["share"], provenance["scheme"]) == ("random", 0.2, "output")
     asked = ("forecast", new_city, "--weights", out / "weights", "--samples", 2, "--out", tmp_path / "f.zarr")
     assert run(*asked).code == 0
+
+
+def test_how_far_it_is_and_how_long_it_takes_stand_on_stderr(
+    run: Run, new_city: Path, context_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was said before a quarter of the steps was done."""
+    asked = ("finetune", new_city, "--weights", context_weights, "--steps", 8)
+    lines = run(*asked, "--out", tmp_path / "a").err.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"step {step} of 8" for step in (1, 2, 4, 6, 8)]
+    assert lines[0].startswith("step 1 of 8: loss ") and lines[1].startswith("step 2 of 8: held-back RMSE ")
+    assert [line.endswith(" min left") for line in lines] == [False, True, True, True, False]
+    monkeypatch.setattr(console, "LINE_EVERY", 0.0)
+    lines = run(*asked, "--out", tmp_path / "b").err.splitlines()
+    assert [line for line in lines if line.startswith("step 3 of 8: loss ") and line.endswith(" min left")]
 
 
 @pytest.mark.parametrize("scheme", ["partial", "output", "adapters", "full"])

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from fomo.app.commands.console import plain_table, show, working, wrote
+from fomo.app.commands.console import alive, plain_table, show, working, wrote
 from fomo.app.commands.options import DataFolder, Device, Figure, Samples, Seed, Weights
 
 
@@ -50,7 +50,14 @@ class Evaluate:
     )
     samples: Samples = 20
     seed: Seed = 0
-    fold: Annotated[int, arg(metavar="N", help="The fold of regions to test, where the file has folds.")] = 0
+    fold: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="The fold of regions to test, where the file has folds.",
+            help_behavior_hint="(default: 0)",
+        ),
+    ] = None
     next_week: bool = False
     """Test the second week of the regions that have one, in place of a fold."""
     past_week: bool = False
@@ -77,7 +84,7 @@ class Evaluate:
         with working("reading weights and libraries"):
             from fomo.app.errors import UsageError
             from fomo.app.service.evaluation import evaluate
-            from fomo.app.service.outputs import check_file
+            from fomo.app.service.outputs import check_file, check_rows
             from fomo.evaluation.figures import save_figure, table_figure
             from fomo.evaluation.tables import terminal_table, write_rows
 
@@ -86,27 +93,30 @@ class Evaluate:
         if self.past_week and self.no_past_week:
             raise UsageError("--past-week and --no-past-week contradict each other")
         if self.json is not None:
-            check_file(self.json, (".json", ".csv", ".parquet", ".md"))
+            check_rows(self.json)
         if self.figure is not None:
             check_file(self.figure, (".png",))
-        found = evaluate(
-            self.data,
-            self.city,
-            self.task,
-            weights=self.weights,
-            context=self.context,
-            layers=self.layers,
-            samples=self.samples,
-            seed=self.seed,
-            past_week=True if self.past_week else False if self.no_past_week else None,
-            next_week=self.next_week,
-            fold=self.fold,
-            device=self.device,
-            progress=sys.stderr.isatty(),
-            others=self.forecasters,
-            fits=self.fits,
-            hindcasts=not self.no_hindcasts,
-        )
+        if self.fold is not None:
+            _check_fold(self.data, self.city, self.fold, self.next_week)
+        with alive(f"evaluating on {self.city}"):
+            found = evaluate(
+                self.data,
+                self.city,
+                self.task,
+                weights=self.weights,
+                context=self.context,
+                layers=self.layers,
+                samples=self.samples,
+                seed=self.seed,
+                past_week=True if self.past_week else False if self.no_past_week else None,
+                next_week=self.next_week,
+                fold=self.fold or 0,
+                device=self.device,
+                progress=sys.stderr.isatty(),
+                others=self.forecasters,
+                fits=self.fits,
+                hindcasts=not self.no_hindcasts,
+            )
         show(terminal_table(found.rows))
         for remark in found.remarks:
             print(remark)
@@ -115,6 +125,19 @@ class Evaluate:
         if self.figure is not None:
             wrote([save_figure(table_figure(found.rows, highlight="FoMo"), self.figure)])
         return 0
+
+
+def _check_fold(data: Path | None, name: str, fold: int, next_week: bool) -> None:
+    """Whether a fold can be tested there. Raises `UsageError`, `CityError`."""
+    from fomo.app.errors import UsageError
+    from fomo.sources import data_folder, read_family
+
+    if next_week:
+        raise UsageError(
+            f"--fold {fold} and --next-week contradict each other: the second week of all regions is tested"
+        )
+    if not all("fold" in city.attrs for city in read_family(data_folder(data), name.split("/")[0])):
+        raise UsageError(f"--fold {fold}: {name} has no folds, its last fifth of the time is tested; leave --fold out")
 
 
 def _list() -> int:

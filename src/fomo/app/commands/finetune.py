@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from fomo.app.commands.console import working, wrote
+from fomo.app.commands.console import Steps, alive, working, wrote
 from fomo.app.commands.options import CityName, DataFolder, Device, Seed, Weights
 from fomo.app.commands.train import Train
 
@@ -78,22 +77,27 @@ class Finetune:
                 torch.set_num_threads(self.threads)
             city = choose_city(self.what, self.city)
 
-        def report(step: int, numbers: dict[str, float]) -> None:
-            if "validation" in numbers:
-                print(f"step {step} of {self.steps}: held-back RMSE {numbers['validation']:.4f}", file=sys.stderr)
+        steps = Steps(self.steps)
+        with alive("fine-tuning") as heard:
 
-        found = adapt(
-            city,
-            self.out,
-            weights=self.weights,
-            share=self.share,
-            scheme=self.scheme,
-            steps=self.steps,
-            seed=self.seed,
-            device=self.device,
-            half=self.export_half,
-            report=report,
-        )
+            def report(step: int, numbers: dict[str, float]) -> None:
+                scored = "validation" in numbers
+                said = f"held-back RMSE {numbers['validation']:.4f}" if scored else f"loss {numbers['loss']:.4f}"
+                if steps(step, said, always=scored):
+                    heard()
+
+            found = adapt(
+                city,
+                self.out,
+                weights=self.weights,
+                share=self.share,
+                scheme=self.scheme,
+                steps=self.steps,
+                seed=self.seed,
+                device=self.device,
+                half=self.export_half,
+                report=report,
+            )
         print(
             f"{found.trained:,} of {found.parameters:,} parameters trained ({found.trained / found.parameters:.0%}) on "
             f"{found.cells} cells; RMSE on the held-back fifth {found.before:.4f} before, {found.after:.4f} after "
