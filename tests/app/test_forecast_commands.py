@@ -370,6 +370,15 @@ def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path:
     assert "context full: users, poi, residents" in said.out.splitlines()
 
 
+def test_a_history_that_leaves_no_past_is_said_to_leave_none(
+    run: Run, city_folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    asked = ("forecast", city_folder, "--weights", weights, "--samples", 2, "--out", tmp_path / "f.zarr")
+    said = run(*asked, "--history", 100_000)
+    assert said.code == 0, said.err
+    assert "too little past before the steps looked back on (--history) to ask it what is asked now" in said.out
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

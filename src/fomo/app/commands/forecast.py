@@ -244,7 +244,8 @@ def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
     common = f"{attrs['in_common']:.0%} of their variance common to all cells"
     number = attrs["hindcasts"]
     if not number:
-        return ["too little past to ask it what is asked now", f"{believed}; {wide}, {common}", said]
+        little = "too little past before the steps looked back on (--history) to ask it what is asked now"
+        return [little, f"{believed}; {wide}, {common}", said]
     found = "1 hindcast of its past was" if number == 1 else f"{number} hindcasts of its past were"
     found += f" {attrs['hindcast_error']:.1%} off on average" if "hindcast_error" in attrs else " looked at"
     if "hindcast_error_last_week" in attrs:
