@@ -220,7 +220,7 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
 
 
 def members_markdown(rows: list[Row]) -> str:
-    """What FoMo's members are worth: CRPS and coverage beside the best CRPS of a rule that needs no more to be known."""
+    """What FoMo's members are worth: CRPS and coverage, beside the best CRPS of rules that need no more to be known."""
     fomo = [row for row in rows if row.forecaster.startswith("FoMo")]
     heading = ("forecaster", "column", "CRPS", "95 % of CRPS", "best rule's CRPS", "within 50 %", "within 90 %")
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]

@@ -34,7 +34,7 @@ def test_a_whole_number_of_numpy_is_the_same_seed(kind):
 
 @pytest.mark.parametrize("seed", [3.0, np.float64(3), "3", None, 2**64, -(2**63) - 1])
 def test_what_no_generator_takes_is_no_seed(seed):
-    with pytest.raises(CityError, match="^the seed is .*: give a .*number, like 0 or 7$"):
+    with pytest.raises(CityError, match=r"^the seed is .*: give a .*number, like 0 or 7$"):
         plain_seed(seed)
 
 

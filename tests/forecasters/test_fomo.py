@@ -723,6 +723,18 @@ def test_assumed_users_move_a_forecast_and_those_of_the_past_mode_are_not_looked
     np.testing.assert_array_equal(past[0].samples.values, past[1].samples.values)
 
 
+def test_half_as_many_users_again_are_half_as_much_traffic_again_whatever_the_past_says(reader):
+    city = synthetic_city(days=9, height=4, width=4)
+    week = city["users"].values[-7 * 24 :][:16]
+    weights = fomo.load()
+    usual, more = (
+        weights.forecast(city, samples=4, context="full", users_ahead=factor * week).mean.sum().item()
+        for factor in (1.0, 1.5)
+    )
+    assert 1.35 < more / usual < 1.55
+    assert reader().forecast(city, samples=2, context="full", users_ahead=week).attrs["context"] == "full"
+
+
 def test_asking_with_full_context_without_assumed_users_is_refused_with_both_ways_out(reader):
     with pytest.raises(CityError, match=r"users_ahead .*or ask with context 'past'"):
         reader().forecast(town(), context="full")

@@ -424,3 +424,23 @@ def test_where_the_asked_kind_is_new_all_origins_count(monkeypatch):
     weights = record.weights([0], 24)
     monkeypatch.setattr(OwnPast, "kind_known", lambda self, origin, horizon: np.ones(horizon, bool))
     np.testing.assert_array_equal(record.weights([0], 24), weights)
+
+
+def test_who_does_not_hear_users_is_told_how_many_more_are_assumed():
+    values, counts = daily(8, 3), daily(9, 3, seed=1) * 50
+    counts[24 * 8 :] *= 1.5
+    share = np.asarray(values, np.float32).reshape(-1, 1, 3)
+    users = in_means(np.asarray(counts, np.float32).reshape(-1, 1, 3), 24 * 8)
+    known = OwnPast(share, Clock(0.0, 1.0), users)
+    assumed = replace(known, assumed=True)
+    asked = np.ones((30, 1, 3), bool)
+    asked[:6] = False
+    assert known.more_users(0, asked) is None
+    more = assumed.more_users(0, asked)
+    assert more is not None and (more[:6] == 1).all()
+    np.testing.assert_allclose(more[6:], (1.5 * users[:24] + MORE_USERS) / (users[:24] + MORE_USERS), rtol=1e-5)
+    deaf = len(EXPERTS)
+    np.testing.assert_allclose(
+        assumed.experts(24 * 8, 24)[:deaf], known.experts(24 * 8, 24)[:deaf] * more[6:], rtol=1e-6
+    )
+    np.testing.assert_array_equal(assumed.experts(24 * 8, 24)[deaf:], known.experts(24 * 8, 24)[deaf:])

@@ -290,8 +290,8 @@ def test_the_same_generator_draws_the_same_batch_with_all_augmentation():
     cities = [mock_city(steps=400, seed=seed).assign_attrs(name=f"m/{seed}", family="m") for seed in (1, 2)]
     everything = AugmentConfig(shuffle=0.3, cell_level=0.2).model_dump()
     one, two, other = (drawn(cities, (24, 2, 2), seed=seed, **everything) for seed in (0, 0, 1))
-    assert one.context is one.own_past is None  # mock cities have none, and none is asked for
-    for name in vars(one).keys() - {"context", "own_past"}:
+    assert one.context is one.own_past is one.more_users is None  # mock cities have none, and none is asked for
+    for name in vars(one).keys() - {"context", "own_past", "more_users"}:
         assert getattr(one, name).equal(getattr(two, name)), name
     assert not one.share.equal(other.share)
 

@@ -103,7 +103,8 @@ class Expected:
     """What a network says of a batch before members are drawn: means and scales, shares; and what it has seen.
 
     `own_past`: what the past of each city alone says, NaN where it says nothing. `past_alone`: where nothing else
-    counts, see `past_where_alone`.
+    counts, see `past_where_alone`. `more_users`: assumed users over those that are usual; guesses from traffic alone
+    are times that, as they cannot know what is assumed.
     """
 
     mean: Float[Tensor, "batch time y x"]
@@ -111,6 +112,7 @@ class Expected:
     observation: Observation
     own_past: Float[Tensor, "batch time y x"] | None = None
     past_alone: Bool[Tensor, "batch time y x"] | None = None
+    more_users: Float[Tensor, "batch time y x"] | None = None
 
     @property
     def unseen(self) -> Bool[Tensor, "batch y x"]:
@@ -258,7 +260,8 @@ def _experts(expected: Expected) -> Iterator[Float[Tensor, "batch time y x"]]:
     yield mean if past is None else torch.where(past.isnan(), mean, past)
     for name in BESIDE:
         index = GUESSES.index(name)
-        yield share(observation.known[:, index], observation.is_known[:, index])
+        known, said = observation.is_known[:, index], observation.known[:, index]
+        yield share(said if expected.more_users is None else (said + 1) * expected.more_users - 1, known)
     for name in EXPERTS[2 + len(BESIDE) :]:
         if observation.context is None:
             yield mean

@@ -355,6 +355,7 @@ class FoMo:
         record = None if weights is None else OwnPast.of(task, reference)
         if record is not None and weights is not None:
             arrays["own_past"] = record.in_window(0, weights, task.asked)
+            arrays["more_users"] = record.more_users(0, task.asked)
         if task.around is not None:
             arrays["own_past"] = np.where(task.asked, to_share(task.around, reference), np.float32(np.nan))
         return arrays

@@ -65,7 +65,8 @@ def judged(
     ) -> Expected:
         """What network and past say of some questions, each so many steps ago."""
         windows = [
-            read(one) | {"own_past": block.in_window(steps, its, one.asked)}
+            read(one)
+            | {"own_past": block.in_window(steps, its, one.asked), "more_users": block.more_users(steps, one.asked)}
             for one, steps, its in zip(asked, ago, weighed, strict=True)
         ]
         return drawing.expected(collate(windows).to(device))

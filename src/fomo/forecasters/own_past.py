@@ -86,12 +86,13 @@ class OwnPast:
     """What was recorded of a grid, as shares, NaN where it was not; and when its steps were.
 
     `users`: of the record and of steps after it, relative to the cell's mean, NaN where they are not known; None: of no
-    later step.
+    later step. `assumed`: those after it are assumed, and all of EXPERTS are times how many more they are than usual.
     """
 
     share: Float[np.ndarray, "step y x"]
     clock: Clock
     users: Float[np.ndarray, "longer y x"] | None = None
+    assumed: bool = False
 
     @classmethod
     def of(cls, task: Task, reference: float) -> OwnPast | None:
@@ -112,7 +113,8 @@ class OwnPast:
             asked = len(task.asked) - history
             users = np.concatenate([task.users_earlier, task.window["users"].values])[-len(traffic) - asked :]
             users = in_means(users, len(traffic))
-        return cls(to_share(traffic, reference), clock.before(len(traffic) - history), users)
+        assumed = task.assumed and users is not None
+        return cls(to_share(traffic, reference), clock.before(len(traffic) - history), users, assumed)
 
     def block(self, rows: slice, columns: slice) -> OwnPast:
         """The same time of some of the cells."""
@@ -158,24 +160,38 @@ class OwnPast:
         there = (before >= 0) & (before < origin) & (weekend[before.clip(0)] == weekend[origin:])
         week[there] = np.where(np.isfinite(self.share[before[there]]), self.share[before[there]], week[there])
         everywhere = (0, 1, 2)
-        of_users = []
+        of_users: list[np.ndarray] = []
         if self.users is not None:
-            told = usual * self._users_over_usual(origin, back, horizon, worth)
+            over_usual = self._users_over_usual(origin, back, horizon, worth)
+            told = usual * over_usual
             of_users = [told[back:], *(told[back:] * above(told, hours) for hours in (TODAY_HOURS, LATELY_HOURS))]
-        return np.stack(
-            [
-                ahead,
-                ahead * above(usual, TODAY_HOURS),
-                ahead * above(usual, LATELY_HOURS),
-                ahead * above(usual, TODAY_HOURS, everywhere),
-                np.maximum(ahead + left, 0.0),
-                any_day[back:] * above(any_day, TODAY_HOURS),
-                any_day[back:] * above(any_day, TODAY_HOURS, everywhere),
-                latest[back:] * above(latest, LATELY_HOURS, everywhere),
-                week,
-                *of_users,
-            ]
-        )
+        deaf = [
+            ahead,
+            ahead * above(usual, TODAY_HOURS),
+            ahead * above(usual, LATELY_HOURS),
+            ahead * above(usual, TODAY_HOURS, everywhere),
+            np.maximum(ahead + left, 0.0),
+            any_day[back:] * above(any_day, TODAY_HOURS),
+            any_day[back:] * above(any_day, TODAY_HOURS, everywhere),
+            latest[back:] * above(latest, LATELY_HOURS, everywhere),
+            week,
+        ]
+        if self.assumed and self.users is not None:
+            deaf = [each * over_usual[back:] for each in deaf]
+        return np.stack([*deaf, *of_users])
+
+    def more_users(self, ago: int, asked: Bool[np.ndarray, "time y x"]) -> Float[np.ndarray, "time y x"] | None:
+        """Assumed users over those that are usual, at the last steps of a window that asks for them; 1 before them.
+
+        From `ago` steps before the end of the record. None where users are not assumed.
+        """
+        if not self.assumed:
+            return None
+        origin, horizon = len(self.share) - ago, int(asked.any((1, 2)).sum())
+        back = min(self.day, origin - self.day)
+        over_usual = self._users_over_usual(origin, back, horizon, self._days(origin, back, horizon)[1])
+        before = np.ones((len(asked) - horizon, *self.share.shape[1:]), np.float32)
+        return np.concatenate([before, over_usual[back:].astype(np.float32)])
 
     def weights(self, ago: Sequence[int], horizon: int) -> Float[np.ndarray, "question lead expert"]:
         """The weights of `names` at every lead time that were best before a question, for each of several questions.

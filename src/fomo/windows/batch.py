@@ -45,6 +45,7 @@ class Batch:
     noise: Float[Tensor, "batch time"]  # variance of a value beside rhythm and shapes
     context: Context | None = None  # None: of no window anything is known
     own_past: Float[Tensor, "batch time y x"] | None = None  # share that the city's past alone says; NaN: nothing
+    more_users: Float[Tensor, "batch time y x"] | None = None  # assumed users over those that are usual then
 
     @property
     def observed(self) -> Bool[Tensor, "batch time y x"]:
@@ -74,8 +75,8 @@ def collate(windows: list[dict[str, Any]]) -> Batch:
     """Stack windows given as arrays (NaN = not known) into a batch.
 
     Each has `share`, `week`, `rhythm` and `state` (time, y, x), `shapes` (shape, time), `noise` (time,), and the
-    numbers `start_hour`, `step_hours`, `cell_km`; some may have a `context` as `context_arrays` makes it, and an
-    `own_past` (time, y, x).
+    numbers `start_hour`, `step_hours`, `cell_km`; some may have a `context` as `context_arrays` makes it, an `own_past`
+    and `more_users` (time, y, x).
     """
 
     def stacked(key: str, kind: type = np.float32) -> Tensor:
@@ -83,8 +84,14 @@ def collate(windows: list[dict[str, Any]]) -> Batch:
 
     share, week = stacked("share"), stacked("week")
     week_known = torch.isfinite(week)
-    said = [w.get("own_past") for w in windows]
-    nothing = np.full(share.shape[1:], np.nan, np.float32)
+
+    def some(key: str, instead: float) -> Tensor | None:
+        found = [w.get(key) for w in windows]
+        nothing = np.full(share.shape[1:], instead, np.float32)
+        if all(one is None for one in found):
+            return None
+        return torch.from_numpy(np.stack([nothing if one is None else one for one in found]))
+
     numbers = {key: torch.tensor([float(w[key]) for w in windows]) for key in ("start_hour", "step_hours", "cell_km")}
     return Batch(
         share=torch.where(torch.isfinite(share), share, 0.0),  # the state says that it is not there
@@ -95,9 +102,8 @@ def collate(windows: list[dict[str, Any]]) -> Batch:
         shapes=stacked("shapes"),
         noise=stacked("noise"),
         context=collate_context([w.get("context") for w in windows], np.shape(windows[0]["share"])),
-        own_past=None
-        if all(one is None for one in said)
-        else torch.from_numpy(np.stack([nothing if one is None else one for one in said])),
+        own_past=some("own_past", np.nan),
+        more_users=some("more_users", 1.0),
         **numbers,
     )
 

@@ -7,7 +7,7 @@ would leak (the asked traffic, future users). The asked traffic is not in a `Tas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,7 @@ class Task:
     `context`: what is known of the surroundings: `none`; `past`: POI, residents, and users up to the first asked step;
     `full`: users of the whole window too. Values that are NaN are not known, cell by cell.
     `users_earlier`: float32 (before, y, x), users at the times of `earlier`; or None.
+    `assumed`: whether the users of the asked steps are assumed, for a question like "what if there were more?".
     `around`: float32 (time, y, x), what the record around gaps that are asked for says of them, NaN: nothing; or None.
     `users_reference`: the users that count as full, or None to let the forecaster take them from the window.
     """
@@ -48,6 +49,7 @@ class Task:
     users_earlier: np.ndarray | None = None
     users_reference: float | None = None
     around: np.ndarray | None = None
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         """Check that nothing asked can be seen. Raises `CityError`."""
@@ -153,7 +155,7 @@ def forecast_task(
     asked &= city["covered"].values[None]
     week = last_week(city, city.sizes["time"] - history, history + horizon) if past_week else None
     before = slice(0, city.sizes["time"] - history)
-    return make_task(
+    task = make_task(
         window,
         asked,
         last_week=week,
@@ -163,6 +165,7 @@ def forecast_task(
         users_reference=users_reference,
         context=context,
     )
+    return replace(task, assumed=task.context == "full")
 
 
 def _with_users_ahead(window: City, history: int, horizon: int, users_ahead: np.ndarray | None) -> City:
