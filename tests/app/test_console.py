@@ -20,15 +20,18 @@ def test_lines_come_while_the_work_lasts_and_no_longer(block, capsys: pytest.Cap
     with block("forecasting"):
         time.sleep(0.35)
     said = capsys.readouterr()
-    assert said.out == "" and 2 <= said.err.count("forecasting: 0 s so far\n") <= 3
+    assert said.out == "" and 1 <= said.err.count("forecasting: 0 s so far\n") <= 3
     time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
 
-def test_they_wait_where_something_else_was_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_wait_where_something_else_was_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "LINE_EVERY", 0.5)
     with console.alive("fine-tuning") as heard:
-        for _ in range(10):
-            time.sleep(0.03)
+        for _ in range(9):
+            time.sleep(0.1)
             heard()
     assert capsys.readouterr().err == ""
 

@@ -65,7 +65,7 @@ def test_how_far_it_is_and_how_long_it_takes_stand_on_stderr(
     assert [line.split(":")[0] for line in lines] == [f"step {step} of 8" for step in (1, 2, 4, 6, 8)]
     assert lines[0].startswith("step 1 of 8: loss ") and lines[1].startswith("step 2 of 8: held-back RMSE ")
     assert [line.endswith(" min left") for line in lines] == [False, True, True, True, False]
-    monkeypatch.setattr(console, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(console, "LINE_EVERY", 0.003)
     lines = run(*asked, "--out", tmp_path / "b").err.splitlines()
     assert [line for line in lines if line.startswith("step 3 of 8: loss ") and line.endswith(" min left")]
 

@@ -69,7 +69,7 @@ def alive(what: str) -> Iterator[Callable[[], None]]:
         while not done.wait(max(0.0, last[0] + LINE_EVERY - time.monotonic())):
             if time.monotonic() - last[0] >= LINE_EVERY:
                 last[0] = time.monotonic()
-                print(f"{what}: {last[0] - began:.0f} s so far", file=sys.stderr, flush=True)
+                _line(f"{what}: {last[0] - began:.0f} s so far")
 
     def heard() -> None:
         last[0] = time.monotonic()
@@ -104,8 +104,14 @@ class Steps:
         self._said = now
         elapsed, done = now - self._begun[0], step - self._begun[1]
         left = f", {elapsed / done * (self.steps - step) / 60:.1f} min left" if done > 0 and step < self.steps else ""
-        print(f"step {step} of {self.steps}: {said}{left}", file=sys.stderr, flush=True)
+        _line(f"step {step} of {self.steps}: {said}{left}")
         return True
+
+
+def _line(text: str) -> None:
+    """On stderr, in one piece: threads and processes may write there at once."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def wrote(paths: Sequence[Path]) -> None:

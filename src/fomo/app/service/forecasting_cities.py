@@ -148,7 +148,8 @@ def _told(faults: Mapping[str, str], missing: Sequence[str], asked: int) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # in one piece: several processes write there
+    sys.stderr.flush()
 
 
 class _Reader:
