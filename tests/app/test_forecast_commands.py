@@ -90,7 +90,8 @@ def test_fill_leaves_what_was_recorded(run: Run, weights: Path, tmp_path: Path) 
     city = fomo.synthetic_city("gaps", 4, 4, days=4, missing=0.1)
     saved = fomo.save_city(city, tmp_path / "gaps.zarr")
     out = tmp_path / "filled.zarr"
-    assert run("fill", saved, "--weights", weights, "--samples", 2, "--out", out, "--csv", tmp_path / "f.csv").code == 0
+    said = run("fill", saved, "--weights", weights, "--samples", 2, "--out", out, "--csv", tmp_path / "f.csv")
+    assert said.code == 0 and "gaps like these were made again" in said.out
     found, recorded = Forecast.open(out), np.isfinite(city["traffic"].values)
     for member in found.samples.values:
         np.testing.assert_array_equal(member[recorded], city["traffic"].values[recorded])

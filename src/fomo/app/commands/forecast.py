@@ -234,10 +234,20 @@ class Fill(_Ask):
         return _say(answer, self.context)
 
 
+def _of_its_gaps(attrs: Mapping[str, Any]) -> list[str]:
+    """What gaps that were made again said, in a line; none where the network alone was asked."""
+    number, blend = attrs.get("hindcasts", 0), str(attrs.get("blend", ""))
+    if "own_past" not in blend and not number:
+        return []
+    again = "1 gap like these was" if number == 1 else f"{number or 'no'} gaps like these were"
+    wide = f"members {attrs['width']:.2f} times as wide as the network's"
+    return [f"{again} made again where the answer is known; believed: {blend}; {wide}"]
+
+
 def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
     """What the past of the city said, in lines."""
     if "own_past" not in attrs:
-        return []
+        return _of_its_gaps(attrs)
     believed = f"believed: {attrs['blend']}"
     said = f"its own past: {attrs['own_past']}"
     wide = f"members {attrs['width']:.2f} times as wide as the network's"
