@@ -71,13 +71,15 @@ def test_a_folder_that_threads_still_write_into_is_removed_all_the_same(tmp_path
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize(("rows", "columns"), [(100_000, 1), (1, 60)])  # the end of few rows fails in other words
 def test_what_polars_says_in_words_of_a_full_disk_is_an_error_of_the_disk_with_the_file(
-    tmp_path: Path, suffix: str
+    tmp_path: Path, suffix: str, rows: int, columns: int
 ) -> None:
-    frame, path = pl.DataFrame({"a": range(100_000)}), tmp_path / f"it{suffix}"
+    frame = pl.DataFrame({f"column {number}": range(rows) for number in range(columns)})
+    path = tmp_path / f"it{suffix}"
     with pytest.raises(OSError) as raised, whole_file(path) as fresh:
-        fresh.touch()
-        getattr(frame, "write_parquet" if suffix == ".parquet" else "write_csv")("/dev/full")
+        fresh.symlink_to("/dev/full")
+        getattr(frame, "write_parquet" if suffix == ".parquet" else "write_csv")(fresh)
     assert one_line(raised.value) == f"No space left on device: {path}; make room and run the same command again"
     assert list(tmp_path.iterdir()) == []
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 #: How libraries written in Rust, such as polars, end what they say of the system's errors.
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
+#: How polars says that the end of a Parquet file could not be written, without the reason.
+NOT_WRITTEN = "Invalid thrift: transport error"
 #: What a disk says that takes no more.
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 #: Seconds before what is left of a folder is removed again: threads of Zarr still write where one of them has failed.
@@ -33,6 +35,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield fresh
         fresh.replace(path)
     except Exception as error:
+        if NOT_WRITTEN in str(error):
+            _write_more(fresh, path)
         _raise_of_the_disk(error, path)
         raise
     finally:
@@ -88,6 +92,15 @@ def _raise_of_the_disk(error: BaseException, path: Path) -> None:
     number = error.errno if isinstance(error, OSError) and error.errno else int(said[1]) if said else 0
     if number in OF_THE_DISK:
         raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _write_more(fresh: Path, path: Path) -> None:
+    """Write to a file that is not wanted any more, to hear of the disk itself why that failed. Raises `OSError`."""
+    try:
+        with fresh.open("ab") as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _remove_again(folder: Path) -> None:
