@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from never_seen import CITIES
 
 from fomo.city import City, steps_per_day
 from fomo.evaluation.figure_style import save_figure
@@ -24,12 +25,6 @@ from fomo.sources import data_folder, read_family
 from fomo.windows.split import last_fifth
 
 ROOT = Path(__file__).resolve().parent.parent
-CITIES = {
-    "jinan": "without-jinan",
-    "mobile_nanjing": "without-mobile-nanjing",
-    "nanchang_grid": "without-nanchang-grid",
-    "milan_20x20": "without-milan",
-}
 PICTURE = "jinan"
 
 

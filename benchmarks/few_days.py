@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from never_seen import CITIES
 
 from fomo.city import City
 from fomo.diffusion.memory import SHARE_IN_COMMON
@@ -32,12 +33,6 @@ from fomo.windows.split import last_fifth
 from fomo.windows.task import HISTORY_AND_HORIZON, Task, forecast_task
 
 ROOT = Path(__file__).resolve().parent.parent
-CITIES = {
-    "jinan": "without-jinan",
-    "mobile_nanjing": "without-mobile-nanjing",
-    "nanchang_grid": "without-nanchang-grid",
-    "milan_20x20": "without-milan",
-}
 DAYS, STARTS, MEMBERS, CELLS = (2, 3, 4, 5), 6, 20, 256
 
 

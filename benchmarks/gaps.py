@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from never_seen import CITIES
 
 from fomo.city import City, steps_per_day
 from fomo.evaluation.metrics import coverage
@@ -23,12 +24,6 @@ from fomo.forecasters.fomo import FoMo, load
 from fomo.sources import data_folder, read_family
 
 ROOT = Path(__file__).resolve().parent.parent
-CITIES = {
-    "jinan": "without-jinan",
-    "mobile_nanjing": "without-mobile-nanjing",
-    "nanchang_grid": "without-nanchang-grid",
-    "milan_20x20": "without-milan",
-}
 HOURS, DAYS, EDGE, CELLS, SMALLEST, MEMBERS = (1, 3, 12, 24, 48, 96), 12, 12, 40, 0.1, 24
 
 

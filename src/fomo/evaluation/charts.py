@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from fomo.evaluation.figure_style import (
     BLUE,
@@ -19,6 +19,7 @@ from fomo.evaluation.figure_style import (
     TEXT,
     WIDE,
     new_figure,
+    share_axes,
     short_number,
     tidy,
 )
@@ -66,10 +67,7 @@ def calibration_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, t
     for i, (name, (levels, observed)) in enumerate(curves.items()):
         marker = "osD^vPX"[i % 7]
         axes.plot(levels, observed, color=PALETTE[i % len(PALETTE)], marker=marker, markersize=5, label=name)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0))
-        axis.set_major_locator(MaxNLocator(5))
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    share_axes(axes)
     axes.set_xlabel("level of the central interval", fontsize=TEXT)
     axes.set_ylabel("truth inside it", fontsize=TEXT)
     tidy(axes, grid="both")

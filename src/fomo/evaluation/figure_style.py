@@ -9,7 +9,7 @@ import matplotlib.dates as dates
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from fomo.files import whole_file
 
@@ -47,6 +47,14 @@ def amount_axis(axes: Axes, *, ticks: int = 4) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(ticks))
     axes.yaxis.set_major_formatter(FuncFormatter(short_number))
     axes.set_ylim(bottom=0)
+
+
+def share_axes(axes: Axes) -> None:
+    """Shares from 0 to 100 % on both axes, of one length."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_major_locator(MaxNLocator(5))
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
 
 
 def time_axis(axes: Axes, time: np.ndarray, real_dates: bool) -> None:
@@ -99,6 +107,7 @@ __all__ = [
     "amount_axis",
     "new_figure",
     "save_figure",
+    "share_axes",
     "short_number",
     "tidy",
     "time_axis",

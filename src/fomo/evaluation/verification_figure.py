@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fomo.evaluation.figure_style import (
     BLACK,
@@ -18,6 +18,7 @@ from fomo.evaluation.figure_style import (
     WIDE,
     amount_axis,
     new_figure,
+    share_axes,
     short_number,
     tidy,
     time_axis,
@@ -143,10 +144,7 @@ def _calibration(axes: Axes, found: Verification) -> None:
         if observed:
             axes.plot(*zip(*observed, strict=True), color=colour, marker=marker, markersize=4, label=name)
             axes.legend(loc="upper left", fontsize=SMALL, frameon=False)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0))
-        axis.set_major_locator(MaxNLocator(5))
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    share_axes(axes)
     axes.set_xlabel("level of the interval", fontsize=TEXT)
     axes.set_ylabel("came within it", fontsize=TEXT)
     axes.set_title("How sure it was, and could be", loc="left", fontsize=TEXT)

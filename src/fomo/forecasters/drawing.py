@@ -188,9 +188,7 @@ class Drawing:
         log_scale = _whole([condition.log_scale for condition in conditions], tiling)
         unit = observation.unit[:, None]
         middle, scale = ((mean + 1) * unit).clamp(min=0), self.temperature * log_scale.exp() * unit
-        expected = past_where_alone(
-            Expected(middle, scale, observation, batch.own_past, more_users=batch.more_users)
-        )
+        expected = past_where_alone(Expected(middle, scale, observation, batch.own_past, more_users=batch.more_users))
         return _Encoded(expected, parts, conditions, rows)
 
     def _district(
