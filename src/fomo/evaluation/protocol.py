@@ -133,7 +133,9 @@ def _answered(windows: list[WindowScore], questions: Sequence[Question], missing
         return windows, ""
     if undefined <= FEW_UNDEFINED * asked and all(window.sums is not None for window in windows):
         return windows, f"{undefined} of {asked} values not defined: {missing}"
-    return [replace(window, sums=None) if window.undefined else window for window in windows], f"not defined: {missing}"
+    where = "" if undefined == asked else f" at {undefined} of {asked} values"
+    without = [replace(window, sums=None) if window.undefined else window for window in windows]
+    return without, f"not defined{where}: {missing}"
 
 
 def score_window(question: Question, forecast: Forecast) -> WindowScore:
