@@ -20,7 +20,7 @@ ALL: tuple[TaskName, ...] = ("short", "long", "generate")
 #: What a forecaster's parameters have seen, in words, as `fomo evaluate --list` prints it.
 NOTHING = "nothing: the window alone"
 PAST = "nothing: the known past"
-SAME_WINDOWS = "the windows that FoMo sees"
+SAME_WINDOWS = "windows of FoMo's training cities"
 ELSEWHERE = "others' data, none of ours"
 
 
