@@ -303,7 +303,8 @@ def test_a_wrong_name_is_refused_before_any_work(board: Path, run: Run, data: Pa
 def test_the_list_names_kind_tasks_and_what_each_was_trained_on(run: Run) -> None:
     said = run("evaluate", "--list")
     assert said.code == 0
-    for text in ("UniST", "foundation", "short long generate", "windows of FoMo's training cities", "nothing: the window"):
+    texts = "UniST", "foundation", "short long generate", "windows of FoMo's training cities", "nothing: the window"
+    for text in texts:
         assert text in said.out
 
 
