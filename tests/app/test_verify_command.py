@@ -33,7 +33,9 @@ def saved(run: Run, grown: Path, weights: Path, tmp_path: Path) -> Path:
 
 def test_it_prints_marks_and_strange_cells_and_writes_files(run: Run, grown: Path, saved: Path, tmp_path: Path) -> None:
     cells, marks, figure = tmp_path / "cells.csv", tmp_path / "marks.json", tmp_path / "v.png"
-    said = run("verify", grown, "--forecast", saved, "--csv", cells, "--json", marks, "--figure", figure)
+    asked = ("verify", grown, "--forecast", saved, "--csv", cells, "--json", marks, "--figure", figure)
+    assert run(*asked).code == 0
+    said = run(*asked)  # its own files are replaced
     assert said.code == 0, said.err
     assert "by chance about 0.952 each" in said.out and "same hour last week" in said.out
     assert figure.read_bytes()[:4] == b"\x89PNG"
@@ -69,6 +71,7 @@ def test_wrong_things_are_one_line(run: Run, grown: Path, saved: Path, tmp_path:
         assert said.code == 2 and what in said.err and len(said.err.splitlines()) == 1, said.err
     counters = tmp_path / "counters.csv"
     counters.write_text("cell,time,traffic\na,2024-01-01T00:00,1\n")
-    said = run("verify", grown, "--forecast", saved, "--csv", counters)
-    assert said.code == 2 and "would be lost" in said.err
+    for option in ("--csv", "--json"):
+        said = run("verify", grown, "--forecast", saved, option, counters)
+        assert said.code == 2 and "would be lost" in said.err
     assert counters.read_text().startswith("cell,time")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from fomo.evaluation.rows import Row
 from fomo.files import whole_file
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 #: The columns that a person reads first, with their headings; files hold every column.
 HEADINGS = {
@@ -87,20 +90,27 @@ def write_rows(rows: Sequence[Row], path: str | Path) -> Path:
     writers = (".json", ".csv", ".parquet", ".md")
     if path.suffix not in writers:
         raise ValueError(f"cannot write rows to {path.name!r}: the suffix is one of {', '.join(writers)}")
+    if path.suffix != ".md":
+        return write_records(rows, path, Row)
     with whole_file(path) as fresh:
-        if path.suffix == ".json":
-            text = json.dumps([asdict(row) for row in rows], indent=2, allow_nan=False, ensure_ascii=False)
-            fresh.write_text(text + "\n", encoding="utf-8")
-        elif path.suffix == ".md":
-            fresh.write_text(markdown_table(rows), encoding="utf-8")
-        elif path.suffix == ".csv":
-            data_frame(rows).write_csv(fresh)
-        else:
-            data_frame(rows).write_parquet(fresh)
+        fresh.write_text(markdown_table(rows), encoding="utf-8")
     return path
 
 
-def data_frame(rows: Sequence[Row]) -> pl.DataFrame:
+def write_records(records: Sequence[DataclassInstance], path: Path, kind: type[DataclassInstance]) -> Path:
+    """Write dataclasses of one kind, with fields of text and numbers, as .json, .csv or .parquet. Returns the path."""
+    with whole_file(path) as fresh:
+        if path.suffix == ".json":
+            text = json.dumps([asdict(record) for record in records], indent=2, allow_nan=False, ensure_ascii=False)
+            fresh.write_text(text + "\n", encoding="utf-8")
+        elif path.suffix == ".csv":
+            data_frame(records, kind).write_csv(fresh)
+        else:
+            data_frame(records, kind).write_parquet(fresh)
+    return path
+
+
+def data_frame(rows: Sequence[DataclassInstance], kind: type[DataclassInstance] = Row) -> pl.DataFrame:
     """The rows as a data frame whose column types do not depend on which scores are defined."""
     types = {
         "str": pl.String,
@@ -109,7 +119,7 @@ def data_frame(rows: Sequence[Row]) -> pl.DataFrame:
         "float": pl.Float64,
         "float | None": pl.Float64,
     }
-    schema = {field.name: types[str(field.type)] for field in fields(Row)}
+    schema = {field.name: types[str(field.type)] for field in fields(kind)}
     return pl.DataFrame([asdict(row) for row in rows], schema=schema)
 
 
@@ -166,5 +176,6 @@ __all__ = [
     "markdown_columns",
     "markdown_table",
     "terminal_table",
+    "write_records",
     "write_rows",
 ]

@@ -126,8 +126,8 @@ def network_alone() -> Blend:
     return Blend(np.eye(1, len(EXPERTS))[0], 1.0, 0)
 
 
-def unjudged(own_past: Float[np.ndarray, "lead own"]) -> Blend:
-    """What is believed before any hindcast."""
+def unjudged(own_past: Float[np.ndarray, "lead own"] | None) -> Blend:
+    """What is believed before any hindcast; None: of a past that is not weighed by lead time, as around gaps."""
     weights = (1 - OWN_PAST) * network_alone().weights
     weights[EXPERTS.index("own_past")] = OWN_PAST
     return Blend(weights, 1.0, 0, own_past=own_past)

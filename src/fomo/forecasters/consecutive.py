@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
 from fomo.city import City, CityError
+from fomo.forecast import CONTEXT_MODES
 from fomo.forecasters.ahead import WINDOW
-from fomo.windows.task import ContextMode, Task
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task
 
 #: (city, context=, layers=, and perhaps reference=, users_reference=) -> what is asked of it.
 Ask = Callable[..., Task]
@@ -61,4 +62,11 @@ def _told(task: Task, start: int, around: Float[np.ndarray, "step y x"] | None) 
     return task if said is None or not np.isfinite(said[task.asked]).any() else replace(task, around=said)
 
 
-__all__ = ["Ask", "consecutive"]
+def context_of(tasks: Collection[Task]) -> tuple[str, str]:
+    """Context and layers of a whole of which these are the windows: what any of them is told."""
+    there = {layer for task in tasks for layer in task.layers}
+    mode = max((task.context for task in tasks), key=CONTEXT_MODES.index) if there else "none"
+    return mode, ", ".join(layer for layer in CONTEXT_LAYERS if layer in there)
+
+
+__all__ = ["Ask", "consecutive", "context_of"]

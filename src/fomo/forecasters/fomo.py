@@ -8,7 +8,7 @@ The numbers do not depend on which other tasks are asked at the same time; how m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ import torch
 from fomo.city import City, CityError, validate
 from fomo.days_off import DAYS_OFF, DaysOff
 from fomo.diffusion.process import PROCESSES, PaperProcess
-from fomo.forecast import CONTEXT_MODES, Forecast, make_forecast
+from fomo.forecast import Forecast, make_forecast
 from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
 from fomo.forecasters.apart import Apart
 from fomo.forecasters.blend import Blend
-from fomo.forecasters.consecutive import Ask, consecutive
+from fomo.forecasters.consecutive import Ask, consecutive, context_of
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.gap_hindcasts import judged_in_gaps, said_around
 from fomo.forecasters.judged import judged
@@ -426,16 +426,8 @@ class FoMo:
                 for start, answer in zip(some, answers, strict=True):
                     members[:, start : start + WINDOW] = answer.samples.values
                     asked[start : start + WINDOW] = wanted[start].asked
-        return self._forecast(members, asked, city, *self._said(wanted.values()), seed, reference, blend)
-
-    def _said(self, tasks: Iterable[Task]) -> tuple[str, str]:
-        """Context and layers of a whole of which these are the windows: what any of them was told."""
-        if not self.reads_context:
-            return "none", ""
-        modes, layers = zip(*((task.context, task.layers) for task in tasks), strict=True)
-        there = {layer for some in layers for layer in some}
-        mode = max(modes, key=CONTEXT_MODES.index) if there else "none"
-        return mode, ", ".join(layer for layer in CONTEXT_LAYERS if layer in there)
+        said = context_of(wanted.values()) if self.reads_context else ("none", "")
+        return self._forecast(members, asked, city, *said, seed, reference, blend)
 
     def _made_up_reference(self, city: City, task: Task) -> float:
         """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""

@@ -39,9 +39,7 @@ class Gap:
 
 def said_around(traffic: Float[np.ndarray, "step y x"], city: City) -> Float[np.ndarray, "step y x"]:
     """What the record says of each of its steps, in the city's unit; see `around_gaps`."""
-    largest = float(np.nanmax(traffic, initial=0.0))
-    if largest <= 0:
-        return np.where(np.isfinite(traffic), traffic, np.nan)
+    largest = float(np.nanmax(traffic, initial=0.0)) or 1.0  # where nothing was carried, any scale will do
     return np.asarray(around_gaps(to_share(traffic, largest), Clock.of(city)) * largest, np.float32)
 
 
@@ -82,7 +80,7 @@ def judged_in_gaps(
 
     `ask`: a window and what is asked of it, as a task; `read`: a task as the network reads it.
     """
-    before = _before()
+    before = unjudged(None)
     traffic = city["traffic"].values
     gaps = gaps_again(
         traffic, {start: task.asked for start, task in wanted.items()}, steps_per_day(city), drawing.sampling.hindcasts
@@ -96,18 +94,11 @@ def judged_in_gaps(
     place = block_of_most(np.sum([gap.hidden.sum(0) for gap in gaps], axis=0), MOST_CELLS)
     again = [_asked_again(gap, city, known, traffic, said, ask, place) for gap in gaps]
     found = [(task, truth) for task, truth in again if np.isfinite(truth).any()]
-    # Of a short city the last window is shorter than others: those of one shape are judged.
-    found = [(task, truth) for task, truth in found if truth.shape == found[0][1].shape]
     expected = drawing.expected(collate([read(task) for task, _ in found]).to(device))
     reference = found[0][0].reference
     assert reference is not None
     truths = torch.from_numpy(np.stack([to_share(truth, reference) for _, truth in found])).to(device)
     return blend_of(expected, truths, torch.isfinite(truths), before)
-
-
-def _before() -> Blend:
-    """What is believed before any gap was made again: network and record, half and half."""
-    return replace(unjudged(np.zeros((1, 1))), own_past=None)
 
 
 def _asked_again(

@@ -228,9 +228,8 @@ class OwnPast:
         step = np.arange(origin, origin + horizon)
         source = step - np.arange(1, DAYS + 1)[:, None] * self.day
         weekend, there = self.clock.weekend(origin + horizon), (source >= 0) & (source < origin)
-        recorded = np.asarray(self._recorded[1].any((1, 2)))
         alike = there & (weekend[source.clip(0)] == weekend[step])
-        return np.asarray((alike & recorded[source.clip(0, origin - 1)]).any(0))
+        return np.asarray((alike & self._any_recorded[source.clip(0, origin - 1)]).any(0))
 
     def _alike(
         self, ends: Int[np.ndarray, " question"], origins: Int[np.ndarray, " origin"], horizon: int
@@ -335,6 +334,10 @@ class OwnPast:
     @cached_property
     def _recorded(self) -> _Values:
         return _values(self.share)
+
+    @cached_property
+    def _any_recorded(self) -> Bool[np.ndarray, " step"]:
+        return np.asarray(self._recorded[1].any((1, 2)))
 
     @cached_property
     def _counted(self) -> _Values:

@@ -96,8 +96,6 @@ class Evaluate:
             check_rows(self.json)
         if self.figure is not None:
             check_file(self.figure, (".png",))
-        if self.fold is not None:
-            _check_fold(self.data, self.city, self.fold, self.next_week)
         with alive(f"evaluating on {self.city}"):
             found = evaluate(
                 self.data,
@@ -110,7 +108,7 @@ class Evaluate:
                 seed=self.seed,
                 past_week=True if self.past_week else False if self.no_past_week else None,
                 next_week=self.next_week,
-                fold=self.fold or 0,
+                fold=self.fold,
                 device=self.device,
                 progress=sys.stderr.isatty(),
                 others=self.forecasters,
@@ -125,19 +123,6 @@ class Evaluate:
         if self.figure is not None:
             wrote([save_figure(table_figure(found.rows, highlight="FoMo"), self.figure)])
         return 0
-
-
-def _check_fold(data: Path | None, name: str, fold: int, next_week: bool) -> None:
-    """Whether a fold can be tested there. Raises `UsageError`, `CityError`."""
-    from fomo.app.errors import UsageError
-    from fomo.sources import data_folder, read_family
-
-    if next_week:
-        raise UsageError(
-            f"--fold {fold} and --next-week contradict each other: the second week of all regions is tested"
-        )
-    if not all("fold" in city.attrs for city in read_family(data_folder(data), name.split("/")[0])):
-        raise UsageError(f"--fold {fold}: {name} has no folds, its last fifth of the time is tested; leave --fold out")
 
 
 def _list() -> int:

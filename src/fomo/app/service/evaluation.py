@@ -45,7 +45,7 @@ def evaluate(
     seed: int = 0,
     past_week: bool | None = None,
     next_week: bool = False,
-    fold: int = 0,
+    fold: int | None = None,
     area: Area | None = None,
     device: str = "auto",
     progress: bool = False,
@@ -55,8 +55,8 @@ def evaluate(
 ) -> Evaluation:
     """One row per forecaster on the test part of a family (`family` or `family/region`).
 
-    The test part is one fold where the file has folds, the second week with `next_week`, and the last fifth of
-    the time elsewhere. `past_week` None leaves it to the split: see `questions.family_questions`.
+    The test part is one fold where the file has folds, 0 if none is named, the second week with `next_week`, and the
+    last fifth of the time elsewhere. `past_week` None leaves it to the split: see `questions.family_questions`.
     `others`: names of the registry that are asked beside FoMo in place of the rules; trained ones lie in `fits`.
     Without `hindcasts` the network alone answers (`forecasters.blend`).
     Raises `CityError`, `CheckpointError`, `UsageError`.
@@ -64,7 +64,16 @@ def evaluate(
     rivals = [(entry, _rival(entry, fits)) for entry in find_entries(others)] if others else []  # all without names
     if samples < 1:
         raise UsageError(f"--samples {samples}: one member at least")
+    if fold is not None and next_week:
+        raise UsageError(
+            f"--fold {fold} and --next-week contradict each other: the second week of all regions is tested"
+        )
     cities = read_family(data_folder(folder), family.split("/")[0])
+    if fold is not None and not all("fold" in city.attrs for city in cities):
+        raise UsageError(
+            f"--fold {fold}: {family} has no folds, its last fifth of the time is tested; leave --fold out"
+        )
+    fold = fold or 0
     _check_region(cities, family, next_week, fold)
     model = load_weights(weights, device) if hindcasts else load_weights(weights, device).without_hindcasts()
 

@@ -52,10 +52,7 @@ class Outputs:
                 check_table(table)
         if self.figure is not None:
             check_file(self.figure, (".png",))
-        named = [path for path in (self.forecast, self.table, self.figure, self.totals) if path is not None]
-        twice = [path for path in named if sum(path.absolute() == other.absolute() for other in named) > 1]
-        if twice:
-            raise UsageError(f"{twice[0]} is named for two results, one of which would be lost: name another")
+        check_apart(self.forecast, self.table, self.figure, self.totals)
         return self
 
     def write(self, forecast: Forecast, city: City) -> list[Path]:
@@ -81,6 +78,14 @@ class Outputs:
         return written
 
 
+def check_apart(*paths: Path | None) -> None:
+    """Raises `UsageError` where two results go to one path; those that are left out are None."""
+    named = [path for path in paths if path is not None]
+    twice = [path for path in named if sum(path.absolute() == other.absolute() for other in named) > 1]
+    if twice:
+        raise UsageError(f"{twice[0]} is named for two results, one of which would be lost: name another")
+
+
 def check_file(path: Path, suffixes: tuple[str, ...]) -> Path:
     """The path, if a file of one of these kinds can be written there. Raises `UsageError`."""
     if path.suffix not in suffixes:
@@ -98,12 +103,17 @@ def check_table(path: Path) -> Path:
     return path
 
 
-def check_rows(path: Path) -> Path:
-    """The path, if rows of scores can be written there and nothing else is lost. Raises `UsageError`."""
-    check_file(path, ROWS)
-    if _is_something(path) and not _holds_rows(path):
+def check_rows(
+    path: Path, suffixes: tuple[str, ...] = ROWS, columns: frozenset[str] = OF_ROWS, verb: str = "evaluate"
+) -> Path:
+    """The path, if scores of a verb can be written there and nothing but such is lost. Raises `UsageError`.
+
+    `columns`: by what they are known.
+    """
+    check_file(path, suffixes)
+    if _is_something(path) and not _holds_rows(path, columns):
         raise UsageError(
-            f"{path} exists and holds no scores of 'fomo evaluate': it would be lost; name another or remove it"
+            f"{path} exists and holds no scores of 'fomo {verb}': it would be lost; name another or remove it"
         )
     return path
 
@@ -144,10 +154,10 @@ def _columns(table: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _holds_rows(path: Path) -> bool:
-    """Whether a file is one that `evaluation.tables.write_rows` wrote."""
+def _holds_rows(path: Path, columns: frozenset[str]) -> bool:
+    """Whether a file holds records with these columns, or is Markdown that `evaluation.tables.write_rows` wrote."""
     if path.suffix in TABLES:
-        return _columns(path).issuperset(OF_ROWS)
+        return _columns(path).issuperset(columns)
     try:
         text = path.read_text(encoding="utf-8")
         found = [] if path.suffix == ".md" else json.loads(text)
@@ -155,7 +165,7 @@ def _holds_rows(path: Path) -> bool:
         return False
     if path.suffix == ".md":
         return text.startswith(MARKDOWN_ROWS)
-    return isinstance(found, list) and all(isinstance(row, dict) and OF_ROWS.issubset(row) for row in found)
+    return isinstance(found, list) and all(isinstance(row, dict) and columns.issubset(row) for row in found)
 
 
 def _check_place(path: Path) -> Path:
@@ -242,6 +252,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> Path:
 
 
 __all__ = [
-    *("Outputs", "check_file", "check_folder", "check_results", "check_rows", "check_table", "forecast_frame"),
+    *("Outputs", "check_apart", "check_file", "check_folder", "check_results", "check_rows", "check_table"),
+    "forecast_frame",
     *("with_history", "write_frame", "write_table"),
 ]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fomo.app.errors import UsageError
-from fomo.app.service.outputs import QUANTILES, check_file, check_table, write_frame
+from fomo.app.service.outputs import QUANTILES, check_apart, check_file, check_rows, check_table, write_frame
 from fomo.city import City
+from fomo.evaluation.tables import write_records
 from fomo.evaluation.verification import CellTotals, Compared, Verification, cell_totals, verify
-from fomo.files import whole_file
 from fomo.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 
 #: Cells that are named on the terminal, above and below what was expected.
 NAMED = 3
-SUMMARIES = (".json", ".csv", ".parquet")
+#: Files of marks, and by what they are known.
+SUMMARIES, OF_MARKS = (".json", ".csv", ".parquet"), frozenset({"forecaster", "values", "bias", "within90", "sums90"})
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,15 @@ class VerifyOutputs:
         if self.cells is not None:
             check_table(self.cells)
         if self.summary is not None:
-            check_file(self.summary, SUMMARIES)
+            check_rows(self.summary, SUMMARIES, OF_MARKS, "verify")
         if self.figure is not None:
             check_file(self.figure, (".png",))
-        if self.cells is not None and self.summary is not None and self.cells.absolute() == self.summary.absolute():
-            raise UsageError(f"{self.cells} is named for two results, one of which would be lost: name another")
+        check_apart(self.cells, self.summary, self.figure)
         return self
 
 
 def verify_forecasts(city: City, files: Sequence[Path], outputs: VerifyOutputs, *, seed: int = 0) -> Verified:
     """Saved forecasts of a city beside what it has recorded. Raises `CityError`, `ForecastError`, `UsageError`."""
-    outputs.check()
     if not files:
         raise UsageError("--forecast: name one forecast of this city at least, as 'fomo forecast --out' writes it")
     found = verify([Forecast.open(file) for file in files], city, seed=seed)
@@ -87,7 +85,7 @@ def verify_forecasts(city: City, files: Sequence[Path], outputs: VerifyOutputs, 
     if outputs.cells is not None:
         written.append(write_frame(cells_frame(found), outputs.cells))
     if outputs.summary is not None:
-        written.append(_write_marks(marks, outputs.summary))
+        written.append(write_records(marks, outputs.summary, Mark))
     if outputs.figure is not None:
         from fomo.evaluation.figure_style import save_figure
         from fomo.evaluation.verification_figure import verification_figure
@@ -161,21 +159,6 @@ def _cell_said(totals: CellTotals, cell: int) -> str:
         f"row {row}, column {column} ({totals.came[cell]:.4g} for {totals.members[:, cell].mean():.4g}, "
         f"{totals.deviation[cell]:+.1f} standard deviations)"
     )
-
-
-def _write_marks(marks: Sequence[Mark], path: Path) -> Path:
-    """The marks as .json, .csv or .parquet, whole or not at all."""
-    import polars as pl
-
-    rows = [asdict(mark) for mark in marks]
-    with whole_file(path) as fresh:
-        if path.suffix == ".json":
-            fresh.write_text(json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-        elif path.suffix == ".csv":
-            pl.DataFrame(rows).write_csv(fresh)
-        else:
-            pl.DataFrame(rows).write_parquet(fresh)
-    return path
 
 
 __all__ = ["Mark", "Verified", "VerifyOutputs", "cells_frame", "marks_of", "verify_forecasts"]
