@@ -24,15 +24,20 @@ def ahead(
 def test_a_context_that_there_is_not_is_refused_also_of_a_city_without_any(tmp_path):
     """Where a city has none, any word passed for `none`. In a process of its own, where no types are checked."""
     asked = """
+import numpy as np
 import fomo
 from fomo.city import CityError, mock_city
-for city in (mock_city(), fomo.synthetic_city(height=2, width=3, days=4)):
-    try:
-        fomo.load().forecast(city, context="bogus")
-    except CityError as error:
-        assert "the context is 'bogus': ask with none, past, full" in str(error)
-    else:
-        raise AssertionError("it passed")
+model = fomo.load()
+area = np.ones((4, 3), bool)
+asks = (model.forecast, model.fill, lambda city, **said: model.generate(city, area, **said))
+for city in (mock_city(width=3), fomo.synthetic_city(height=4, width=3, days=4)):
+    for ask in asks:
+        try:
+            ask(city, context="bogus")
+        except CityError as error:
+            assert "the context is 'bogus': ask with none, past, full" in str(error)
+        else:
+            raise AssertionError("it passed")
 """
     subprocess.run([sys.executable, "-c", asked], check=True, cwd=tmp_path)
 

@@ -20,6 +20,7 @@ from fomo.windows.scale import (
     from_share,
     reference_of,
     to_share,
+    without_slips,
 )
 
 SHARES = arrays(np.float64, st.integers(1, 20), elements=st.floats(0, 3))
@@ -110,6 +111,26 @@ def test_a_slip_in_one_city_of_several_is_seen_among_the_cells_of_all():
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a busy city beside a quiet one is none
         assert reference_of(small, 100 * large) == np.percentile(np.append(small, 100 * large), PERCENTILE)
+
+
+def test_a_record_without_its_slips_lacks_them_and_nothing_else():
+    traffic = np.random.default_rng(0).lognormal(0, 0.5, (300, 4, 4)).astype(np.float32)
+    traffic[5] = np.nan
+    wrong = slip(slip(traffic), 2e9)
+    with pytest.warns(UserWarning, match=r"a value of 2e\+09 \(step 3, y=1, x=2\).*; 1 such values are taken as not"):
+        kept = without_slips(wrong)
+    expected = traffic.copy()
+    expected[3, 1, 2] = np.nan
+    np.testing.assert_array_equal(kept, expected)
+    assert wrong[3, 1, 2] == 2e9  # what was given is as it was
+    assert kept.dtype == np.float32
+
+
+@pytest.mark.parametrize("traffic", [np.zeros((5, 2, 2)), np.full((5, 2, 2), np.nan), slip(np.ones((200, 4, 4)), 9.9)])
+def test_a_record_without_slips_is_given_back(traffic):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert without_slips(traffic) is traffic
 
 
 @pytest.mark.real_data

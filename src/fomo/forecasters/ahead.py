@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from fomo.city import City, CityError
-from fomo.windows.task import ContextMode, Task, forecast_task
+from fomo.windows.task import ContextMode, Task, check_context, forecast_task
 
 #: Steps in a window, the length that the network is trained on (paper, §4.2).
 WINDOW = 64
@@ -36,8 +36,7 @@ class Ahead:
 
     def __post_init__(self) -> None:
         """Check what blocks do not, or would name by their own length. Raises `CityError`."""
-        if self.context not in get_args(ContextMode):
-            raise CityError(f"the context is {self.context!r}: ask with {', '.join(get_args(ContextMode))}")
+        check_context(self.context)
         if self.users_ahead is None or self.context != "full" or "users" not in self.city:
             return
         given, asked = np.shape(self.users_ahead), (self.horizon, self.city.sizes["y"], self.city.sizes["x"])

@@ -34,7 +34,7 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.scale import reference_of, to_share
+from fomo.windows.scale import reference_of, to_share, without_slips
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task, make_task
 from fomo.windows.task_arrays import task_arrays
 
@@ -157,7 +157,7 @@ class FoMo:
         users_ahead: np.ndarray | None,
     ) -> Ahead:
         """A question that can be asked. Raises `CityError`."""
-        validate(city)
+        city = _believed(validate(city))
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
         looked = history_of(horizon, history)
@@ -196,7 +196,7 @@ class FoMo:
         The network says what fits into a window of 64 steps, the record what is usual there (`around_gaps`); gaps like
         these, made again on other days, say how far each is believed and how wide members are.
         """
-        return self._windowed(validate(city), fill_task, samples, seed, context, layers, only, gaps=True)
+        return self._windowed(validate(city), _gaps_of(city), samples, seed, context, layers, only, gaps=True)
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
@@ -391,6 +391,7 @@ class FoMo:
         gaps: bool = False,
     ) -> Forecast:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour. `gaps`: of its record."""
+        recorded, city = city["traffic"].values, _believed(city)
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
         known = np.isfinite(whole.window["traffic"].values)
         reference = self.reference(whole.window) if known.any() else self._made_up_reference(city, whole)
@@ -411,7 +412,7 @@ class FoMo:
                 return self.window(task, reference)
 
             blend = judged_in_gaps(city, told, self.drawing, again, read, self.device)
-        members = np.repeat(city["traffic"].values[None], samples if only is None else len(only), 0)
+        members = np.repeat(recorded[None], samples if only is None else len(only), 0)
         asked = np.zeros(city["traffic"].shape, bool)
         others = [start for start in wanted if start not in told]
         kinds = [(list(told), blend), (others, None)]
@@ -426,6 +427,7 @@ class FoMo:
                 for start, answer in zip(some, answers, strict=True):
                     members[:, start : start + WINDOW] = answer.samples.values
                     asked[start : start + WINDOW] = wanted[start].asked
+        np.copyto(members, recorded, where=~asked)  # slips, too
         said = context_of(wanted.values()) if self.reads_context else ("none", "")
         return self._forecast(members, asked, city, *said, seed, reference, blend)
 
@@ -449,6 +451,28 @@ class FoMo:
             "antithetic": int(self.sampling.antithetic),
             **({"tails": "Student's t, 4 degrees of freedom"} if self.sampling.tails else {}),
         }
+
+
+def _believed(city: City) -> City:
+    """The city without slips of traffic and of users, which would rule what is said of all cells; with a warning."""
+    for name in ("traffic", "users"):
+        if name in city:
+            recorded = city[name].values
+            kept = without_slips(recorded)
+            city = city if kept is recorded else city.assign({name: city[name].copy(data=kept)})
+    return city
+
+
+def _gaps_of(recorded: City) -> Ask:
+    """`fill_task` of windows that may lack more than was not recorded: what was is not asked for."""
+    gaps = fill_task(recorded).asked
+    times = recorded["time"].values
+
+    def ask(city: City, **known: Any) -> Task:
+        first = int(np.searchsorted(times, city["time"].values[0]))
+        return fill_task(city, gaps[first : first + city.sizes["time"]], **known)
+
+    return ask
 
 
 def _generation(area: np.ndarray) -> Ask:

@@ -21,6 +21,8 @@ PERCENTILE = 99.99
 #: than 4.2 times that (`tests/windows/test_scale.py`).
 SLIP = 10.0
 
+CORRECT = "correct them, or write NaN where nothing was recorded"
+
 #: Where the logarithm of `compress` bends: shares well below 1 / GAIN are seen linearly, above it by ratio.
 GAIN = 50.0
 
@@ -53,20 +55,46 @@ def reference_of(*traffic: Float[np.ndarray, "..."]) -> float:
     largest = float(recorded.max())
     if largest <= 0:
         raise CityError("all recorded traffic is zero, so its scale cannot be found: give a longer history")
-    if not any(_often_reaches(part, largest / SLIP) for part in traffic):
-        often = max(map(_reached_often, traffic))
-        slips = recorded > SLIP * often
-        if often > 0 and slips.any():
-            place = next(place for part in traffic if (place := _place_of(part, largest)))
-            warnings.warn(
-                f"a value of {largest:.4g} ({place}) is more than {SLIP:g} times what any cell reaches in a hundredth "
-                f"of its steps ({often:.4g}); {int(slips.sum())} such values do not count in the scale: correct them, "
-                "or write NaN where nothing was recorded",
-                stacklevel=2,
-            )
-            recorded = recorded[~slips]
+    found = _slips(largest, *traffic)
+    if found is not None:
+        above, sentence = found
+        slips = recorded > above
+        warnings.warn(f"{sentence}; {int(slips.sum())} such values do not count in the scale: {CORRECT}", stacklevel=2)
+        recorded = recorded[~slips]
     reference = float(np.percentile(recorded, PERCENTILE))
     return reference if reference > 0 else float(recorded.max())
+
+
+def without_slips(traffic: Float[np.ndarray, "time *cells"]) -> Float[np.ndarray, "time *cells"]:
+    """The same record, with a warning NaN where a value is a slip, see `reference_of`: it says nothing of any step.
+
+    Else one such value would stand in the past of its cell, and in what the whole city does.
+    """
+    largest = float(traffic.max(initial=0.0, where=np.isfinite(traffic)))
+    found = _slips(largest, traffic) if largest > 0 else None
+    if found is None:
+        return traffic
+    above, sentence = found
+    slips = traffic > above
+    warnings.warn(
+        f"{sentence}; {int(slips.sum())} such values are taken as not recorded: {CORRECT}",
+        stacklevel=2,
+    )
+    return np.asarray(np.where(slips, np.float32(np.nan), traffic))
+
+
+def _slips(largest: float, *traffic: Float[np.ndarray, "..."]) -> tuple[float, str] | None:
+    """Above which value all are slips, and what to say of them; None where there are none. `largest` of all values."""
+    if any(_often_reaches(part, largest / SLIP) for part in traffic):
+        return None
+    often = max(map(_reached_often, traffic))
+    if not 0 < SLIP * often < largest:
+        return None
+    place = next(place for part in traffic if (place := _place_of(part, largest)))
+    return SLIP * often, (
+        f"a value of {largest:.4g} ({place}) is more than {SLIP:g} times what any cell reaches in a hundredth of its "
+        f"steps ({often:.4g})"
+    )
 
 
 def _often(recorded: Int[np.ndarray, " cell"]) -> Int[np.ndarray, " cell"]:

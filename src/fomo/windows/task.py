@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -93,8 +93,10 @@ def make_task(
     """A task from a window that still holds the truth: takes it out where `asked` (time, y, x) is True.
 
     Of the context, only `layers` are kept, and users only as far as the mode allows. The mode falls back where the
-    window lacks what it promises: `Task.context` is what is left of it. Raises `CityError` for an unknown layer.
+    window lacks what it promises: `Task.context` is what is left of it. Raises `CityError` for an unknown mode or
+    layer.
     """
+    check_context(context)
     unknown = set(layers) - set(CONTEXT_LAYERS)
     if unknown:
         raise CityError(f"there are no context layers {sorted(unknown)}; there are {', '.join(CONTEXT_LAYERS)}")
@@ -112,6 +114,12 @@ def make_task(
         hidden, asked, last_week, reference, left, earlier,
         users_earlier if with_users else None, users_reference if with_users else None,
     )  # fmt: skip
+
+
+def check_context(context: str) -> None:
+    """Raises `CityError` for what is no `ContextMode`."""
+    if context not in get_args(ContextMode):
+        raise CityError(f"the context is {context!r}: ask with {', '.join(get_args(ContextMode))}")
 
 
 def context_left(city: City, asked: ContextMode) -> ContextMode:
@@ -209,14 +217,15 @@ def generate_task(
 
 def fill_task(
     city: City,
+    gaps: np.ndarray | None = None,
     *,
     reference: float | None = None,
     users_reference: float | None = None,
     context: ContextMode = "none",
     layers: Sequence[str] = CONTEXT_LAYERS,
 ) -> Task:
-    """The values of covered cells that were not recorded."""
-    asked = ~np.isfinite(city["traffic"].values) & city["covered"].values[None]
+    """The values of covered cells that were not recorded; or those `gaps` (time, y, x) of them."""
+    asked = ~np.isfinite(city["traffic"].values) & city["covered"].values[None] if gaps is None else gaps
     return make_task(city, asked, reference=reference, users_reference=users_reference, context=context, layers=layers)
 
 
@@ -253,6 +262,7 @@ __all__ = [
     "HISTORY_AND_HORIZON",
     "ContextMode",
     "Task",
+    "check_context",
     "context_left",
     "fill_task",
     "forecast_task",
