@@ -12,6 +12,7 @@ import fomo
 from fomo.city import CityError
 from fomo.days_off import AHEAD_DAYS, DaysOff, DaysOffSource, public_holidays
 from fomo.ingest.build import BuildConfig, append_city, build_city, report_of
+from fomo.ingest.ledger import IngestError
 
 
 @pytest.fixture
@@ -83,3 +84,16 @@ def test_a_source_comes_back_from_json(tmp_path):
     for where in ("DE-BY", table):
         source = DaysOffSource.of(where)
         assert DaysOffSource.stored(json.loads(json.dumps(source.as_stored()))) == source
+
+
+def test_days_off_are_not_kept_of_a_run_that_is_refused_for_its_rejects(config, tmp_path):
+    other = tmp_path / "counters.txt"
+    other.write_text("somebody's\n")
+    with pytest.raises(IngestError, match="holds no rejected rows"):
+        build_city(config, rejects=other)
+    assert not config.out.exists()
+    build_city(config)
+    with pytest.raises(IngestError, match="holds no rejected rows"):
+        append_city(config.out, config.counters, days_off="FI", rejects=other)
+    assert not told(config)
+    assert other.read_text() == "somebody's\n"

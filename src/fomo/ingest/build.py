@@ -25,7 +25,7 @@ from fomo.ingest.alone import Progress, ingest_alone
 from fomo.ingest.beginning import beginning, names_of_counters
 from fomo.ingest.files import input_files
 from fomo.ingest.ground import Ground
-from fomo.ingest.ledger import IngestError, Ledger
+from fomo.ingest.ledger import IngestError, Ledger, check_rejects
 from fomo.ingest.lock import locked
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.name_patterns import advice, pattern_for
@@ -86,6 +86,7 @@ def build_city(
     """
     files = input_files(config.counters)
     days_off = _source(config.days_off)
+    _check_rejects(rejects, submit)
     if config.out.is_dir() and not any(config.out.iterdir()):
         raise IngestError(f"{config.out} is an empty folder: remove it, or name a city that is not there yet")
     if config.out.exists() and not (config.out / ROOT).is_file():
@@ -210,7 +211,16 @@ def append_city(
 
     `days_off`: as of `BuildConfig`.
     """
+    _check_rejects(rejects, submit)
     return _ingest(out, input_files(counters), rejects, progress, submit, _source(days_off))
+
+
+def _check_rejects(rejects: Path | None, submit: Submit | None) -> None:
+    """Raises `IngestError`, before anything is kept, where rejected rows cannot be written out."""
+    if rejects is not None and submit is not None:
+        raise IngestError("rows that are not taken are written out by one process: leave out the workers")
+    if rejects is not None:
+        check_rejects(rejects)
 
 
 def _source(days_off: str | Path | None) -> DaysOffSource | None:
@@ -233,8 +243,6 @@ def _ingest(
             store.tell_days_off(days_off)
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)
-        elif rejects is not None:
-            raise IngestError("rows that are not taken are written out by one process: leave out the workers")
         else:
             report = ingest_in_parallel(store, files, submit, progress)
         report = _with_rows(report, store, files)

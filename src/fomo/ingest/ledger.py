@@ -83,11 +83,7 @@ class Ledger:
         """
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = not self.path.exists() or not self.path.stat().st_size
-            if not fresh and not _holds_rejects(self.path):
-                raise IngestError(
-                    f"{self.path} exists and holds no rejected rows, which would be added to it: name another file"
-                )
+            fresh = check_rejects(self.path)
             self._file = self.path.open("a", newline="", encoding="utf-8")
             if fresh:
                 self._write([HEADER])
@@ -102,10 +98,18 @@ class Ledger:
             self._file = None
 
 
+def check_rejects(path: Path) -> bool:
+    """Whether a file of rejected rows begins here, or goes on. Raises `IngestError` where another file is there."""
+    fresh = not path.exists() or not path.stat().st_size
+    if not fresh and not _holds_rejects(path):
+        raise IngestError(f"{path} exists and holds no rejected rows, which would be added to it: name another file")
+    return fresh
+
+
 def _holds_rejects(path: Path) -> bool:
     """Whether a file begins as a ledger does."""
     with path.open("rb") as file:
         return file.readline(100).strip() == ",".join(HEADER).encode()
 
 
-__all__ = ["IngestError", "Ledger"]
+__all__ = ["IngestError", "Ledger", "check_rejects"]
