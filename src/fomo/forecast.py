@@ -15,14 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from fomo.files import whole_folder
 from fomo.seeds import plain_seed
 
+#: Which quantiles draws are, see `quantiles_of`.
+METHOD: Literal["weibull"] = "weibull"
 CONTEXT_MODES = ("none", "past", "full")
 #: Slices over (sample, time, y, x), with beginnings and ends.
 Region = tuple[slice, slice, slice, slice]
@@ -32,7 +35,19 @@ class ForecastError(ValueError):
     """A dataset is not a forecast; the message says what is wrong and what to do."""
 
 
-@dataclass(frozen=True)
+def quantiles_of(
+    members: Float[np.ndarray, "sample *axes"], q: float | Sequence[float]
+) -> Float[np.ndarray, "*quantile_and_axes"]:
+    """Quantiles of what may come, of which members (sample, ...) are draws: below `q` of them lies a further one.
+
+    The k-th of n draws is at k / (n + 1) (Weibull 1939; type 6 of Hyndman and Fan 1996), as any of n + 1 draws is as
+    likely as the others to be the smallest. Interpolated between draws counted from 0 to 1, what is called 5 to 95 %
+    of 20 would hold 82 % of what comes. NaN where a member is; beyond the outermost draws there is nothing.
+    """
+    return np.asarray(np.quantile(members, q, axis=0, method=METHOD))
+
+
+@dataclass(frozen=True, eq=False)
 class Forecast:
     """Ensemble members over (sample, time, y, x), in the city's unit, with what produced them."""
 
@@ -70,8 +85,12 @@ class Forecast:
         return self.quantile(0.5)
 
     def quantile(self, q: float | Sequence[float]) -> xr.DataArray:
-        """Quantiles of the members (linear interpolation), (time, y, x) or (quantile, time, y, x)."""
-        return self.samples.quantile(q, dim="sample", keep_attrs=True)
+        """Quantiles of what may come, see `quantiles_of`: (time, y, x) or (quantile, time, y, x)."""
+        return self.samples.quantile(q, dim="sample", method=METHOD, skipna=False, keep_attrs=True)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether members, what was asked and provenance are the same."""
+        return isinstance(other, Forecast) and self.dataset.identical(other.dataset)
 
     @property
     def attrs(self) -> dict[str, Any]:

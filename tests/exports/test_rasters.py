@@ -11,7 +11,7 @@ from fomo.city import mock_city
 from fomo.exports.files import check_kind
 from fomo.exports.layers import ground_of, layer_values
 from fomo.exports.rasters import export_raster
-from fomo.forecast import Forecast, mock_forecast
+from fomo.forecast import Forecast, mock_forecast, quantiles_of
 from fomo.ingest.ledger import IngestError
 
 SUFFIX = {"geotiff": ".tif", "bil": ".bil", "asc": ".asc"}
@@ -133,8 +133,8 @@ def test_a_forecast_takes_its_place_from_its_city(tmp_path):
         peaks = forecast.samples.values.max(1)  # of each member
         expected = {
             "mean": peaks.mean(0),
-            "low": np.quantile(peaks, 0.05, axis=0),
-            "high": np.quantile(peaks, 0.95, axis=0),
+            "low": quantiles_of(peaks, 0.05),
+            "high": quantiles_of(peaks, 0.95),
         }[variable]
         with rasterio.open(path) as raster:
             np.testing.assert_allclose(raster.read(1), np.nan_to_num(expected, nan=-9999)[::-1], rtol=1e-6)

@@ -42,7 +42,7 @@ from fomo.evaluation.figure_values import (
     truth_known,
 )
 from fomo.evaluation.metrics import enough_members
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, quantiles_of
 
 #: Central intervals of the fan and their opacity.
 FAN = ((0.9, 0.18), (0.5, 0.38))
@@ -112,7 +112,7 @@ def _lines(axes: Axes, time: np.ndarray, lines: Lines) -> None:
     single = alone(mean)  # the fan has no width there: an upright line is its interval
     for level, opacity in FAN:
         if enough_members(level, len(members)):
-            low, high = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+            low, high = quantiles_of(members, [(1 - level) / 2, (1 + level) / 2])
             axes.fill_between(time, low, high, color=BLUE, alpha=opacity, linewidth=0)
             axes.vlines(
                 time[single], low[single], high[single], color=BLUE, alpha=opacity, linewidth=2.5, clip_on=False
@@ -213,7 +213,7 @@ def _scatter(axes: Axes, traffic: np.ndarray, forecast: Forecast, known: bool) -
         across = np.empty(len(middle))
         across[np.argsort(middle)] = np.arange(1, len(middle) + 1)
     if enough_members(0.9, len(members)):
-        low, high = np.quantile(members, [0.05, 0.95], axis=0, method="weibull")
+        low, high = quantiles_of(members, [0.05, 0.95])
         axes.vlines(across, low, high, color=BLUE, alpha=0.35, linewidth=1)
     axes.plot(across, middle, "o", color=BLUE, markersize=3)
     if known:

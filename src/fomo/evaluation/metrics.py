@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fomo.evaluation.structure import Structure
+from fomo.forecast import quantiles_of
 
 #: The divergence of Jensen and Shannon is taken between histograms of this many equal bins on [0, 1], in
 #: bits.
@@ -173,7 +174,7 @@ def closed_coverage(members: np.ndarray, truth: np.ndarray, level: float) -> np.
     """
     if not enough_members(level, len(members)):
         return np.full(truth.shape, np.nan)
-    low, high = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+    low, high = quantiles_of(members, [(1 - level) / 2, (1 + level) / 2])
     return np.asarray((low <= truth) & (truth <= high), np.float64)
 
 

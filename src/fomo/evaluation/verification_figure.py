@@ -25,6 +25,7 @@ from fomo.evaluation.figure_style import (
 )
 from fomo.evaluation.metrics import enough_members
 from fomo.evaluation.verification import LEVELS, Compared, Verification, cell_totals
+from fomo.forecast import quantiles_of
 
 #: Observed steps before the forecast that are drawn.
 SHOWN_HISTORY = 48
@@ -64,7 +65,7 @@ def _together(axes: Axes, latest: Compared, unit: str) -> None:
         axes.plot(before["time"].values, before["traffic"].values[:, cells].sum(-1), color=GREY, label="before")
     for level, opacity in ((0.9, 0.18), (0.5, 0.38)):
         if enough_members(level, len(members)):
-            ends = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+            ends = quantiles_of(members, [(1 - level) / 2, (1 + level) / 2])
             label = f"{100 * level:.0f} % interval"
             axes.fill_between(latest.time, *ends, color=BLUE, alpha=opacity, linewidth=0, label=label)
     marker = "o" if len(truth) < 3 else ""

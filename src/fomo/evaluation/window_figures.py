@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from fomo.evaluation.figure_style import BLACK, BLUE, PALE, SMALL, TEXT, WIDE, new_figure, short_number, tidy
+from fomo.forecast import quantiles_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def windows_figure(panels: Sequence[Panel], columns: int) -> Figure:
 
 
 def _window(axes: Axes, panel: Panel) -> None:
-    low, high = np.quantile(panel.members, [0.05, 0.95], axis=0)
+    low, high = quantiles_of(panel.members, [0.05, 0.95])
     mean = panel.members.mean(0)
     there = np.where(panel.asked, 1.0, np.nan)
     step = panel.hours[1] - panel.hours[0]

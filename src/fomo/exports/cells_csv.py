@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from fomo.exports.files import fresh_files, kind_of_suffix
 from fomo.exports.layers import QUANTILES
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, quantiles_of
 from fomo.ingest.ledger import IngestError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def forecast_per_cell(
         part = flat[:, begin : begin + block]
         of_cells = (shares @ part.reshape(-1, height * width).T.astype(float)).T.reshape(*part.shape[:2], len(names))
         found[0, begin : begin + block] = of_cells.mean(0)
-        found[1:, begin : begin + block] = np.quantile(of_cells, (QUANTILES["low"], QUANTILES["high"]), axis=0)
+        found[1:, begin : begin + block] = quantiles_of(of_cells, (QUANTILES["low"], QUANTILES["high"]))
     outside = np.asarray(abs(matrix).sum(0)).ravel() == 0
     found[..., ~np.isfinite(usual) | outside] = np.nan
     mean = flat.mean((0, 1), dtype=float)

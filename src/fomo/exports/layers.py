@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from fomo.city import City
 from fomo.exports.files import MARK
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, quantiles_of
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
 
@@ -158,7 +158,7 @@ def layer_values(dataset: xr.Dataset, variable: str, statistic: str) -> Float[np
     layers = _over_time(values, dataset["time"].values, statistic)
     if of_members:
         quantile = QUANTILES.get(variable)
-        layers = layers.mean(0, dtype=float) if quantile is None else np.quantile(layers, quantile, axis=0)
+        layers = layers.mean(0, dtype=float) if quantile is None else quantiles_of(layers, quantile)
     return np.where(covered_of(dataset), layers, np.nan)
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from fomo.city import City
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, quantiles_of
 
 #: Of the largest member: a negative one that is smaller is the rounding of a 0 in float32.
 ROUNDING = 1e-6
@@ -73,7 +73,7 @@ class Load:
 
     def quantile(self, share: float) -> Float[np.ndarray, "time cell"]:
         """The load that is not exceeded with this probability (linear interpolation)."""
-        return np.quantile(self.members, share, axis=0)
+        return quantiles_of(self.members, share)
 
     def scaled(self, factor: float) -> Load:
         """The same load times a factor, for what a biased forecast does to a plan."""

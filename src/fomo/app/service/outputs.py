@@ -17,7 +17,7 @@ import numpy as np
 from fomo.app.errors import UsageError
 from fomo.city import City
 from fomo.files import whole_file
-from fomo.forecast import Forecast, make_forecast
+from fomo.forecast import Forecast, make_forecast, quantiles_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -219,7 +219,7 @@ def forecast_frame(forecast: Forecast) -> pl.DataFrame:
             columns[name] = data[name].values[row, column]
     members = forecast.samples.values[:, step, row, column]
     columns["mean"] = members.mean(0)
-    for q, values in zip(QUANTILES, np.quantile(members, QUANTILES, axis=0), strict=True):
+    for q, values in zip(QUANTILES, quantiles_of(members, QUANTILES), strict=True):
         columns[f"q{100 * q:02.0f}"] = values
     frame = pl.DataFrame(columns).with_columns(pl.lit(str(forecast.attrs["unit"])).alias("unit"))
     return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))

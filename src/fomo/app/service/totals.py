@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from fomo.app.service.outputs import QUANTILES, write_frame
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, quantiles_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,7 +66,7 @@ def totals_frame(forecast: Forecast, totals: Totals) -> pl.DataFrame:
     columns["steps"] = totals.steps[row, column]
     for name, members in (("total", totals.total[:, row, column]), ("peak", totals.peak[:, row, column])):
         columns[f"{name}_mean"] = members.mean(0)
-        for q, values in zip(QUANTILES, np.quantile(members, QUANTILES, axis=0), strict=True):
+        for q, values in zip(QUANTILES, quantiles_of(members, QUANTILES), strict=True):
             columns[f"{name}_q{100 * q:02.0f}"] = values
     columns["busiest"] = data["time"].values[totals.busiest[row, column]].astype("datetime64[us]")
     frame = pl.DataFrame(columns).with_columns(pl.lit(str(forecast.attrs["unit"])).alias("unit"))
@@ -88,7 +88,7 @@ def all_together(forecast: Forecast, totals: Totals) -> str:
 
 def _spread(members: Float[np.ndarray, " sample"]) -> str:
     """Mean, and the 5 to 95 % of the members."""
-    values = members.mean(), *np.quantile(members, (0.05, 0.95))
+    values = members.mean(), *quantiles_of(members, (0.05, 0.95))
     mean, low, high = (f"{float(f'{value:.4g}'):,.10g}" for value in values)  # four digits, no exponent
     return f"{mean} ({low} to {high})"
 

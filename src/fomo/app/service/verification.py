@@ -14,7 +14,7 @@ from fomo.app.service.outputs import QUANTILES, check_apart, check_file, check_r
 from fomo.city import City
 from fomo.evaluation.tables import write_records
 from fomo.evaluation.verification import CellTotals, Compared, Verification, cell_totals, verify
-from fomo.forecast import Forecast
+from fomo.forecast import Forecast, quantiles_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -125,7 +125,7 @@ def cells_frame(found: Verification) -> pl.DataFrame:
         }
         columns |= {name: data[name].values[row, column] for name in ("lon", "lat") if name in data.coords}
         columns |= {"steps": totals.steps, "came": totals.came, "expected": totals.members.mean(0)}
-        for q, values in zip(QUANTILES, np.quantile(totals.members, QUANTILES, axis=0), strict=True):
+        for q, values in zip(QUANTILES, quantiles_of(totals.members, QUANTILES), strict=True):
             columns[f"q{100 * q:02.0f}"] = values
         columns |= {"deviation": totals.deviation, "steps_within90": totals.within}
         columns["outside"] = np.array(["below", "", "above"])[totals.outside + 1]

@@ -29,6 +29,7 @@ from fomo.evaluation.figures import FAN
 from fomo.evaluation.health_figures.parts import DARK, name_amounts, name_panel, plain_bar
 from fomo.evaluation.metrics import enough_members
 from fomo.evaluation.plain_text import plain_text
+from fomo.forecast import quantiles_of
 
 #: Lines of a raster; of more cells, every so many are shown.
 MOST_LINES = 300
@@ -99,7 +100,7 @@ def _cell(
     edges = np.append(time, time[-1] + (time[-1] - time[-2]))
     for level, opacity in FAN:
         if enough_members(level, len(members)):
-            ends = np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+            ends = quantiles_of(members, [(1 - level) / 2, (1 + level) / 2])
             low, high = np.append(ends, ends[:, -1:], 1)
             axes.fill_between(edges, low, high, step="post", color=BLUE, alpha=opacity, linewidth=0,
                               label=f"forecast, {level:.0%} interval".replace("%", " %"))  # fmt: skip
