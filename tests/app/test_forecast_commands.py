@@ -371,13 +371,21 @@ def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path:
     assert "context full: users, poi, residents" in said.out.splitlines()
 
 
-def test_a_history_that_leaves_no_past_is_said_to_leave_none(
+def test_a_past_too_short_to_be_asked_is_said(run: Run, weights: Path, tmp_path: Path) -> None:
+    fomo.save_city(fomo.synthetic_city(height=3, width=3, days=3), tmp_path / "short.zarr")
+    said = run("forecast", tmp_path / "short.zarr", "--weights", weights, "--samples", 2, "--out", tmp_path / "f.zarr")
+    assert "too little past before the steps looked back on to ask it what is asked now" in said.out
+
+
+def test_a_longer_history_than_a_window_holds_is_said_and_leaves_a_past(
     run: Run, city_folder: Path, weights: Path, tmp_path: Path
 ) -> None:
+    """All of it in one window left no past to be judged by."""
     asked = ("forecast", city_folder, "--weights", weights, "--samples", 2, "--out", tmp_path / "f.zarr")
-    said = run(*asked, "--history", 100_000)
+    said, usual = run(*asked, "--history", 100_000), run(*asked)
     assert said.code == 0, said.err
-    assert "too little past before the steps looked back on (--history) to ask it what is asked now" in said.out
+    assert "a history of 100000 steps is more than the 48 that a window of 64 leaves" in said.err
+    assert "of its past" in said.out and said.out.splitlines()[1:] == usual.out.splitlines()[1:]
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,3 @@ def test_assumed_users_are_of_the_whole_horizon_and_of_all_cells(shape):
     """More were cut unseen, and of less the message named a block that nobody had asked for."""
     with pytest.raises(CityError, match=r"do not lie on the asked steps \(100, 2, 3\): .*whole horizon"):
         ahead(users_ahead=np.ones(shape))
-
-
-def test_assumed_users_that_are_not_used_are_not_looked_at():
-    for context, users in (("past", True), ("full", False)):
-        assert ahead(users_ahead=np.ones((5, 2, 3)), context=context, users=users).block() == 48

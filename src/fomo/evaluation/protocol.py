@@ -73,8 +73,10 @@ def evaluate(
     """Ask all questions (of one family, task, context and split) in batches, with a progress bar on stderr.
 
     The same seed goes to every batch, so the scores do not depend on `batch`. Raises `EvaluationError` for no
-    or mixed questions, or where a forecast does not lie on its task.
+    or mixed questions, no samples, or where a forecast does not lie on its task or has not as many members.
     """
+    if samples < 1 or batch < 1:
+        raise EvaluationError(f"{samples} samples in batches of {batch} are asked for; at least 1 of each is needed")
     if not questions:
         raise EvaluationError("there is no question to evaluate")
     first = questions[0]
@@ -93,6 +95,7 @@ def evaluate(
             if len(forecasts) != len(part):
                 raise EvaluationError(f"{forecaster.name} answered {len(part)} tasks with {len(forecasts)} forecasts")
             for question, forecast in zip(part, forecasts, strict=True):
+                _check_answer(forecaster.name, question, forecast, samples)
                 windows.append(score_window(question, forecast))
             bar.advance(job, len(part))
     windows, note = _answered(windows, questions, getattr(forecaster, "undefined", "the forecast has missing values"))
@@ -117,6 +120,26 @@ def evaluate(
         leakage=leakage,
         note=note,
     )
+
+
+def _check_answer(name: str, question: Question, forecast: Forecast, samples: int) -> None:
+    """Raises `EvaluationError` where a forecast is not the answer to this question."""
+    window, members = question.task.window, forecast.samples
+    for axis in ("time", "y", "x"):
+        if not np.array_equal(members[axis].values, window[axis].values):
+            raise EvaluationError(
+                f"{name} answered {question.task.place} with a forecast that does not lie on its {axis}: give one "
+                "forecast per task, in their order, on the task's window"
+            )
+    if forecast.attrs["city"] != window.attrs["name"]:
+        raise EvaluationError(
+            f"{name} answered {question.task.place} with a forecast of {forecast.attrs['city']!r}: give them in order"
+        )
+    if members.sizes["sample"] != samples and not forecast.attrs.get("quantiles"):
+        raise EvaluationError(
+            f"{name} answered {question.task.place} with {members.sizes['sample']} members, not {samples}: fewer make "
+            "other scores"
+        )
 
 
 def _leaks(forecaster: Forecaster, first: Question, window: WindowScore, sha256: str) -> bool:

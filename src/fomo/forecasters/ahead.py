@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,12 @@ class Ahead:
     def __post_init__(self) -> None:
         """Check what blocks do not, or would name by their own length. Raises `CityError`."""
         check_context(self.context)
-        if self.users_ahead is None or self.context != "full" or "users" not in self.city:
+        if self.users_ahead is None:
             return
+        if self.context != "full":
+            raise CityError(f"assumed users are used with context 'full' alone, not with {self.context!r}: ask with it")
+        if "users" not in self.city:
+            raise CityError("users are assumed of a city without any, so nothing says what they carry: leave them out")
         given, asked = np.shape(self.users_ahead), (self.horizon, self.city.sizes["y"], self.city.sizes["x"])
         if given != asked:
             raise CityError(
@@ -89,10 +94,23 @@ class Ahead:
 
 
 def history_of(horizon: int, history: int | None) -> int:
-    """Observed steps to look back on: those asked for, else what a window leaves. Raises `CityError` below 1."""
-    if history is not None and history < 1:
+    """Observed steps to look back on: those asked for, at most and else what a window leaves; with a warning of more.
+
+    A longer window is none that the network was trained on, and leaves no past that it could be judged by. Raises
+    `CityError` below 1.
+    """
+    longest = max(WINDOW - min(horizon, LONGEST_BLOCK), SHORTEST_HISTORY)
+    if history is None:
+        return longest
+    if history < 1:
         raise CityError(f"the history is {history} steps; it must be at least 1")
-    return max(WINDOW - min(horizon, LONGEST_BLOCK), SHORTEST_HISTORY) if history is None else history
+    if history > longest:
+        warnings.warn(
+            f"a history of {history} steps is more than the {longest} that a window of {WINDOW} leaves: so many are "
+            "looked back on, and what was before them is heard as the city's past anyway",
+            stacklevel=2,
+        )
+    return min(history, longest)
 
 
 def members_unit(horizon: int) -> int:

@@ -8,6 +8,7 @@ The numbers do not depend on which other tasks are asked at the same time; how m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,10 @@ from fomo.windows.context import full_users
 from fomo.windows.scale import reference_of, to_share, without_slips
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task, make_task
 from fomo.windows.task_arrays import task_arrays
+
+#: A city that reaches less or more than so much of what is full in its family is in another unit, or of no such family.
+#: Regions that are in their family's unit reach 0.015 to 1.5 of it.
+LIKELY = (1 / 300, 10.0)
 
 
 class FoMo:
@@ -81,7 +86,8 @@ class FoMo:
         with `full` also `users_ahead` (horizon, y, x), the users that you assume. Where the city or the weights lack
         what it takes, less is used: `forecast.attrs["context"]` and `["context_layers"]` say what was.
 
-        `history`: observed steps to look back on, default what a window of 64 leaves, at least 16. With `past_week`
+        `history`: observed steps to look back on, at most and by default what a window of 64 leaves, at least 16: what
+        was before them is heard as the city's past (`past_week`), so a long one is used whole. With `past_week`
         the network is also told the same hours one week before, where the city has them, and what it says is weighed
         against hindcasts of that past (`blend`; `forecast.attrs["hindcasts"]`, `["blend"]`, `["width"]` say how).
         Horizons above 48 steps are produced in blocks, each member continuing itself. `only`: these of the `samples`
@@ -200,15 +206,33 @@ class FoMo:
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
-        stored = self.checkpoint.references.get(city.attrs["family"])
+        stored = self._stored(city)[0]
         return stored if stored is not None else reference_of(city["traffic"].values)
 
     def users_reference(self, city: City) -> float | None:
         """What counts as full users: stored for a known family, else from the city; None where it has none."""
-        stored = self.checkpoint.users_references.get(city.attrs["family"])
+        stored = self._stored(city)[1]
         if stored is not None or "users" not in city:
             return stored
         return full_users(city["users"].values)
+
+    def _stored(self, city: City) -> tuple[float | None, float | None]:
+        """Full traffic and full users of a family that the weights know; None: not known, or in another unit."""
+        family, known = str(city.attrs["family"]), self.checkpoint
+        stored = known.references.get(family), known.users_references.get(family)
+        for name, reference in zip(("traffic", "users"), stored, strict=True):
+            if name not in city or reference is None:
+                continue
+            largest = float(np.max(city[name].values, initial=0.0, where=np.isfinite(city[name].values)))
+            if largest > 0 and not reference * LIKELY[0] <= largest <= reference * LIKELY[1]:
+                warnings.warn(
+                    f"the {name} of {city.attrs['name']!r} reaches {largest:.4g}, in the family {family!r} that the "
+                    f"weights know it is full at {reference:.4g}: another unit, or another city of that name? It is "
+                    "taken as a city that they do not know; attrs['family'] says of which it is",
+                    stacklevel=2,
+                )
+                return None, None
+        return stored
 
     def without_hindcasts(self) -> FoMo:
         """The network alone, not weighed against hindcasts."""
@@ -250,8 +274,7 @@ class FoMo:
         `kept`: these steps of the window. `blend`: of all tasks; None: each has that of its own past. `lasting`: the
         seed of what errors remember, the same for all; None: each its own.
         """
-        if samples < 1:
-            raise CityError(f"{samples} samples are asked for; at least 1 is needed")
+        _check_samples(samples)
         answers: list[Forecast | None] = [None] * len(tasks)
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, task in enumerate(tasks):
@@ -391,6 +414,7 @@ class FoMo:
         gaps: bool = False,
     ) -> Forecast:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour. `gaps`: of its record."""
+        _check_samples(samples)
         recorded, city = city["traffic"].values, _believed(city)
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
         known = np.isfinite(whole.window["traffic"].values)
@@ -453,6 +477,22 @@ class FoMo:
         }
 
 
+def _check_samples(samples: int) -> None:
+    """Raises `CityError` where no member is asked for."""
+    if samples < 1:
+        raise CityError(f"{samples} samples are asked for; at least 1 is needed")
+
+
+def _device(device: str) -> str:
+    """A device that is there; `auto`: a GPU where there is one. Raises `CheckpointError`."""
+    gpu = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if gpu else "cpu"
+    if device.startswith("cuda") and not gpu:
+        raise CheckpointError(f"device {device!r}: this PyTorch sees no CUDA GPU; use 'cpu' or 'auto'")
+    return device
+
+
 def _believed(city: City) -> City:
     """The city without slips of traffic and of users, which would rule what is said of all cells; with a warning."""
     for name in ("traffic", "users"):
@@ -488,7 +528,11 @@ def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:
 def load(
     name_or_folder: str | Path = "fomo-tiny", *, sampling: SamplingConfig | None = None, device: str = "cpu"
 ) -> FoMo:
-    """A FoMo with shipped weights (by name) or with those of a folder. Raises `CheckpointError`."""
+    """A FoMo with shipped weights (by name) or with those of a folder; `device` as PyTorch names it, or `auto`.
+
+    Raises `CheckpointError`, also where there is no such device.
+    """
+    device = _device(device)
     folder = Path(name_or_folder)
     recover(folder)
     if not folder.exists():

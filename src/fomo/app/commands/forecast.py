@@ -70,8 +70,8 @@ class Forecast(_Ask):
         int | None,
         arg(
             metavar="STEPS",
-            help="Observed steps to look back on.",
-            help_behavior_hint="(default: what the network's window leaves)",
+            help="Observed steps to look back on, if fewer than the network's window leaves.",
+            help_behavior_hint="(default: what it leaves)",
         ),
     ] = None
     no_past_week: bool = False
@@ -254,7 +254,7 @@ def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
     common = f"{attrs['in_common']:.0%} of their variance common to all cells"
     number = attrs["hindcasts"]
     if not number:
-        little = "too little past before the steps looked back on (--history) to ask it what is asked now"
+        little = "too little past before the steps looked back on to ask it what is asked now"
         return [little, f"{believed}; {wide}, {common}", said]
     found = "1 hindcast of its past was" if number == 1 else f"{number} hindcasts of its past were"
     found += f" {attrs['hindcast_error']:.1%} off on average" if "hindcast_error" in attrs else " looked at"
