@@ -722,6 +722,20 @@ def test_assumed_users_move_a_forecast(reader):
     assert not np.allclose(one.samples.values, other.samples.values, rtol=1e-3)
 
 
+def test_three_times_the_users_are_three_times_the_traffic_in_the_busiest_cell_too():
+    """Its users were cut at what counts as full in a city: 2.4 times in a region of Nanjing, and 2.9 elsewhere."""
+    city = synthetic_city(days=9, height=4, width=4)
+    week = city["users"].values[-7 * 24 :][:16]
+    weights = fomo.load()
+    usual, more = (
+        weights.forecast(city, samples=4, context="full", users_ahead=factor * week).mean.sum("time").values
+        for factor in (1.0, 3.0)
+    )
+    busiest = np.unravel_index(np.nanargmax(city["users"].values.mean(0)), usual.shape)
+    assert week.max() * 3 > 1.5 * city["users"].values.max()
+    assert more[busiest] / usual[busiest] > 0.93 * more.sum() / usual.sum()
+
+
 def test_half_as_many_users_again_are_half_as_much_traffic_again_whatever_the_past_says(reader):
     city = synthetic_city(days=9, height=4, width=4)
     week = city["users"].values[-7 * 24 :][:16]

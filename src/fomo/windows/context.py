@@ -30,6 +30,8 @@ from fomo.windows.shapes import OF_PER_USER, SHAPES, Pattern, shapes_at, usual_i
 
 #: Layers that do not change with time, in the order of `Context.static`.
 STATIC_LAYERS = (*CATEGORIES, "all POI", "residents")
+#: Assumed users count up to so many times those that count as full.
+MOST_ASSUMED = 4.0
 ALL_POI, RESIDENTS = len(CATEGORIES), len(CATEGORIES) + 1
 
 
@@ -181,9 +183,12 @@ def collate_context(found: Sequence[Mapping[str, Any] | None], size: tuple[int, 
     )
 
 
-def users_share(users: Float[np.ndarray, "*axes"], reference: float) -> Float[np.ndarray, "*axes"]:
-    """Users as shares of those that count as full, cut there: a crowd of one hour must not rule a cell's week."""
-    return np.minimum(to_share(users, reference), 1.0)
+def users_share(users: Float[np.ndarray, "*axes"], reference: float, most: float = 1.0) -> Float[np.ndarray, "*axes"]:
+    """Users as shares of those that count as full, cut there: a crowd of one hour must not rule a cell's week.
+
+    `most`: cut at so much in its place, where users are assumed and mean what they say.
+    """
+    return np.minimum(to_share(users, reference), np.float32(most))
 
 
 def full_users(users: np.ndarray) -> float | None:

@@ -8,7 +8,14 @@ import numpy as np
 
 from fomo.windows.batch import states
 from fomo.windows.clock import HOURS_PER_WEEK, Clock
-from fomo.windows.context import UsersPattern, context_arrays, full_users, static_layers, users_share
+from fomo.windows.context import (
+    MOST_ASSUMED,
+    UsersPattern,
+    context_arrays,
+    full_users,
+    static_layers,
+    users_share,
+)
 from fomo.windows.scale import to_share
 from fomo.windows.shapes import Pattern, usual_in_window
 from fomo.windows.task import Task
@@ -56,6 +63,8 @@ def _context(task: Task, reference: float | None, pattern: UsersPattern | None, 
         reference = reference or full_users(known)
         if reference is not None:
             users = users_share(known, reference)
+            if task.assumed:
+                users = np.where(task.asked, users_share(known, reference, MOST_ASSUMED), users)
             earlier = None if task.users_earlier is None else users_share(task.users_earlier, reference)
     layers = static_layers(task.window)
     return context_arrays(users, layers, pattern, earlier, clock, task.asked.shape)
