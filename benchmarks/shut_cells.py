@@ -22,6 +22,7 @@ import torch
 from fomo.city import City
 from fomo.evaluation.metrics import crps
 from fomo.files import whole_file
+from fomo.forecast import quantiles_of
 from fomo.forecasters import drawing, own_past
 from fomo.forecasters.fomo import FoMo, load
 from fomo.sources import data_folder, read_family
@@ -58,7 +59,7 @@ def scores(model: FoMo, city: City, shut: np.ndarray, is_open: np.ndarray) -> di
         members = forecast.samples.values[:, at][:, :, shut]
         truth = city["traffic"].values[start:][:HORIZON][at][:, shut]
         known = np.isfinite(truth)
-        low, high = np.quantile(members, (0.05, 0.95), 0)
+        low, high = quantiles_of(members, (0.05, 0.95))
         found.append(
             {
                 "starts": 1.0,
