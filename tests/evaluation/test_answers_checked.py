@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -53,3 +56,22 @@ def test_answers_to_other_questions_have_no_scores(questions, change, message):
 def test_no_samples_and_no_batches_are_refused_before_anything_is_asked(questions, samples, batch):
     with pytest.raises(EvaluationError, match=f"{samples} samples in batches of {batch} are asked for"):
         evaluate(Answers(lambda answers: pytest.fail("asked")), questions, samples=samples, batch=batch, progress=False)
+
+
+def test_tasks_and_splits_that_there_are_not_are_refused_in_words(tmp_path):
+    """In a process of its own, where no types are checked: there it was a KeyError."""
+    asked = """
+from fomo.city import CityError, mock_city
+from fomo.evaluation.questions import family_questions
+for task, split, says in (
+    ("medium", None, "there is no task 'medium': there are short, long, generate"),
+    ("short", "random", "there is no split 'random': there are fold, last_fifth, next_week, area"),
+):
+    try:
+        family_questions([mock_city()], task, split=split)
+    except CityError as error:
+        assert says in str(error), error
+    else:
+        raise AssertionError("it passed")
+"""
+    subprocess.run([sys.executable, "-c", asked], check=True, cwd=tmp_path)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -90,8 +90,11 @@ def family_questions(
     left out with a warning. Of the context, `layers` are known as far as the mode says; a mode that a city cannot give
     falls back (`windows.task.make_task`). Known users are clipped at their own 99.99th percentile of the training part,
     as traffic is. With an `area`, that district is generated, and the split is `area`. Raises `CityError` where nothing
-    can be asked.
+    can be asked, or for a task or split that there is not.
     """
+    for what, said, there in (("task", name, get_args(TaskName)), ("split", split, (None, *get_args(Split)))):
+        if said not in there:
+            raise CityError(f"there is no {what} {said!r}: there are {', '.join(map(str, filter(None, there)))}")
     if not cities:
         raise CityError("there is no city to ask about")
     if area is not None:

@@ -1,8 +1,8 @@
 """From a `City` or a `Forecast` to layers on the ground: what rasters and vectors share.
 
-A forecast keeps neither projection nor time zone of its city, so exports of one take `city=` as well. Statistics of a
-forecast are taken of every member first and summed up over the members then: `high` of the peak is the peak that
-95 % of the members stay below, not the peak of an upper bound.
+A forecast keeps the projection and the time zone of its city, where that has them; exports of one that lacks them take
+`city=` as well. Statistics of a forecast are taken of every member first and summed up over the members then: `high` of
+the peak is the peak that 95 % of the members stay below, not the peak of an upper bound.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Statistic: TypeAlias = Literal["mean", "busy_hour", "peak", "steps"]
 
 #: Attributes that say where a city lies, as `Ground.attributes` writes them.
 GROUND = ("crs", "west_m", "south_m", "cell_m")
-#: Attributes that a forecast lacks and takes from its city.
+#: Attributes that a forecast takes from its city where it lacks them.
 OF_THE_CITY = (*GROUND, "cell_km", "layout", "time_zone", "calendar", "licence", "source", "synthetic")
 #: What can be asked of a forecast besides 'mean' (or 'traffic'): quantiles of its members.
 QUANTILES = {"low": 0.05, "high": 0.95}

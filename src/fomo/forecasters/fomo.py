@@ -3,7 +3,8 @@
     model = fomo.load("fomo-tiny")
     forecast = model.forecast(city, horizon=16, samples=20)
 
-The numbers do not depend on which other tasks are asked at the same time; how members are drawn is in `drawing.py`.
+The numbers do not depend, but for their last digits, on which other tasks are asked at the same time; how members are
+drawn is in `drawing.py`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ CONTEXT_LAYERS = ("users", "poi", "residents")
 HISTORY_AND_HORIZON = {"short": (48, 16), "long": (16, 48)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One window of a city with the asked traffic taken out.
 
@@ -156,7 +156,7 @@ def forecast_task(
     if not np.isfinite(window["traffic"].values[:history]).any():
         raise CityError(
             f"the last {history} steps of {city.attrs['name']!r} hold no recorded traffic: a forecast needs a history; "
-            "use a longer --history or cut the empty end off"
+            "look back on a longer history or cut the empty end off"
         )
     if context == "full" and "users" in city:
         window = _with_users_ahead(window, history, horizon, users_ahead)
