@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from fomo.planning.deployment import DeploymentParameters, check_people, check_stations
 from fomo.planning.load import PlanError
+from fomo.planning.simulator import BEYOND_REACH
 
 #: Flows are counted in whole units, so that more stations never serve less by rounding. All people of a period are
 #: 2^29 units at most: sums of two of them fit the 32 bits of scipy's maximum_flow. A unit is a power of 2, so whole
@@ -101,7 +102,7 @@ def within_reach(position_km: Float[np.ndarray, "cell 2"], reach_km: float) -> R
         from scipy.spatial import cKDTree
     except ImportError:
         raise PlanError("stations that reach beyond their cell need scipy: pip install 'fomo[planning]'") from None
-    near = cKDTree(position_km).query_pairs(reach_km * (1 + 1e-9), output_type="ndarray").astype(np.int64)
+    near = cKDTree(position_km).query_pairs(reach_km * (1 + BEYOND_REACH), output_type="ndarray").astype(np.int64)
     place = np.concatenate([own, near[:, 0], near[:, 1]])
     cell = np.concatenate([own, near[:, 1], near[:, 0]])
     order = np.lexsort((cell, place))

@@ -15,6 +15,8 @@ from jaxtyping import Float, Int, Shaped
 from fomo.planning.load import Load, PlanError
 
 MINUTES_PER_HOUR, MINUTES_PER_DAY = 60, 24 * 60
+#: Remainders of quotas that differ behind these digits are equal.
+REMAINDER_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def proportional(
         full |= over
         quota[over] = most
     given = np.floor(quota).astype(np.int64)
-    remainder = np.where(inside & (given < most), quota - given, -1.0)
+    # Of quotas, rounding would decide which of two equal remainders is the larger one.
+    remainder = np.where(inside & (given < most), np.round(quota - given, REMAINDER_DIGITS), -1.0)
     order = np.lexsort((-weight, -remainder))
     given[order[: stations - int(given.sum())]] += 1
     return given

@@ -16,6 +16,8 @@ from fomo.planning.load import Load, PlanError
 
 #: Neighbours nearer than this are equally near: cells of one site have no distance.
 NEAREST_KM = 0.05
+#: Within reach is also what is so much further away, relative: grids are not exact.
+BEYOND_REACH = 1e-9
 
 
 #: What the radio units of cells use in a period, (time, cell) in `energy_unit`, of three arrays (time, cell): the radio
@@ -124,7 +126,8 @@ class Network:
         down = np.flatnonzero(failed)
         apart = self.position_km[down, None] - self.position_km[None]
         km = np.hypot(apart[..., 0], apart[..., 1])
-        weight = ((km <= self.reach_km) & ~failed) / np.maximum(km, NEAREST_KM)
+        near = km <= self.reach_km * (1 + BEYOND_REACH)
+        weight = (near & ~failed) / np.maximum(km, NEAREST_KM)
         alone = ~weight.any(1)
         weight[alone, down[alone]] = 1.0
         shares: np.ndarray = weight / weight.sum(1, keepdims=True)
