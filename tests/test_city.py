@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import inspect
 import re
 from datetime import datetime
 
 import numpy as np
 import pytest
 
-from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate
+from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate, whole_number
 
 
 def a_town(**arrays):
@@ -21,11 +22,48 @@ def a_town(**arrays):
         ({"cell_km": -1.0}, "cell_km -1.0"),
         ({"cell_km": float("nan")}, "cell_km nan"),
         ({"cell_km": "1 km"}, "cell_km '1 km'"),
+        ({"cell_km": None}, "cell_km None"),
+        ({"step_minutes": "60"}, "step_minutes of 'mock' is '60': write a whole number"),
+        ({"step_minutes": 7.5}, r"step_minutes of 'mock' is 7\.5: write a whole number"),
+        ({"step_minutes": None}, "step_minutes of 'mock' is None: write a whole number"),
     ],
 )
 def test_an_attribute_out_of_its_range_is_refused(changed, message):
     with pytest.raises(CityError, match=message):
         validate(mock_city().assign_attrs(changed))
+
+
+@pytest.mark.parametrize("value", [24, 24.0, np.int64(24), np.float32(24)])
+def test_a_whole_number_may_come_as_any_kind_of_number(value):
+    found = whole_number(value, "horizon")
+    assert found == 24 and type(found) is int
+
+
+@pytest.mark.parametrize("value", [24.5, float("nan"), float("inf"), "24", None, True, np.True_, [24], 24j])
+def test_what_is_no_whole_number_is_named(value):
+    with pytest.raises(CityError, match=re.escape(f"horizon is {value!r}: write a whole number, like 24")):
+        whole_number(value, "horizon")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"step_minutes": 15.5}, r"step_minutes of 'town' is 15\.5: write a whole number"),  # it was cut to 15
+        ({"step_minutes": "60"}, "step_minutes of 'town' is '60'"),
+        ({"step_minutes": None}, "step_minutes of 'town' is None"),
+        ({"cell_km": None}, "city 'town' has cell_km None: it is the edge of a cell"),
+        ({"cell_km": "1"}, "city 'town' has cell_km '1'"),
+    ],
+)
+def test_numbers_of_the_wrong_kind_make_no_city(changed, message):
+    given = {"name": "town", "start": "2024-01-01", "step_minutes": 60} | changed
+    with pytest.raises(CityError, match=message):
+        inspect.unwrap(make_city)(np.ones((24, 3, 4)), **given)
+
+
+def test_a_step_may_be_written_with_a_point():
+    city = make_city(np.ones((4, 1, 1)), name="town", start="2024-01-01", step_minutes=15.0)
+    assert type(city.attrs["step_minutes"]) is int and city.attrs["step_minutes"] == 15
 
 
 @pytest.mark.parametrize(

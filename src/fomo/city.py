@@ -79,12 +79,24 @@ class CityError(ValueError):
     """A dataset is not a city. The message names the variable, the place and the remedy."""
 
 
+def whole_number(value: object, name: str) -> int:
+    """A number without a fraction, such as 24, 24.0 or one of numpy, as an int.
+
+    Raises `CityError` for all else, as for 24.5, text, True and None; `name` is what the message calls it.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return int(value)
+    raise CityError(f"{name} is {value!r}: write a whole number, like 24")
+
+
 def make_city(
     traffic: np.ndarray,
     *,
     name: str,
     start: str | np.datetime64,
-    step_minutes: int,
+    step_minutes: float,
     family: str | None = None,
     users: np.ndarray | None = None,
     poi: np.ndarray | None = None,
@@ -111,6 +123,7 @@ def make_city(
     `time` replaces the even axis made of `start` and `step_minutes`. `extra` becomes attributes (e.g. `fold=0`).
     `covered` defaults to the cells with at least one recorded value. Raises `CityError`.
     """
+    step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), _edge_km(cell_km, name) or 1.0
     traffic = np.asarray(traffic, dtype=np.float32)
     if traffic.ndim != 3:
         raise CityError(f"traffic of {name!r} has {traffic.ndim} axes; it needs three: (time, y, x)")
@@ -121,7 +134,6 @@ def make_city(
         _moments(first.astype("datetime64[m]") + (steps - 1) * np.timedelta64(step_minutes, "m"), name)
     others = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
     _check_shapes(traffic.shape, {key: np.asarray(value) for key, value in others.items() if value is not None}, name)
-    edge = cell_km or 1.0
     variables: dict[str, Any] = {
         "traffic": (("time", "y", "x"), traffic, {"units": unit}),
         "covered": (("y", "x"), np.isfinite(traffic).any(0) if covered is None else np.asarray(covered, bool)),
@@ -153,7 +165,7 @@ def make_city(
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "family": family or name,
-        "step_minutes": int(step_minutes),
+        "step_minutes": step_minutes,
         "cell_km": float(cell_km),
         "layout": layout,
         "time_zone": time_zone,
@@ -214,10 +226,15 @@ def validate(city: City) -> City:
             _check_amount(city, variable, name)
     if city.attrs["layout"] not in ("grid", "list"):
         raise CityError(f"city {name!r} has layout {city.attrs['layout']!r}: it is 'grid' or 'list'")
-    edge = city.attrs["cell_km"]
+    _edge_km(city.attrs["cell_km"], name)
+    return city
+
+
+def _edge_km(edge: object, name: str) -> float:
+    """The edge of a cell in kilometres, 0 if unknown. Raises `CityError`."""
     if not (isinstance(edge, Real) and 0 <= float(edge) < np.inf):
         raise CityError(f"city {name!r} has cell_km {edge!r}: it is the edge of a cell in kilometres, 0 if unknown")
-    return city
+    return float(edge)
 
 
 def _check_shapes(traffic: tuple[int, ...], arrays: dict[str, np.ndarray], name: str) -> None:
@@ -254,7 +271,7 @@ def _check_axes(city: City, name: str) -> None:
 
 
 def _check_time(city: City, name: str) -> None:
-    step = int(city.attrs["step_minutes"])
+    step = whole_number(city.attrs["step_minutes"], f"step_minutes of {name!r}")
     if step <= 0 or MINUTES_PER_DAY % step:
         raise CityError(
             f"the step of {name!r} is {step} minutes, which does not divide a day: aggregate to 15, 30 or 60"
