@@ -6,6 +6,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate, whole_number
 
@@ -94,6 +95,64 @@ def test_times_may_be_given_as_text_dates_or_times_of_python():
     for given in (times, as_text, np.array(times, "datetime64[us]")):
         city = make_city(np.ones((2, 3, 4)), name="town", start="", step_minutes=60, time=np.asarray(given))
         np.testing.assert_array_equal(city.time.values, np.array(as_text, "datetime64[ns]"))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_is_masked_is_missing_and_not_the_number_under_the_mask(listed):
+    masked = np.ma.masked_equal(np.arange(24.0 * 12).reshape(24, 3, 4), 7)
+    city = a_town(users=list(masked) if listed else masked, poi=masked[:2].astype(int), residents=masked[0])
+    for variable, shape in (("users", (24, 3, 4)), ("poi", (2, 3, 4)), ("residents", (3, 4))):
+        missing = np.argwhere(np.isnan(city[variable].values))
+        np.testing.assert_array_equal(missing, np.argwhere(np.arange(np.prod(shape)).reshape(shape) == 7))
+    traffic = make_city(masked, name="town", start="2024-01-01", step_minutes=60).traffic
+    np.testing.assert_array_equal(traffic, city.users)
+    traffic = np.ma.array(np.ones((24, 3, 4)), mask=np.zeros((24, 3, 4), bool))
+    traffic[:, 1, 2] = np.ma.masked
+    covered = np.ma.array(np.ones((3, 4), bool), mask=np.isnan(traffic.filled(np.nan)[0]))
+    city = make_city(traffic, name="town", start="2024-01-01", step_minutes=60, covered=covered)
+    assert not city.covered.values[1, 2] and city.covered.values.sum() == 11
+
+
+def test_arrays_with_names_of_their_axes_are_turned_by_name():
+    """They were taken as they lay: days became rows, and the city was upside down in time and space."""
+    traffic, poi = np.random.default_rng(0).random((24, 3, 4)), np.ones((2, 3, 4))
+    plain = a_town(users=traffic, poi=poi, residents=traffic[0], lon=traffic[1], lat=traffic[2])
+    named = {"users": traffic, "residents": traffic[0], "lon": traffic[1], "lat": traffic[2]}
+    named = {key: xr.DataArray(value, dims=("time", "y", "x")[-value.ndim :]).T for key, value in named.items()}
+    assert plain.identical(a_town(poi=xr.DataArray(poi.T, dims=("x", "y", "category")), **named))
+    np.testing.assert_array_equal(a_town(users=xr.DataArray(traffic)).users, plain.users)  # dim_0 says nothing
+
+
+def test_axes_of_other_names_are_refused():
+    with pytest.raises(
+        CityError, match=r"users of 'town' has the axes \(time, lat, lon\); it needs \(time, y, x\): re"
+    ):
+        a_town(users=xr.DataArray(np.ones((24, 3, 4)), dims=("time", "lat", "lon")))
+    with pytest.raises(CityError, match=r"residents of 'town' has the axes \(y\); it needs \(y, x\)"):
+        a_town(residents=xr.DataArray(np.ones(3), dims="y"))
+
+
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        (np.full((24, 3, 4), "1"), r"does not hold numbers \(text\): parse it to float32"),
+        (np.full((24, 3, 4), "1").astype(object), r"does not hold numbers \(text\)"),
+        (np.full((24, 3, 4), {}), "does not hold numbers"),
+        (np.full((24, 3, 4), 1j), r"does not hold numbers \(complex128\)"),
+        (np.full((24, 3, 4), np.timedelta64(1, "h")), "does not hold numbers"),
+        ([[[1.0, 2.0]], [[1.0]]], "is no array .*: give all its rows one length"),
+        ([np.ma.ones((3, 4)), np.ma.ones((3, 3))], "is no array .*: give all its rows one length"),
+    ],
+)
+def test_amounts_that_are_no_numbers_are_refused(users, message):
+    with pytest.raises(CityError, match=f"users of 'town' {message}"):
+        a_town(users=users)
+
+
+def test_amounts_may_be_lists_whole_numbers_and_none():
+    city = a_town(users=[[[1, None, 3, 4]] * 3] * 24, residents=[[1, 2, 3, 4]] * 3)
+    np.testing.assert_array_equal(city.users[0, 0], [1, np.nan, 3, 4])
+    assert city.users.dtype == city.residents.dtype == np.float32
 
 
 def test_covered_is_true_or_false_and_true_where_traffic_is_recorded():

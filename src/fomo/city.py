@@ -16,6 +16,7 @@ centres in kilometres, `y` growing to the north. Attributes say what the numbers
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from numbers import Real
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fomo.files import whole_folder
 
@@ -92,19 +94,19 @@ def whole_number(value: object, name: str) -> int:
 
 
 def make_city(
-    traffic: np.ndarray,
+    traffic: ArrayLike,
     *,
     name: str,
     start: str | np.datetime64,
     step_minutes: float,
     family: str | None = None,
-    users: np.ndarray | None = None,
-    poi: np.ndarray | None = None,
+    users: ArrayLike | None = None,
+    poi: ArrayLike | None = None,
     poi_names: Sequence[str] | None = None,
-    residents: np.ndarray | None = None,
-    covered: np.ndarray | None = None,
-    lon: np.ndarray | None = None,
-    lat: np.ndarray | None = None,
+    residents: ArrayLike | None = None,
+    covered: ArrayLike | None = None,
+    lon: ArrayLike | None = None,
+    lat: ArrayLike | None = None,
     cell_km: float = 0.0,
     layout: str = "grid",
     time_zone: str = "",
@@ -119,29 +121,36 @@ def make_city(
 ) -> City:
     """A validated city from plain arrays.
 
-    `traffic` and `users` are (time, y, x), `poi` (category, y, x), `residents`, `covered`, `lon`, `lat` (y, x).
+    `traffic` and `users` are (time, y, x), `poi` (category, y, x), `residents`, `covered`, `lon`, `lat` (y, x). Those
+    with names of their axes, as of xarray, are turned to that order by name; what is masked is NaN, and not covered.
     `time` replaces the even axis made of `start` and `step_minutes`. `extra` becomes attributes (e.g. `fold=0`).
     `covered` defaults to the cells with at least one recorded value. Raises `CityError`.
     """
     step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), _edge_km(cell_km, name) or 1.0
-    traffic = np.asarray(traffic, dtype=np.float32)
-    if traffic.ndim != 3:
-        raise CityError(f"traffic of {name!r} has {traffic.ndim} axes; it needs three: (time, y, x)")
-    steps, height, width = traffic.shape
+    amounts = _numbers(traffic, "traffic", name)
+    if amounts.ndim != 3:
+        raise CityError(f"traffic of {name!r} has {amounts.ndim} axes; it needs three: (time, y, x)")
+    steps, height, width = amounts.shape
     if time is None:
         first = _moments(str(start), name)
         time = first.astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
         _moments(first.astype("datetime64[m]") + (steps - 1) * np.timedelta64(step_minutes, "m"), name)
-    others = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
-    _check_shapes(traffic.shape, {key: np.asarray(value) for key, value in others.items() if value is not None}, name)
-    variables: dict[str, Any] = {
-        "traffic": (("time", "y", "x"), traffic, {"units": unit}),
-        "covered": (("y", "x"), np.isfinite(traffic).any(0) if covered is None else np.asarray(covered, bool)),
+    given = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
+    kinds: dict[str, DTypeLike] = {"covered": bool, "lon": np.float64, "lat": np.float64}
+    others = {
+        variable: _numbers(value, variable, name, kinds.get(variable, np.float32))
+        for variable, value in given.items()
+        if value is not None
     }
-    if users is not None:
-        variables["users"] = (("time", "y", "x"), np.asarray(users, np.float32), {"units": "users per period"})
-    if residents is not None:
-        variables["residents"] = (("y", "x"), np.asarray(residents, np.float32), {"units": "people"})
+    _check_shapes(amounts.shape, others, name)
+    variables: dict[str, Any] = {
+        "traffic": (("time", "y", "x"), amounts, {"units": unit}),
+        "covered": (("y", "x"), others["covered"] if "covered" in others else np.isfinite(amounts).any(0)),
+    }
+    if "users" in others:
+        variables["users"] = (("time", "y", "x"), others["users"], {"units": "users per period"})
+    if "residents" in others:
+        variables["residents"] = (("y", "x"), others["residents"], {"units": "people"})
     coordinates: dict[str, Any] = {
         "time": _moments(time, name).astype("datetime64[ns]"),
         "y": ("y", (np.arange(height) + 0.5) * edge, {"units": "km"}),
@@ -149,15 +158,16 @@ def make_city(
     }
     if poi is None and poi_names is not None:
         raise CityError(f"poi_names of {name!r} name {len(poi_names)} layers but there is no poi: pass poi= as well")
-    if poi is not None:
-        variables["poi"] = (("category", "y", "x"), np.asarray(poi, np.float32), {"units": "count"})
-        names = list(poi_names) if poi_names is not None else [f"unnamed {i}" for i in range(len(poi))]
-        if len(names) != len(poi):
-            raise CityError(f"poi of {name!r} has {len(poi)} layers but {len(names)} names: give one name a layer")
+    if "poi" in others:
+        layers = len(others["poi"])
+        variables["poi"] = (("category", "y", "x"), others["poi"], {"units": "count"})
+        names = list(poi_names) if poi_names is not None else [f"unnamed {i}" for i in range(layers)]
+        if len(names) != layers:
+            raise CityError(f"poi of {name!r} has {layers} layers but {len(names)} names: give one name a layer")
         coordinates["category"] = np.asarray(names, dtype=str)
-    if lon is not None and lat is not None:
-        coordinates["lon"] = (("y", "x"), np.asarray(lon, np.float64), {"units": "degrees_east"})
-        coordinates["lat"] = (("y", "x"), np.asarray(lat, np.float64), {"units": "degrees_north"})
+    if "lon" in others and "lat" in others:
+        coordinates["lon"] = (("y", "x"), others["lon"], {"units": "degrees_east"})
+        coordinates["lat"] = (("y", "x"), others["lat"], {"units": "degrees_north"})
     import xarray as xr
 
     city = xr.Dataset(variables, coordinates)
@@ -178,6 +188,37 @@ def make_city(
         **extra,
     }
     return validate(city)
+
+
+def _numbers(given: Any, variable: str, name: str, kind: DTypeLike = np.float32) -> np.ndarray:
+    """An array in the order of its axes, float32 or `kind`; NaN, or False, where it is masked. Raises `CityError`."""
+    axes, told = VARIABLE_AXES.get(variable, ("y", "x")), f"{variable} of {name!r}"
+    dims = tuple(str(dim) for dim in getattr(given, "dims", ()))
+    if not all(re.fullmatch(r"dim_\d+", dim) for dim in dims):
+        if sorted(dims) != sorted(axes):
+            raise CityError(
+                f"{told} has the axes ({', '.join(dims)}); it needs ({', '.join(axes)}): rename them, "
+                "or pass .values in that order"
+            )
+        given = given.transpose(*axes)
+    try:
+        if isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
+            given = np.ma.stack(given)
+        plain = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise CityError(
+            f"{told} is no array ({error}): give all its rows one length, with NaN where nothing was recorded"
+        ) from None
+    text = plain.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in plain.flat)
+    try:
+        if text or plain.dtype.kind not in "biufO":
+            raise TypeError("text" if text or plain.dtype.kind in "SU" else str(plain.dtype))
+        numbers = np.asarray(plain, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise CityError(f"{told} does not hold numbers ({error}): parse it to float32 first") from None
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        numbers = np.where(np.ma.getmaskarray(given), False if numbers.dtype == bool else np.nan, numbers).astype(kind)
+    return numbers
 
 
 def _moments(time: Any, name: str) -> np.ndarray:
