@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars
 import pytest
 import xarray as xr
 
 from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate, whole_number
+
+ROME = ZoneInfo("Europe/Rome")
 
 
 def a_town(**arrays):
@@ -153,6 +157,72 @@ def test_amounts_may_be_lists_whole_numbers_and_none():
     city = a_town(users=[[[1, None, 3, 4]] * 3] * 24, residents=[[1, 2, 3, 4]] * 3)
     np.testing.assert_array_equal(city.users[0, 0], [1, np.nan, 3, 4])
     assert city.users.dtype == city.residents.dtype == np.float32
+
+
+def with_zone(times) -> dict:
+    """The same moments of Rome, in every form that tells the zone."""
+    rome = [moment.replace(tzinfo=ROME) for moment in times]
+    series = polars.Series(times).dt.replace_time_zone("Europe/Rome")
+    index = xr.DataArray(np.array(times, "datetime64[us]"), dims="time").to_index().tz_localize("Europe/Rome")
+    return {
+        "list": rome,
+        "UTC": [moment.astimezone(UTC) for moment in rome],
+        "text": [moment.isoformat() for moment in rome],
+        "Z": [f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z" for moment in rome],
+        "array": np.array(rome, object),
+        "index": index,
+        "pandas": index.to_series(),
+        "xarray": xr.DataArray(index, dims="time"),
+        "polars": series,
+    }
+
+
+@pytest.mark.parametrize("form", with_zone([datetime(2024, 1, 1)]))
+def test_times_with_a_zone_are_brought_to_the_clock_of_the_city(form):
+    """They were turned to UTC without a word: the evening peak of Rome lay an hour or two early."""
+    times = [datetime(2024, 7, 31, 22) + timedelta(hours=hour) for hour in range(4)]
+    given = with_zone(times)[form]
+    made = {"traffic": np.ones((4, 1, 1)), "name": "town", "start": "", "step_minutes": 60, "time": given}
+    np.testing.assert_array_equal(make_city(**made, time_zone="Europe/Rome").time, np.array(times, "datetime64[ns]"))
+    helsinki = make_city(**made, time_zone="Europe/Helsinki").time
+    np.testing.assert_array_equal(helsinki, np.array(times, "datetime64[ns]") + np.timedelta64(1, "h"))
+    with pytest.raises(CityError, match=r"'town' has a zone or an offset, as in 2024-07-31.*give time_zone=, like"):
+        make_city(**made)
+    with pytest.raises(CityError, match="time_zone 'Europe/Rom' of 'town' is unknown: write one like Europe/Rome"):
+        make_city(**made, time_zone="Europe/Rom")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "2024-05-06T00:00+02:00",
+        "2024-05-05T22:00Z",
+        "2024-05-06 00:00:00+0200",
+        datetime.fromisoformat("2024-05-06T00+02"),
+    ],
+)
+def test_so_is_a_start_with_an_offset(start):
+    with pytest.raises(CityError, match=r"'town' has a zone or an offset, as in 2024-05-0.*give time_zone="):
+        make_city(np.ones((2, 1, 1)), name="town", start=start, step_minutes=60)
+    city = make_city(np.ones((2, 1, 1)), name="town", start=start, step_minutes=60, time_zone="Europe/Rome")
+    assert city.time.values[0] == np.datetime64("2024-05-06T00:00")
+
+
+def test_times_of_which_some_have_an_offset_are_refused():
+    time = ["2024-05-06T00:00+02:00", "2024-05-06T01:00"]
+    with pytest.raises(CityError, match=r"an offset in 2024-05-06T00:00\+02:00, and none in 2024-05-06T01:00: "):
+        make_city(np.ones((2, 1, 1)), name="town", start="", step_minutes=60, time=time, time_zone="Europe/Rome")
+
+
+def test_there_is_one_time_for_each_step():
+    time = np.datetime64("2024-01-01T00", "h") + np.arange(23)
+    with pytest.raises(CityError, match=r"time of 'town' has the shape \(23,\), but the traffic has 24 steps"):
+        a_town(time=time)
+
+
+def test_times_are_on_whole_minutes():
+    with pytest.raises(CityError, match=r"time of 'town' is 2024-01-01T00:00:30\.000, which is no whole minute"):
+        make_city(np.ones((2, 1, 1)), name="town", start="2024-01-01T00:00:30", step_minutes=60)
 
 
 def test_covered_is_true_or_false_and_true_where_traffic_is_recorded():

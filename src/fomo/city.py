@@ -18,10 +18,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -49,6 +50,8 @@ MINUTES_PER_DAY = 24 * 60
 EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2100, 1, 1)
 #: Whole years that nanoseconds since 1970 hold; a time beyond comes round to another, of another weekday and minute.
 _FIRST_YEAR, _LAST_YEAR = np.datetime64("1678"), np.datetime64("2261")
+#: What a time ends with that is not wall clock: Z, +02, +0200 or +02:00.
+_OFFSET = re.compile(r"[T ]\d.*([Zz]|[+-]\d\d(:?\d\d)?)$")
 
 #: attribute -> what it says. All are present in every valid city; text may be empty, never missing.
 SCHEMA_ATTRIBUTES = {
@@ -97,7 +100,7 @@ def make_city(
     traffic: ArrayLike,
     *,
     name: str,
-    start: str | np.datetime64,
+    start: str | datetime | np.datetime64,
     step_minutes: float,
     family: str | None = None,
     users: ArrayLike | None = None,
@@ -116,14 +119,15 @@ def make_city(
     source: str = "",
     sha256: str = "",
     synthetic: bool = False,
-    time: np.ndarray | None = None,
+    time: Any = None,
     **extra: Any,
 ) -> City:
     """A validated city from plain arrays.
 
     `traffic` and `users` are (time, y, x), `poi` (category, y, x), `residents`, `covered`, `lon`, `lat` (y, x). Those
     with names of their axes, as of xarray, are turned to that order by name; what is masked is NaN, and not covered.
-    `time` replaces the even axis made of `start` and `step_minutes`. `extra` becomes attributes (e.g. `fold=0`).
+    `time` replaces the even axis made of `start` and `step_minutes`; both are wall clock, and where they name a zone or
+    an offset they are brought to the clock of `time_zone`. `extra` becomes attributes (e.g. `fold=0`).
     `covered` defaults to the cells with at least one recorded value. Raises `CityError`.
     """
     step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), _edge_km(cell_km, name) or 1.0
@@ -132,7 +136,7 @@ def make_city(
         raise CityError(f"traffic of {name!r} has {amounts.ndim} axes; it needs three: (time, y, x)")
     steps, height, width = amounts.shape
     if time is None:
-        first = _moments(str(start), name)
+        first = _moments(str(start), name, time_zone)
         time = first.astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
         _moments(first.astype("datetime64[m]") + (steps - 1) * np.timedelta64(step_minutes, "m"), name)
     given = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
@@ -151,8 +155,13 @@ def make_city(
         variables["users"] = (("time", "y", "x"), others["users"], {"units": "users per period"})
     if "residents" in others:
         variables["residents"] = (("y", "x"), others["residents"], {"units": "people"})
+    moments = _moments(time, name, time_zone)
+    if moments.shape != (steps,):
+        raise CityError(
+            f"time of {name!r} has the shape {moments.shape}, but the traffic has {steps} steps: give one time a step"
+        )
     coordinates: dict[str, Any] = {
-        "time": _moments(time, name).astype("datetime64[ns]"),
+        "time": moments.astype("datetime64[ns]"),
         "y": ("y", (np.arange(height) + 0.5) * edge, {"units": "km"}),
         "x": ("x", (np.arange(width) + 0.5) * edge, {"units": "km"}),
     }
@@ -221,13 +230,21 @@ def _numbers(given: Any, variable: str, name: str, kind: DTypeLike = np.float32)
     return numbers
 
 
-def _moments(time: Any, name: str) -> np.ndarray:
-    """Times that nanoseconds hold, as datetime64 where they are text or Python's. Raises `CityError`."""
+def _moments(time: Any, name: str, time_zone: str = "") -> np.ndarray:
+    """Times that nanoseconds hold, as datetime64 where they are text or Python's; those of a zone in that of the city.
+
+    Raises `CityError`.
+    """
     moments = np.asarray(time)
-    if moments.dtype.kind in "UO":
+    zoned = any(getattr(getattr(time, "dtype", None), zone, None) is not None for zone in ("tz", "time_zone"))
+    if zoned or moments.dtype.kind in "UO":
         try:
-            moments = moments.astype("datetime64")
-        except (TypeError, ValueError) as error:
+            if zoned:
+                moments = _with_zone(moments)
+            moments = _wall_clock(moments, name, time_zone).astype("datetime64")
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, CityError):
+                raise
             raise CityError(f"a time of {name!r} cannot be read ({error}): write it like 2024-01-31T23:45") from None
     if moments.dtype.kind == "M":
         years = moments.astype("datetime64[Y]")
@@ -239,6 +256,46 @@ def _moments(time: Any, name: str) -> np.ndarray:
                 "like 2024-01-31T23:45"
             )
     return moments
+
+
+def _with_zone(moments: np.ndarray) -> np.ndarray:
+    """Times of a series that has a zone, as Python's with a zone: numpy gives them in UTC and without one."""
+    some = moments.tolist() if moments.dtype.kind == "O" else moments.astype("datetime64[us]").tolist()
+    return np.array([moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC) for moment in some], object)
+
+
+def _wall_clock(moments: np.ndarray, name: str, time_zone: str) -> np.ndarray:
+    """Text and Python's times without zone and offset, brought to the clock of the city where they have one."""
+
+    def told(moment: Any) -> bool:
+        found = _OFFSET.search(moment) if isinstance(moment, str) else getattr(moment, "tzinfo", None)
+        return found is not None
+
+    aware = [told(moment) for moment in moments.flat]
+    if not any(aware):
+        return moments
+    first = moments.flat[aware.index(True)]
+    if not all(aware):
+        raise CityError(
+            f"time of {name!r} has a zone or an offset in {first}, and none in {moments.flat[aware.index(False)]}: "
+            "write all of them on one wall clock"
+        )
+    if not time_zone:
+        raise CityError(
+            f"time of {name!r} has a zone or an offset, as in {first}, but a city's time is wall clock: "
+            "give time_zone=, like Europe/Rome, to which it is brought, or drop the zone"
+        )
+    zone = _zone(time_zone, name)
+    exact = (datetime.fromisoformat(moment) if isinstance(moment, str) else moment for moment in moments.flat)
+    return np.array([moment.astimezone(zone).replace(tzinfo=None) for moment in exact], object).reshape(moments.shape)
+
+
+def _zone(time_zone: object, name: str) -> ZoneInfo:
+    """A zone by its IANA name. Raises `CityError`."""
+    try:
+        return ZoneInfo(time_zone)  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError, OSError):
+        raise CityError(f"time_zone {time_zone!r} of {name!r} is unknown: write one like Europe/Rome") from None
 
 
 def validate(city: City) -> City:
@@ -320,6 +377,10 @@ def _check_time(city: City, name: str) -> None:
     time = city["time"].values
     if time.dtype.kind != "M" or np.isnat(time).any():
         raise CityError(f"the time axis of {name!r} is not made of dates: parse it to datetime64")
+    broken = time != time.astype("datetime64[m]")
+    if broken.any():
+        moment = np.datetime_as_string(time[int(np.argmax(broken))], unit="ms")
+        raise CityError(f"time of {name!r} is {moment}, which is no whole minute: write when each period begins")
     if time.size < 2:
         return
     gaps = np.diff(time) / np.timedelta64(1, "m")
