@@ -28,6 +28,15 @@ def a_town(**arrays):
         ({"cell_km": float("nan")}, "cell_km nan"),
         ({"cell_km": "1 km"}, "cell_km '1 km'"),
         ({"cell_km": None}, "cell_km None"),
+        ({"time_zone": "Europe/Rom"}, "time_zone 'Europe/Rom' of 'mock' is unknown: write one like Europe/Rome"),
+        ({"time_zone": "/etc/localtime"}, "time_zone '/etc/localtime' of 'mock' is unknown"),
+        ({"time_zone": "Europe"}, "time_zone 'Europe' of 'mock' is unknown"),
+        ({"time_zone": None}, "time_zone None of 'mock' is unknown"),
+        ({"calendar": "holiday"}, "city 'mock' has calendar 'holiday': it is 'date' or 'weekday'"),
+        ({"layout": "mesh"}, "city 'mock' has layout 'mesh': it is 'grid' or 'list'"),
+        ({"days_off": ["2024-01-01", "09.05.2024"]}, r"days_off of 'mock' holds '09\.05\.2024': write dates like 2026"),
+        ({"days_off": None}, "days_off of 'mock' holds 'None': write dates like 2026"),
+        ({"days_worked": "Monday"}, "days_worked of 'mock' holds 'Monday': write dates like 2026"),
         ({"step_minutes": "60"}, "step_minutes of 'mock' is '60': write a whole number"),
         ({"step_minutes": 7.5}, r"step_minutes of 'mock' is 7\.5: write a whole number"),
         ({"step_minutes": None}, "step_minutes of 'mock' is None: write a whole number"),
@@ -218,6 +227,18 @@ def test_there_is_one_time_for_each_step():
     time = np.datetime64("2024-01-01T00", "h") + np.arange(23)
     with pytest.raises(CityError, match=r"time of 'town' has the shape \(23,\), but the traffic has 24 steps"):
         a_town(time=time)
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+@pytest.mark.parametrize(
+    "centres", [[4.0, 3, 2, 1], [1.0, 2, 2, 3], [0.0, 1, np.nan, 3], [0, 1, 2, np.inf], list("abcd")]
+)
+def test_rows_go_to_the_north_and_columns_to_the_east(axis, centres):
+    """A city whose first row is the north was taken, and its maps were upside down."""
+    with pytest.raises(CityError, match=rf"{axis} of 'mock' does not grow to .*, city\.sortby\('{axis}'"):
+        validate(mock_city().assign_coords({axis: centres}))
+    turned = mock_city().isel({axis: slice(None, None, -1)})
+    assert validate(turned.sortby(axis)).identical(mock_city())
 
 
 def test_times_are_on_whole_minutes():

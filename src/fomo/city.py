@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -322,10 +322,28 @@ def validate(city: City) -> City:
     for variable in ("traffic", "users", "poi", "residents"):
         if variable in city:
             _check_amount(city, variable, name)
-    if city.attrs["layout"] not in ("grid", "list"):
-        raise CityError(f"city {name!r} has layout {city.attrs['layout']!r}: it is 'grid' or 'list'")
+    for attribute, known in (("layout", ("grid", "list")), ("calendar", ("date", "weekday"))):
+        if city.attrs[attribute] not in known:
+            raise CityError(
+                f"city {name!r} has {attribute} {city.attrs[attribute]!r}: it is {known[0]!r} or {known[1]!r}"
+            )
     _edge_km(city.attrs["cell_km"], name)
+    if city.attrs["time_zone"] != "":
+        _zone(city.attrs["time_zone"], name)
+    for attribute in ("days_off", "days_worked"):
+        iso_dates(city.attrs.get(attribute, ()), f"{attribute} of {name!r}")
     return city
+
+
+def iso_dates(texts: object, where: str) -> tuple[date, ...]:
+    """Dates of texts like 2026-12-25, each once and in their order. Raises `CityError`; `where` is who holds them."""
+    found = set()
+    for text in [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else texts:
+        try:
+            found.add(date.fromisoformat(str(text)))
+        except ValueError:
+            raise CityError(f"{where} holds {str(text)!r}: write dates like 2026-12-25") from None
+    return tuple(sorted(found))
 
 
 def _edge_km(edge: object, name: str) -> float:
@@ -366,6 +384,13 @@ def _check_axes(city: City, name: str) -> None:
     for axis in ("time", "y", "x"):
         if city.sizes[axis] == 0:
             raise CityError(f"city {name!r} is empty along {axis!r}")
+    for axis, far in (("y", "north"), ("x", "east")):
+        centres = city[axis].values
+        if centres.dtype.kind not in "iuf" or not np.isfinite(centres).all() or (np.diff(centres) <= 0).any():
+            raise CityError(
+                f"{axis} of {name!r} does not grow to the {far} from cell to cell: number its cells in kilometres, or "
+                f"sort the city by it, city.sortby({axis!r})"
+            )
 
 
 def _check_time(city: City, name: str) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fomo.city import CityError, validate
+from fomo.city import CityError, iso_dates, validate
 
 if TYPE_CHECKING:
     from fomo.city import City
@@ -37,7 +37,7 @@ class DaysOff:
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> DaysOff:
         """Those of a city's attributes; none where it says none. Raises `CityError` for what is no date."""
-        return cls(*(_dates(attributes.get(key, ()), key) for key in (DAYS_OFF, DAYS_WORKED)))
+        return cls(*(iso_dates(attributes.get(key, ()), key) for key in (DAYS_OFF, DAYS_WORKED)))
 
     def __post_init__(self) -> None:
         """Check that no day is both, and that only weekends are worked. Raises `CityError`."""
@@ -182,25 +182,13 @@ def read_days_off(table: Path) -> DaysOff:
         if kind not in found:
             raise CityError(f"{table}, line {line}: the day is {kind!r}; it is 'off' or 'worked'")
         found[kind].append((row["date"] or "").strip())
-    return DaysOff(*(_dates(found[kind], f"{table}, column date") for kind in ("off", "worked")))
+    return DaysOff(*(iso_dates(found[kind], f"{table}, column date") for kind in ("off", "worked")))
 
 
 def _days_of(city: City) -> tuple[datetime.date, datetime.date]:
     """The first and the last day of a city."""
     first, last = city["time"].values[[0, -1]].astype("datetime64[D]").tolist()
     return first, last
-
-
-def _dates(texts: Iterable[object], where: str) -> tuple[datetime.date, ...]:
-    if isinstance(texts, str):
-        texts = [texts]
-    found = set()
-    for text in texts:
-        try:
-            found.add(datetime.date.fromisoformat(str(text)))
-        except ValueError:
-            raise CityError(f"{where} holds {str(text)!r}: write dates like 2026-12-25") from None
-    return tuple(sorted(found))
 
 
 __all__ = ["DAYS_OFF", "DaysOff", "DaysOffSource", "public_holidays", "read_days_off", "with_days_off"]
