@@ -241,6 +241,21 @@ def test_rows_go_to_the_north_and_columns_to_the_east(axis, centres):
     assert validate(turned.sortby(axis)).identical(mock_city())
 
 
+@pytest.mark.parametrize("axis", ["time", "y", "x"])
+def test_an_axis_that_was_chosen_away_is_asked_back(axis):
+    with pytest.raises(CityError, match=rf"traffic of 'mock' lacks the axis '{axis}'.*, city\.isel\({axis}=\[0\]\)"):
+        validate(mock_city().isel({axis: 0}))
+    assert validate(mock_city().isel({axis: [0]}))
+
+
+def test_of_the_hour_that_clocks_show_twice_one_is_kept():
+    """The message said to sum them, which makes a peak of two hours; docs/beware.md said to keep one."""
+    doubled = mock_city().isel(time=[0, 1, 2, 2, 3])
+    with pytest.raises(CityError, match=r"'mock' repeats: 2024-01-01T02:00 .*: keep one of those"):
+        validate(doubled)
+    assert validate(doubled.drop_duplicates("time")).sizes["time"] == 4
+
+
 def test_times_are_on_whole_minutes():
     with pytest.raises(CityError, match=r"time of 'town' is 2024-01-01T00:00:30\.000, which is no whole minute"):
         make_city(np.ones((2, 1, 1)), name="town", start="2024-01-01T00:00:30", step_minutes=60)

@@ -376,6 +376,12 @@ def _check_shapes(traffic: tuple[int, ...], arrays: dict[str, np.ndarray], name:
 def _check_axes(city: City, name: str) -> None:
     for variable, expected in VARIABLE_AXES.items():
         if variable in city and city[variable].dims != expected:
+            lost = [axis for axis in expected if axis not in city[variable].dims]
+            if lost and set(city[variable].dims) < set(expected):
+                raise CityError(
+                    f"{variable} of {name!r} lacks the axis {lost[0]!r}; it needs {expected}: keep it where one is "
+                    f"chosen, city.isel({lost[0]}=[0])"
+                )
             raise CityError(
                 f"{variable} of {name!r} has the axes {city[variable].dims}; it needs {expected}: transpose it"
             )
@@ -416,7 +422,7 @@ def _check_time(city: City, name: str) -> None:
         if gaps[at] < 0:
             fault, remedy = "is not sorted", "sort it"
         elif gaps[at] == 0:
-            fault, remedy = "repeats", "drop or sum the duplicates"
+            fault, remedy = "repeats", "keep one of those at the same time, as of the hour that clocks show twice"
         else:
             fault, remedy = "is uneven", "insert the missing periods as NaN or cut the city there"
         raise CityError(

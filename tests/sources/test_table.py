@@ -124,7 +124,7 @@ def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"cell": ["a", "b", "a", "b", "a", "a"]}, "2 rows of cell 'a' at 2024-03-02T00:00"),
+        ({"cell": ["a", "b", "a", "b", "a", "a"]}, "2 rows of cell 'a' at 2024-03-02T00:00: keep one of them, as of"),
         ({"traffic": [1.0, -2.0, 3, 4, 5, 6]}, "traffic of cell 'b' at 2024-03-01T22:00 .* is -2"),
         ({"traffic": ["1", "n/a", "3", "4", "5", "6"]}, "'traffic' .* is 'n/a' in line 3"),
         ({"row": [0, -1] * 3}, "cell 'b' .* outside the grid at row -1"),

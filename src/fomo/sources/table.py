@@ -120,7 +120,10 @@ def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> pol
     repeated = frame.group_by("cell", "time").len().filter(polars.col("len") > 1)
     if repeated.height:
         cell, time, count = repeated.sort("time", "cell").row(0)
-        raise CityError(f"{path} has {count} rows of cell {cell!r} at {time:%Y-%m-%dT%H:%M}: sum or drop them")
+        raise CityError(
+            f"{path} has {count} rows of cell {cell!r} at {time:%Y-%m-%dT%H:%M}: keep one of them, "
+            "as of the hour that clocks show twice, or their sum where each is a part"
+        )
     return frame
 
 
