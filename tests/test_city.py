@@ -256,6 +256,15 @@ def test_of_the_hour_that_clocks_show_twice_one_is_kept():
     assert validate(doubled.drop_duplicates("time")).sizes["time"] == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "family"), [("uomo_shandong/03", "uomo_shandong"), ("town", "town"), ("a/b/c", "a"), ("town/1", "town")]
+)
+def test_the_family_is_what_stands_before_the_slash_of_the_name(name, family):
+    made = {"name": name, "start": "2024-01-01", "step_minutes": 60}
+    assert make_city(np.ones((2, 1, 1)), **made).attrs["family"] == family
+    assert make_city(np.ones((2, 1, 1)), **made, family="other").attrs["family"] == "other"
+
+
 def test_times_are_on_whole_minutes():
     with pytest.raises(CityError, match=r"time of 'town' is 2024-01-01T00:00:30\.000, which is no whole minute"):
         make_city(np.ones((2, 1, 1)), name="town", start="2024-01-01T00:00:30", step_minutes=60)

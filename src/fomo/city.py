@@ -128,7 +128,8 @@ def make_city(
     with names of their axes, as of xarray, are turned to that order by name; what is masked is NaN, and not covered.
     `time` replaces the even axis made of `start` and `step_minutes`; both are wall clock, and where they name a zone or
     an offset they are brought to the clock of `time_zone`. `extra` becomes attributes (e.g. `fold=0`).
-    `covered` defaults to the cells with at least one recorded value. Raises `CityError`.
+    `covered` defaults to the cells with at least one recorded value, `family` to the name before its slash. Raises
+    `CityError`.
     """
     step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), _edge_km(cell_km, name) or 1.0
     amounts = _numbers(traffic, "traffic", name)
@@ -183,7 +184,7 @@ def make_city(
     city.attrs = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "family": family or name,
+        "family": family or str(name).partition("/")[0],
         "step_minutes": step_minutes,
         "cell_km": float(cell_km),
         "layout": layout,
