@@ -24,6 +24,7 @@ _WHERE = {
     "save_city": "fomo.city",
     "validate": "fomo.city",
     "mock_city": "fomo.city",
+    "coarser": "fomo.periods",
     "with_days_off": "fomo.days_off",
     "Forecast": "fomo.forecast",
     "read_cities": "fomo.sources",

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from fomo.city import City, make_city
+from fomo.periods import coarser
 from fomo.windows.clock import Clock
 from fomo.windows.patterns import GROUPS, PARTITIONS, family_patterns
 from fomo.windows.rhythm import GENERAL, GENERAL_WORTH, rhythm_at
-from fomo.windows.sample import AugmentConfig, TrainingSet, coarser
+from fomo.windows.sample import AugmentConfig, TrainingSet
 from fomo.windows.shapes import SHAPES
 
 DAY = np.tile(np.linspace(0.2, 1.8, 24), 9)
@@ -117,7 +118,7 @@ def test_a_window_has_the_curve_of_its_hours_or_the_cells_own_where_the_past_is_
 
 
 def test_coarser_versions_of_a_family_have_patterns_of_their_own(cities):
-    both = [*cities, coarser(cities[0], 2)]
+    both = [*cities, coarser(cities[0], 120)]
     found = family_patterns(both, references(both))
     assert {"one", "other", "one@120min", GENERAL} == set(found.patterns)
     assert found.patterns["one@120min"].stored.shape == (1 + SHAPES, 84)

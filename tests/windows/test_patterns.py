@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from fomo.city import City, make_city, mock_city
+from fomo.periods import coarser
 from fomo.windows.answers import SMALLEST_BETWEEN, SMALLEST_WITHIN, UNKNOWN_WITHIN, rate_variances
 from fomo.windows.context import UsersPattern
 from fomo.windows.patterns import FamilyUsers, city_sums, family_patterns, family_users, users_of_city, views_of
 from fomo.windows.rhythm import GENERAL, RhythmSums, rhythm_sums, weekly_rhythm
-from fomo.windows.sample import AugmentConfig, TrainingSet, coarser
+from fomo.windows.sample import AugmentConfig, TrainingSet
 from fomo.windows.shapes import week_covariance
 
 NAN = np.nan
@@ -145,7 +146,7 @@ def crowded(city: City, seed: int = 9) -> City:
 
 
 def test_the_rate_over_all_families_is_the_geometric_mean_without_one_of_them(cities):
-    users = users_of([*cities, coarser(cities[0], 2)])
+    users = users_of([*cities, coarser(cities[0], 120)])
     weight = [float(c["traffic"].mean()) ** -0.5 for c in cities[:3]]  # regions count by the root of their traffic
     sums = [
         [w * float(c[name].sum()) for w, c in zip(weight, cities[:3], strict=True)] for name in ("traffic", "users")

@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fomo.city import CityError, make_city, mock_city
 from fomo.windows.batch import Batch, CellState
 from fomo.windows.patterns import GROUPS
-from fomo.windows.sample import AugmentConfig, TrainingSet, coarser, family_references
+from fomo.windows.sample import AugmentConfig, TrainingSet, family_references
 
 PLAIN: dict[str, Any] = {
     "flip": False, "mix": 0.0, "shuffle": 0.0, "level": 0.0, "cell_level": 0.0, "missing": 0.0, "forget_week": 0.0,
@@ -45,57 +43,6 @@ def places(share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """t, y, x of the values of a numbered city."""
     number = np.round(share).astype(int) - 1
     return number // 100, number // 10 % 10, number % 10
-
-
-@given(st.integers(1, 8), st.integers(1, 40), st.integers(0, 30), st.integers(0, 99))
-def test_a_coarser_city_conserves_traffic_over_its_whole_periods(factor, steps, late, seed):
-    if 1440 % (15 * factor):
-        factor = 4
-    random = np.random.default_rng(seed)
-    start = np.datetime64("2024-01-01T00:00") + np.timedelta64(15 * late, "m")
-    fine = make_city(random.random((steps + 2 * factor, 2, 3)), name="fine", start=start, step_minutes=15)
-    coarse = coarser(fine, factor)
-    assert int(coarse.attrs["step_minutes"]) == 15 * factor
-    periods = coarse["time"].values
-    assert ((periods - periods.astype("datetime64[D]")) % np.timedelta64(15 * factor, "m") == np.timedelta64(0)).all()
-    for period, values in zip(periods, coarse["traffic"].values, strict=True):
-        inside = (fine["time"].values >= period) & (fine["time"].values < period + np.timedelta64(15 * factor, "m"))
-        assert inside.sum() == factor
-        np.testing.assert_allclose(values, fine["traffic"].values[inside].sum(0), rtol=1e-5)
-    assert fine["time"].values[-1] - periods[-1] < 2 * np.timedelta64(15 * factor, "m")  # none is left out
-
-
-def test_a_coarser_city_has_not_recorded_where_any_part_was_not():
-    traffic = np.ones((8, 1, 2))
-    traffic[5, 0, 1] = np.nan
-    coarse = coarser(make_city(traffic, name="a", start="2024-01-01", step_minutes=30), 4)["traffic"].values
-    np.testing.assert_array_equal(coarse, [[[4, 4]], [[4, np.nan]]])
-
-
-def test_a_coarser_city_is_another_city_of_another_family_and_keeps_its_fold_and_geometry():
-    fine = numbered_city(family="cities", fold=3, layout="list", time_zone="Asia/Shanghai")
-    cell = np.arange(fine.sizes["y"] * fine.sizes["x"]).reshape(fine.sizes["y"], fine.sizes["x"])
-    fine = fine.assign_coords(lon=(("y", "x"), 24.0 + cell), lat=(("y", "x"), 60.0 - cell))
-    coarse = coarser(fine, 2)
-    assert coarse.attrs["name"] == "numbered@120min"
-    assert coarse.attrs["family"] == "cities@120min"
-    for kept in ("fold", "cell_km", "layout", "time_zone", "unit", "synthetic"):
-        assert coarse.attrs[kept] == fine.attrs[kept]
-    for kept in ("covered", "lon", "lat"):
-        np.testing.assert_array_equal(coarse[kept], fine[kept])
-
-
-def test_a_coarser_step_that_does_not_divide_a_day_is_refused():
-    with pytest.raises(CityError, match="420 minutes do not divide a day"):
-        coarser(mock_city(step_minutes=60), 7)
-
-
-@pytest.mark.parametrize(("start", "steps"), [("2024-01-01T00:05", 200), ("2024-01-01T00:15", 3)])
-def test_periods_that_nothing_starts_are_refused_rather_than_begun_at_any_step(start, steps):
-    """They began at five past, and their times did not say so."""
-    fine = make_city(np.ones((steps, 1, 1)), name="late", start=start, step_minutes=15)
-    with pytest.raises(CityError, match=f"'late' begins at {start}, and none of its steps starts 60 minutes"):
-        coarser(fine, 4)
 
 
 def test_the_reference_of_a_family_is_that_of_all_its_values_together():

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fomo.city import City, CityError
+from fomo.periods import coarser
 from fomo.processes import Place
 from fomo.sources import read_family
 from fomo.training.recipe import DataConfig, Recipe
 from fomo.training.window_cache import cache_folder, kept_in
 from fomo.windows.laid import as_it_is
-from fomo.windows.sample import TrainingSet, coarser, family_references
+from fomo.windows.sample import TrainingSet, family_references
 from fomo.windows.split import train_part, trained_name, without_area
 
 
@@ -30,7 +31,7 @@ def training_cities(config: DataConfig, folder: Path) -> list[City]:
             raise CityError(f"family {family!r} has no training part: all its regions are held back")
         cities += parts
         for factor in config.coarser.get(family, ()):
-            cities += [coarser(part, factor) for part in parts]
+            cities += [coarser(part, factor * int(part.attrs["step_minutes"])) for part in parts]
     unknown = sorted(set(config.held_back_folds) - folds)
     if unknown and folds and "held_back_folds" in config.model_fields_set and not config.first_week_only:
         raise CityError(f"held_back_folds names {unknown}, which no region has; there are the folds {sorted(folds)}")

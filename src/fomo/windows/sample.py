@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
+from fomo.city import City, CityError
 from fomo.windows.batch import Batch
 from fomo.windows.choices import AugmentConfig, Series, choose
 from fomo.windows.clock import hours_since_monday
@@ -22,48 +22,6 @@ from fomo.windows.patterns import View, family_patterns, family_users, views_of
 from fomo.windows.scale import reference_of
 from fomo.windows.shapes import Pattern, pattern_of
 from fomo.windows.usual import UsualWeeks
-
-
-def coarser(city: City, factor: int) -> City:
-    """The same city at `factor` times the granularity period: traffic summed, users averaged, NaN where any part is.
-
-    Whole periods from the first step that starts one. Raises `CityError` where the step would not divide a day, and
-    where no step starts a period, as of hours none does of quarters from five past on.
-    """
-    step = int(city.attrs["step_minutes"]) * factor
-    if MINUTES_PER_DAY % step:
-        raise CityError(f"{city.attrs['name']!r}: {step} minutes do not divide a day")
-    starts = np.isclose(hours_since_monday(city["time"].values) * 60 % step, 0)
-    if not starts.any():
-        begin = np.datetime_as_string(city["time"].values[0], unit="m")
-        raise CityError(
-            f"{city.attrs['name']!r} begins at {begin}, and none of its steps starts {step} minutes of the clock: "
-            f"shift its times, or do without steps of {step} minutes"
-        )
-    first = int(np.argmax(starts))
-    periods = (city.sizes["time"] - first) // factor
-
-    def parts(variable: str) -> np.ndarray:
-        """(period, factor, y, x)."""
-        values = city[variable].values[first : first + periods * factor]
-        return np.asarray(values.reshape(periods, factor, *values.shape[1:]))
-
-    keep = {k: v for k, v in city.attrs.items() if k not in ("schema_version", "step_minutes", "name", "family")}
-    return make_city(
-        parts("traffic").sum(1),
-        users=parts("users").mean(1) if "users" in city else None,
-        poi=city["poi"].values if "poi" in city else None,
-        poi_names=city["category"].values.tolist() if "poi" in city else None,
-        residents=city["residents"].values if "residents" in city else None,
-        start=city["time"].values[first],
-        step_minutes=step,
-        name=f"{city.attrs['name']}@{step}min",
-        family=f"{city.attrs['family']}@{step}min",
-        covered=city["covered"].values,
-        lon=city["lon"].values if "lon" in city.coords else None,
-        lat=city["lat"].values if "lat" in city.coords else None,
-        **{**keep, "synthetic": bool(keep["synthetic"])},
-    )
 
 
 def family_references(cities: Sequence[City], variable: str = "traffic") -> dict[str, float]:
@@ -212,4 +170,4 @@ def _series(
     )
 
 
-__all__ = ["AugmentConfig", "Series", "TrainingSet", "coarser", "family_patterns", "family_references"]
+__all__ = ["AugmentConfig", "Series", "TrainingSet", "family_patterns", "family_references"]
