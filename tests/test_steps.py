@@ -51,6 +51,13 @@ def test_times_at_which_all_cells_are_there_need_no_closer_look(monkeypatch):
     assert coarse_cells(rows(a=QUARTERS, b=QUARTERS), 15) == {}
 
 
+@pytest.mark.parametrize("minutes", [15, 30])
+def test_cells_that_are_all_of_a_longer_step_are_found(minutes):
+    """Each time had as many cells, which was taken to say that all of them have the step asked for."""
+    assert coarse_cells(rows(a=HOURS, b=HOURS), minutes) == {"a": 60, "b": 60}
+    assert coarse_cells(rows(a=HOURS, b=HOURS), 60) == {}
+
+
 def test_all_cells_agree_on_a_step_or_there_is_none():
     assert agreed_step(rows(a=[0, 60, 120], b=[0, 60, 120])) == 60
     assert agreed_step(rows(a=[0, 60, 120], b=[0, 60, 180])) == 0

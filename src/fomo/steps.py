@@ -38,7 +38,7 @@ def coarse_cells(rows: polars.DataFrame, minutes: int) -> dict[str, int]:
     """
     import polars
 
-    if not rows.height or _are_alike(rows["begin"]):
+    if not rows.height or _are_alike(rows["begin"], minutes):
         return {}
     gaps = _gaps(_doubtful(rows, minutes))
     least = gaps.group_by("cell").agg(polars.len().alias("gaps"), polars.col("gap").min().alias("step"))
@@ -53,12 +53,18 @@ def coarse_cells(rows: polars.DataFrame, minutes: int) -> dict[str, int]:
     return dict(found.select("cell", "step").iter_rows())
 
 
-def _are_alike(begin: polars.Series) -> bool:
-    """Whether rows go by time and each time has as many: then all cells have the same times. A cheap look."""
+def _are_alike(begin: polars.Series, minutes: int) -> bool:
+    """Whether all cells have the same times, two of them no further apart than `minutes`. A cheap look.
+
+    So they have where rows go by time and each time has as many.
+    """
     if not begin.is_sorted():
         return False
     first = np.flatnonzero(np.diff(begin.to_physical().to_numpy())) + 1
-    return len(np.unique(np.diff(first))) < 2  # those of the first and the last time may be cut off
+    if len(np.unique(np.diff(first))) > 1:  # those of the first and the last time may be cut off
+        return False
+    gaps = begin.gather(np.r_[0, first]).diff().dt.total_minutes()
+    return len(first) == 0 or bool((gaps <= minutes).any())
 
 
 def _doubtful(rows: polars.DataFrame, minutes: int) -> polars.DataFrame:

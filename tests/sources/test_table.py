@@ -234,6 +234,22 @@ def test_hourly_cells_among_those_of_quarters_are_named(write):
         read_table(write(polars.DataFrame(table)))
 
 
+@pytest.mark.parametrize("hours", [3, 24])
+@pytest.mark.parametrize("step", [15, 30])
+def test_a_table_of_hours_is_no_table_of_shorter_periods(write, hours, step):
+    """Each hour's amount was taken as that of its first half, and the other half as missing."""
+    times = [START + timedelta(hours=hour) for hour in range(hours) for _ in "ab"]
+    table = {"cell": ["a", "b"] * hours, "time": times, "traffic": 1.0, "row": 0, "col": [0, 1] * hours}
+    path = write(polars.DataFrame(table))
+    with pytest.raises(CityError, match=f"are 60 minutes apart, and step_minutes says {step}: leave that out"):
+        read_table(path, step_minutes=step)
+    assert read_table(path, step_minutes=60).sizes["time"] == hours
+
+
+def test_times_of_few_rows_say_nothing_of_the_step(write):
+    assert read_table(write(rows()[:4]), step_minutes=30).sizes["time"] == 3
+
+
 def test_a_cell_without_a_position_is_named(write):
     places = write(polars.DataFrame({"cell": ["a"], "row": [0], "col": [0]}), "sites.csv")
     with pytest.raises(CityError, match=r"cell 'b' of .* has no position in .*sites.csv"):

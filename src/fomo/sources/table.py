@@ -21,7 +21,7 @@ from fomo.sources.archive import file_hash, table_columns
 from fomo.sources.frames import read_renamed
 from fomo.sources.positions import grid_of
 from fomo.sources.source import Source
-from fomo.steps import coarse_cells
+from fomo.steps import agreed_step, coarse_cells
 
 if TYPE_CHECKING:
     import polars
@@ -153,8 +153,16 @@ def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) ->
 
 
 def _check_steps(frame: polars.DataFrame, path: Path, step: int) -> None:
-    """Refuse cells whose periods are longer than those of the others: an hour's amount is no quarter's."""
-    coarse = coarse_cells(frame.select("cell", frame["time"].alias("begin")), step)
+    """Refuse cells whose periods are longer than the step or those of others: an hour's amount is no quarter's."""
+    rows = frame.select("cell", frame["time"].alias("begin"))
+    times = rows["begin"].unique().sort().diff().dt.total_minutes()
+    apart = agreed_step(rows) if not (times <= step).any() else 0
+    coarse = coarse_cells(rows, step)
+    if apart > step or len(coarse) == frame["cell"].n_unique():
+        raise CityError(
+            f"times of {path} are {apart or min(coarse.values())} minutes apart, and step_minutes says {step}: leave "
+            "that out (--step-minutes), as an amount of a longer period is none of a shorter one"
+        )
     if coarse:
         minutes = min(coarse.values())
         raise CityError(
