@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fomo.city import CityError
+from fomo.sources.in_memory import Frame, Table
 
 if TYPE_CHECKING:
     import polars
@@ -51,8 +52,8 @@ def names_in(path: Path) -> frozenset[str]:
     raise CityError(f"{path} {fault}: fetch it again or convert it to one of these")
 
 
-def table_columns(path: Path) -> list[str]:
-    """Column names of a Parquet or CSV file, in their order. Raises `CityError` where it cannot be read."""
+def table_columns(path: Table) -> list[str]:
+    """Column names of a Parquet or CSV file or a frame, in their order. Raises `CityError` where it cannot be read."""
     import polars
 
     try:
@@ -61,13 +62,15 @@ def table_columns(path: Path) -> list[str]:
         raise CityError(f"{path} is damaged or is no table ({first_line(error)}): fetch it again") from None
 
 
-def scan(path: Path) -> polars.LazyFrame:
-    """A Parquet or CSV file as a lazy frame; every column of a CSV is text.
+def scan(path: Table) -> polars.LazyFrame:
+    """A Parquet or CSV file, or a frame, as a lazy frame; every column of a CSV is text.
 
     Raises `CityError` if it is absent.
     """
     import polars
 
+    if isinstance(path, Frame):
+        return path.frame.lazy()
     if not path.is_file():
         raise CityError(f"there is no file {path}: check the path")
     with path.open("rb") as file:

@@ -1,13 +1,13 @@
-"""Columns of CSV and Parquet files as polars frames of checked types, or a plain error."""
+"""Columns of CSV and Parquet files and of frames as polars frames of checked types, or a plain error."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fomo.city import EARLIEST, LATEST, CityError
 from fomo.sources.archive import first_line, scan, table_columns
+from fomo.sources.in_memory import Frame, Table
 
 if TYPE_CHECKING:
     import polars
@@ -26,8 +26,8 @@ TIME_FORMATS = (
 )
 
 
-def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") -> polars.DataFrame:
-    """Columns name -> kind ('text', 'number', 'time') of a CSV, TSV or Parquet file, in that order.
+def read_columns(path: Table, columns: Mapping[str, str], time_zone: str = "") -> polars.DataFrame:
+    """Columns name -> kind ('text', 'number', 'time') of a CSV, TSV or Parquet file or a frame, in that order.
 
     Numbers become Float64 with null for an empty field; times become Datetime without a zone, taken as local
     wall clock; a column with a zone is converted to the wall clock of `time_zone`, an IANA name. Raises `CityError`
@@ -53,7 +53,7 @@ def read_columns(path: Path, columns: Mapping[str, str], time_zone: str = "") ->
 
 
 def read_renamed(
-    path: Path, kinds: Mapping[str, str], renamed: Mapping[str, str], time_zone: str = ""
+    path: Table, kinds: Mapping[str, str], renamed: Mapping[str, str], time_zone: str = ""
 ) -> polars.DataFrame:
     """The same under other names: `kinds` by the names of the result, `renamed` from these to those of the file."""
     called = {name: renamed.get(name, name) for name in kinds}
@@ -69,14 +69,16 @@ def read_renamed(
     return frame
 
 
-def _place(path: Path, row: int) -> str:
+def _place(path: Table, row: int) -> str:
     """Where a row is found in an editor: the line of a text, whose first is the header."""
-    return f"at row {row}" if path.suffix == ".parquet" else f"in line {row + 2}"
+    return f"at row {row}" if isinstance(path, Frame) or path.suffix == ".parquet" else f"in line {row + 2}"
 
 
-def _convert(column: polars.Series, kind: str, path: Path, time_zone: str) -> polars.Series:
+def _convert(column: polars.Series, kind: str, path: Table, time_zone: str) -> polars.Series:
     import polars
 
+    if column.dtype.is_nested() or column.dtype == polars.Object:
+        raise CityError(f"column {column.name!r} of {path} is {column.dtype}: that is no {kind}; write one value a row")
     if kind == "number":
         converted = column.cast(polars.Float64, strict=False)
     else:
@@ -96,7 +98,7 @@ def _convert(column: polars.Series, kind: str, path: Path, time_zone: str) -> po
     return converted
 
 
-def _check_times(column: polars.Series, times: polars.Series, path: Path) -> None:
+def _check_times(column: polars.Series, times: polars.Series, path: Table) -> None:
     """Refuse what no counter was read at: `%Y` takes the 24 of 01.02.24 for the year 24."""
     wrong = ~times.is_between(EARLIEST, LATEST, closed="left")
     at = wrong.arg_max()
@@ -107,7 +109,7 @@ def _check_times(column: polars.Series, times: polars.Series, path: Path) -> Non
         )
 
 
-def _as_time(column: polars.Series, path: Path, time_zone: str) -> polars.Series:
+def _as_time(column: polars.Series, path: Table, time_zone: str) -> polars.Series:
     import polars
 
     if column.dtype == polars.String:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from fomo.city import CityError
 from fomo.sources.archive import table_columns
 from fomo.sources.frames import read_renamed
+from fomo.sources.in_memory import Table
 
 if TYPE_CHECKING:
     import polars
@@ -36,7 +36,7 @@ class Grid:
     lat: np.ndarray | None = None
 
 
-def grid_of(path: Path, renamed: Mapping[str, str], cell_km: float | None) -> Grid:
+def grid_of(path: Table, renamed: Mapping[str, str], cell_km: float | None) -> Grid:
     """The grid from the columns cell and row, col or lon, lat of a table.
 
     Raises `CityError` naming the cell.
@@ -54,7 +54,7 @@ def grid_of(path: Path, renamed: Mapping[str, str], cell_km: float | None) -> Gr
     )
 
 
-def _one_place_each(frame: polars.DataFrame, path: Path) -> polars.DataFrame:
+def _one_place_each(frame: polars.DataFrame, path: Table) -> polars.DataFrame:
     import polars
 
     frame = frame.unique(maintain_order=True)
@@ -67,7 +67,7 @@ def _one_place_each(frame: polars.DataFrame, path: Path) -> polars.DataFrame:
     return frame
 
 
-def _given(frame: polars.DataFrame, path: Path) -> Grid:
+def _given(frame: polars.DataFrame, path: Table) -> Grid:
     cell, row, column = (frame[name].to_numpy() for name in ("cell", "row", "col"))
     wrong = np.zeros(len(cell), bool)
     for index in (row, column):
@@ -83,7 +83,7 @@ def _given(frame: polars.DataFrame, path: Path) -> Grid:
     return grid
 
 
-def _snapped(frame: polars.DataFrame, path: Path, cell_km: float | None) -> Grid:
+def _snapped(frame: polars.DataFrame, path: Table, cell_km: float | None) -> Grid:
     if cell_km is None or not cell_km > 0:
         raise CityError(
             f"{path} gives lon and lat, so the edge of a cell is needed: pass cell_km= (--cell-km), e.g. 1.0"
@@ -110,7 +110,7 @@ def _snapped(frame: polars.DataFrame, path: Path, cell_km: float | None) -> Grid
     return Grid(plain.cells, plain.height, plain.width, plain.farthest, centre_lon, centre_lat)
 
 
-def _check_span(grid: Grid, path: Path, size: str = "", remedy: str = "") -> None:
+def _check_span(grid: Grid, path: Table, size: str = "", remedy: str = "") -> None:
     """Refuse a grid that is nearly empty: one misplaced cell makes it so."""
     if grid.height * grid.width > min(MOST_GRID_CELLS, 10_000 + 1_000 * grid.cells.height):
         raise CityError(

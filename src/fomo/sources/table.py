@@ -1,4 +1,4 @@
-"""Anyone's traffic as a long table, one row per cell and period, in CSV or Parquet.
+"""Anyone's traffic as a long table, one row per cell and period, in CSV, Parquet or memory.
 
     city = read_table("counters.csv", "sites.csv", cell_km=0.5, columns={"traffic": "dl_bytes"})
 
@@ -16,9 +16,10 @@ from zoneinfo import available_timezones
 
 import numpy as np
 
-from fomo.city import City, CityError, make_city
+from fomo.city import City, CityError, make_city, whole_number
 from fomo.sources.archive import file_hash, table_columns
 from fomo.sources.frames import read_renamed
+from fomo.sources.in_memory import Table, table_of
 from fomo.sources.positions import grid_of
 from fomo.sources.source import Source
 from fomo.steps import agreed_step, coarse_cells
@@ -33,28 +34,31 @@ LARGEST = 2_000_000_000  # values of a dense (time, y, x) array; more is a mispl
 
 
 def read_table(
-    path: str | Path,
-    positions: str | Path | None = None,
+    path: Any,
+    positions: Any = None,
     *,
-    step_minutes: int | None = None,
+    step_minutes: float | None = None,
     cell_km: float | None = None,
     name: str | None = None,
     columns: Mapping[str, str] | None = None,
     unit: str = "unknown volume per period",
     time_zone: str = "",
 ) -> City:
-    """A city (time, y, x) from a long table; `columns` maps names used here to those of the file.
+    """A city (time, y, x) from a long table; `columns` maps names used here to those of the table.
+
+    `path` and `positions` are files, CSV or Parquet, or DataFrames of polars or pandas. `name` is that of the file, or
+    `table`, if not given.
 
     Rows may come in any order. Cells at one grid position are summed; where one is missing that carries more than
     1 % of them, so is the sum. A period without a row, and an empty field, is NaN. `step_minutes` is found from the
-    times if not given. Times are local wall clock; those of a Parquet column with a zone are converted to `time_zone`.
+    times if not given. Times are local wall clock; those of a column with a zone are converted to `time_zone`.
     Raises `CityError` for duplicate rows, uneven or misread times, cells without a position or outside the grid,
     negative amounts, an unknown time zone; it names the first.
     """
     import polars
 
-    path = Path(path)
-    where = Path(positions) if positions is not None else path
+    path = table_of(path, "the table")
+    where = table_of(positions, "the table of positions") if positions is not None else path
     renamed = dict(columns or {})
     unknown = [name for name in renamed if name not in COLUMNS]
     if unknown:
@@ -88,7 +92,7 @@ def read_table(
     return make_city(
         _sum_at(index, cell, frame["traffic"], places),
         **extra,
-        name=name or path.stem,
+        name=name or (path.stem if isinstance(path, Path) else "table"),
         start=time[0],
         step_minutes=step,
         lon=grid.lon,
@@ -96,12 +100,12 @@ def read_table(
         cell_km=cell_km or 0.0,
         time_zone=time_zone,
         unit=unit,
-        source=str(path.name),
-        sha256=file_hash(path),
+        source=path.name if isinstance(path, Path) else "a table in memory",
+        sha256=file_hash(path) if isinstance(path, Path) else "",
     )
 
 
-def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> polars.DataFrame:
+def _read_amounts(path: Table, renamed: Mapping[str, str], time_zone: str) -> polars.DataFrame:
     import polars
 
     kinds = {"cell": "text", "time": "time", "traffic": "number"}
@@ -127,7 +131,7 @@ def _read_amounts(path: Path, renamed: Mapping[str, str], time_zone: str) -> pol
     return frame
 
 
-def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) -> tuple[np.ndarray, int]:
+def _time_axis(frame: polars.DataFrame, path: Table, step_minutes: float | None) -> tuple[np.ndarray, int]:
     """The even axis from the first to the last time, and its step in minutes."""
     time = frame["time"].unique().sort().to_numpy().astype("datetime64[us]")
     if step_minutes is None:
@@ -137,6 +141,7 @@ def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) ->
         if step != int(step):
             raise CityError(f"times of {path} are {step:g} minutes apart: aggregate to whole minutes or more")
         step_minutes = int(step)
+    step_minutes = whole_number(step_minutes, "step_minutes")
     if step_minutes <= 0:
         raise CityError(f"step_minutes is {step_minutes}: it needs to be a divisor of 1440")
     offset = (time - time[0]) / np.timedelta64(step_minutes, "m")
@@ -152,7 +157,7 @@ def _time_axis(frame: polars.DataFrame, path: Path, step_minutes: int | None) ->
     return time[0] + np.arange(int(offset[-1]) + 1) * np.timedelta64(step_minutes, "m"), step_minutes
 
 
-def _check_steps(frame: polars.DataFrame, path: Path, step: int) -> None:
+def _check_steps(frame: polars.DataFrame, path: Table, step: int) -> None:
     """Refuse cells whose periods are longer than the step or those of others: an hour's amount is no quarter's."""
     rows = frame.select("cell", frame["time"].alias("begin"))
     times = rows["begin"].unique().sort().diff().dt.total_minutes()
@@ -172,7 +177,7 @@ def _check_steps(frame: polars.DataFrame, path: Path, step: int) -> None:
         )
 
 
-def _check_dates(time: np.ndarray, offset: np.ndarray, path: Path) -> None:
+def _check_dates(time: np.ndarray, offset: np.ndarray, path: Table) -> None:
     """Refuse an axis that is nearly empty: one misread date makes it so. `offset` is in periods."""
     gaps = np.diff(offset)
     at = int(np.argmax(gaps)) if gaps.size else 0
