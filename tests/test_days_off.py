@@ -6,6 +6,8 @@ import datetime
 from pathlib import Path
 
 import numpy as np
+import pandas
+import polars
 import pytest
 
 from fomo.city import CityError, make_city, open_city, save_city
@@ -84,6 +86,38 @@ def test_a_table_with_a_fault_is_refused(tmp_path: Path, text: str, message: str
 def test_a_table_that_is_not_there_is_no_country():
     with pytest.raises(CityError, match=r"cannot read days off from nowhere\.csv"):
         with_days_off(city_from("2024-01-01"), "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-01-02", "2024-01-03", "2030-01-01"],
+        (day("2024-01-03"), day("2024-01-02")),
+        {day("2024-01-02"), "2024-01-03"},
+        [datetime.datetime(2024, 1, 2, 12), datetime.datetime(2024, 1, 3)],
+        np.array(["2024-01-02", "2024-01-03"], "datetime64[ns]"),
+        np.array(["2024-01-02", "2024-01-03"]),
+        pandas.DatetimeIndex(["2024-01-02", "2024-01-03"]),
+        pandas.Series(["2024-01-02", "2024-01-03"]),
+        polars.Series([day("2024-01-02"), day("2024-01-03")]),
+    ],
+)
+def test_days_off_may_be_told_one_by_one(dates):
+    city = with_days_off(city_from("2024-01-01"), dates)
+    assert (city.attrs["days_off"], city.attrs["days_worked"]) == (["2024-01-02", "2024-01-03"], [])
+    assert with_days_off(city, []).attrs["days_off"] == []
+
+
+@pytest.mark.parametrize("where", [None, 3, {"date": "2024-01-02"}, b"IT", pandas.DataFrame({"date": ["2024-01-02"]})])
+def test_what_days_off_cannot_be_told_from_is_named(where):
+    with pytest.raises(CityError, match=rf"days off cannot be told from {type(where).__name__}: give a country, such"):
+        with_days_off(city_from("2024-01-01"), where)
+
+
+@pytest.mark.parametrize("wrong", ["09.05.2024", None, 5.5, np.datetime64("NaT"), pandas.NaT])
+def test_a_date_that_is_none_is_named(wrong):
+    with pytest.raises(CityError, match=rf"the list of days off holds '{wrong}': write dates like 2026-12-25"):
+        with_days_off(city_from("2024-01-01"), ["2024-01-02", wrong])
 
 
 def test_a_city_without_real_dates_has_none():

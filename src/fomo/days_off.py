@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fomo.city import CityError, iso_dates, validate
 
@@ -121,18 +123,31 @@ class DaysOffSource:
         return self.table.between(first, last) if self.table is not None else public_holidays(self.where, first, last)
 
 
-def with_days_off(city: City, where: str | Path) -> City:
-    """A copy of a city that knows its days off: of a country, like `IT` or `DE-BY`, or of a table (`DaysOffSource`).
+def with_days_off(city: City, where: Any) -> City:
+    """A copy of a city that knows its days off.
 
-    Raises `CityError` for a country that is not known, a table that cannot be read, and a city whose dates are not
-    real.
+    `where`: a country, like `IT` or `DE-BY`, the path of a table (`DaysOffSource`), or dates, as text like 2026-12-25
+    or of Python, numpy or pandas. Raises `CityError` for a country that is not known, a table that cannot be read,
+    what is no date, and a city whose dates are not real.
     """
     if city.attrs["calendar"] != "date":
         raise CityError(
             f"only weekday and hour of {city.attrs['name']!r} are real, no dates, so its days off cannot be looked up: "
             "give it its dates, city.assign_coords(time=...), and the attribute calendar='date'"
         )
-    return DaysOffSource.of(where).for_time(*_days_of(city)).on(city)
+    source = DaysOffSource.of(where) if isinstance(where, str | Path) else DaysOffSource("dates", _days_off(where))
+    return source.for_time(*_days_of(city)).on(city)
+
+
+def _days_off(dates: Any) -> DaysOff:
+    """Dates off, one after the other. Raises `CityError`."""
+    if not isinstance(dates, Iterable) or isinstance(dates, bytes | Mapping) or getattr(dates, "ndim", 1) != 1:
+        raise CityError(
+            f"days off cannot be told from {type(dates).__name__}: give a country, such as 'IT' or 'DE-BY', the path "
+            "of a CSV with the column date, or a list of dates like 2026-12-25"
+        )
+    days = (str(day)[:10] if isinstance(day, datetime.date | np.datetime64) else day for day in dates)  # without hours
+    return DaysOff(iso_dates(days, "the list of days off"))
 
 
 def public_holidays(country: str, first: datetime.date, last: datetime.date) -> DaysOff:
