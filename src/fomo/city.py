@@ -8,9 +8,10 @@ A `City` is an `xarray.Dataset`:
     residents (y, x)            float32  optional: people who live in the cell
     covered   (y, x)            bool     False where no traffic is ever recorded
 
-`time` is local wall-clock, evenly spaced by `attrs["step_minutes"]`, a divisor of a day. `y` and `x` are cell
-centres in kilometres, `y` growing to the north. Attributes say what the numbers are and where they come from;
-`SCHEMA_ATTRIBUTES` lists them. Everything is in physical units: scaling happens inside the forecasters.
+`time` is local wall-clock on whole minutes, evenly spaced by `attrs["step_minutes"]`, a divisor of a day. `y` and `x`
+are cell centres in kilometres, `y` growing to the north, `x` to the east. Attributes say what the numbers are and where
+they come from; `SCHEMA_ATTRIBUTES` lists them. Everything is in physical units: scaling happens inside the
+forecasters.
 """
 
 from __future__ import annotations
