@@ -223,6 +223,12 @@ def test_times_of_which_some_have_an_offset_are_refused():
         make_city(np.ones((2, 1, 1)), name="town", start="", step_minutes=60, time=time, time_zone="Europe/Rome")
 
 
+@pytest.mark.parametrize("kind", [int, float, "timedelta64[h]"])
+def test_numbers_are_no_times(kind):
+    with pytest.raises(CityError, match=r"time of 'town' holds .*, no dates: parse it to datetime64"):
+        a_town(time=(3600 * np.arange(24)).astype(kind))
+
+
 def test_there_is_one_time_for_each_step():
     time = np.datetime64("2024-01-01T00", "h") + np.arange(23)
     with pytest.raises(CityError, match=r"time of 'town' has the shape \(23,\), but the traffic has 24 steps"):

@@ -248,15 +248,16 @@ def _moments(time: Any, name: str, time_zone: str = "") -> np.ndarray:
             if isinstance(error, CityError):
                 raise
             raise CityError(f"a time of {name!r} cannot be read ({error}): write it like 2024-01-31T23:45") from None
-    if moments.dtype.kind == "M":
-        years = moments.astype("datetime64[Y]")
-        lost = (years < _FIRST_YEAR) | (years > _LAST_YEAR)
-        if lost.any():
-            moment = np.datetime_as_string(moments.reshape(-1)[int(np.argmax(lost))])
-            raise CityError(
-                f"time of {name!r} reaches {moment}, which no clock of a network shows: write years with four digits, "
-                "like 2024-01-31T23:45"
-            )
+    if moments.dtype.kind != "M":
+        raise CityError(f"time of {name!r} holds {moments.dtype}, no dates: parse it to datetime64")
+    years = moments.astype("datetime64[Y]")
+    lost = (years < _FIRST_YEAR) | (years > _LAST_YEAR)
+    if lost.any():
+        moment = np.datetime_as_string(moments.reshape(-1)[int(np.argmax(lost))])
+        raise CityError(
+            f"time of {name!r} reaches {moment}, which no clock of a network shows: write years with four digits, "
+            "like 2024-01-31T23:45"
+        )
     return moments
 
 
