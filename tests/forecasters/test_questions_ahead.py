@@ -38,6 +38,15 @@ for city in (mock_city(width=3), fomo.synthetic_city(height=4, width=3, days=4))
             assert "the context is 'bogus': ask with none, past, full" in str(error)
         else:
             raise AssertionError("it passed")
+city = fomo.synthetic_city(height=4, width=3, days=4)
+assert model.forecast(city, horizon=4.0, history=24.0, samples=2.0) == model.forecast(city, 4, 24, 2)
+for wrong in ({"horizon": 4.5}, {"horizon": "4"}, {"history": "day"}, {"samples": None}):
+    try:
+        model.forecast(city, **wrong)
+    except CityError as error:
+        assert "write a whole number, like 24" in str(error) and next(iter(wrong)) in str(error)
+    else:
+        raise AssertionError("it passed")
 """
     subprocess.run([sys.executable, "-c", asked], check=True, cwd=tmp_path)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fomo.city import City, CityError, validate
+from fomo.city import City, CityError, validate, whole_number
 from fomo.days_off import DAYS_OFF, DaysOff
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
@@ -95,6 +95,7 @@ class FoMo:
         members, as they are among all of them, where others are drawn elsewhere; begun at a multiple of
         `members_unit`. Raises `CityError`: not a city, no history, horizon < 1.
         """
+        horizon, samples = whole_number(horizon, "the horizon"), whole_number(samples, "samples")
         if only is not None and only.start % members_unit(horizon):
             raise ValueError(f"parts of an ensemble begin at multiples of {members_unit(horizon)}, not at {only.start}")
         ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
@@ -137,6 +138,7 @@ class FoMo:
         users_ahead: np.ndarray | None = None,
     ) -> Apart:
         """What `forecast` gives, to be drawn district by district and put together."""
+        horizon, samples = whole_number(horizon, "the horizon"), whole_number(samples, "samples")
         ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
         task = ahead.first()
         kept = slice(ahead.seen, None)
@@ -167,7 +169,7 @@ class FoMo:
         city = _believed(validate(city))
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
-        looked = history_of(horizon, history)
+        looked = history_of(horizon, None if history is None else whole_number(history, "the history"))
         return Ahead(
             city, horizon, looked, self.reference(city), past_week, context, users_ahead, self.users_reference(city)
         )
@@ -415,6 +417,7 @@ class FoMo:
         gaps: bool = False,
     ) -> Forecast:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour. `gaps`: of its record."""
+        samples = whole_number(samples, "samples")
         _check_samples(samples)
         recorded, city = city["traffic"].values, _believed(city)
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
