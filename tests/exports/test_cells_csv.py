@@ -156,7 +156,7 @@ def test_what_is_not_known_stays_so_and_what_is_never_used_is_zero(tmp_path, mon
     assert found.attrs["forecaster"] == "mock" and found["traffic"].attrs["units"] == "GB per period"
     export_cells(found, tmp_path / "cells.csv")
     frame = polars.read_csv(tmp_path / "cells.csv")
-    assert frame.columns == ["cell", "time", "traffic", "low", "high"]
+    assert frame.columns == ["cell", "time", "traffic", "low", "high", "unit"]
     assert frame["high"].to_list() == [12.0, None, None, 0.0, None] * 2
 
 

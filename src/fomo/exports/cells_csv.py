@@ -1,8 +1,8 @@
 """Traffic per cell under the operator's own names, as CSV or Parquet, and forecasts brought back to those cells.
 
-Columns: cell, time, traffic, then low and high (5 % and 95 %) of a forecast, then users. A value that is not known is
-an empty field (null in Parquet). Times are the operator's wall clock, as his own counters and `fomo.sources.table`
-have them, so they bear no offset.
+Columns: cell, time, traffic, then low and high (5 % and 95 %) of a forecast, then users, then the unit of the traffic
+where it is stated. A value that is not known is an empty field (null in Parquet). Times are the operator's wall clock,
+as his own counters and `fomo.sources.table` have them, so they bear no offset.
 """
 
 from __future__ import annotations
@@ -144,6 +144,8 @@ def _tables(cells: xr.Dataset) -> Iterator[polars.DataFrame]:
 
     names = polars.Series("cell", [str(name) for name in cells["cell"].values], dtype=polars.String)
     amounts = [name for name in AMOUNTS if name in cells]
+    unit = str(cells["traffic"].attrs.get("units", ""))
+    stated = {"unit": polars.lit(unit)} if unit else {}
     block = max(1, ROWS // len(names))
     for begin in range(0, cells.sizes["time"], block):
         part = cells.isel(time=slice(begin, begin + block))
@@ -159,7 +161,7 @@ def _tables(cells: xr.Dataset) -> Iterator[polars.DataFrame]:
                 "time": np.repeat(time, len(names)),
                 **{name: polars.Series(values).fill_nan(None) for name, values in columns.items()},
             }
-        )
+        ).with_columns(**stated)
 
 
 __all__ = ["export_cells", "forecast_per_cell"]

@@ -26,8 +26,6 @@ from fomo.ingest.parallel import Submit
 from fomo.ingest.store import CityStore
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from fomo.city import City
 
 Kind = Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
@@ -176,6 +174,7 @@ def export(
     Raises `IngestError`, `UsageError`.
     """
     from fomo.exports.cells_csv import export_cells, forecast_per_cell
+    from fomo.exports.city_cells import cells_of_city
     from fomo.exports.layers import dataset_of
     from fomo.exports.rasters import export_raster
     from fomo.exports.vectors import export_vector
@@ -188,7 +187,7 @@ def export(
     what = city if forecast is None else Forecast.open(forecast)
     if kind == "cells":
         store = CityStore(where)
-        cells = trusted_cells(store)
+        cells = cells_of_city(store)
         if isinstance(what, Forecast):
             dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
             usual = cells["traffic"].mean("time").values
@@ -207,17 +206,6 @@ def export(
             what, out, kind=kind, statistic=statistic, variable=variable, city=given, times=times, overwrite=overwrite
         )
     )
-
-
-def trusted_cells(store: CityStore) -> xr.Dataset:
-    """The operator's cells; what a file does not trust is missing, as in the grid, unless the city is to trust it."""
-    from fomo.ingest.cube import State
-
-    cells = store.cells()
-    if store.report.get("trust_suspect"):
-        return cells
-    amounts = [name for name in ("traffic", "users") if name in cells]
-    return cells.assign({name: cells[name].where(cells["state"] != State.SUSPECT) for name in amounts})
 
 
 __all__ = [

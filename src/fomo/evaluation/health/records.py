@@ -28,6 +28,7 @@ class Records:
     names: Sequence[str]
     time: Shaped[np.ndarray, " time"]
     step_minutes: int
+    unit: str = ""  # of a value, as its source has it; '' = not stated
     operator: bool = False  # the operator's own cells, not the grid's
     users: Num[np.ndarray, "time all"] | None = None
     state: Num[np.ndarray, "time all"] | None = None
@@ -65,7 +66,7 @@ def in_weekend(days: Shaped[np.ndarray, " day"]) -> Bool[np.ndarray, " day"]:
 def records_of(city: City, cells: xr.Dataset | None = None) -> Records:
     """The cells to look at, without a copy of the cube. Raises `CityError`."""
     if cells is not None:
-        return _operator_records(cells, str(city.attrs["name"]), int(city.attrs["step_minutes"]))
+        return _operator_records(cells, str(city.attrs["name"]), int(city.attrs["step_minutes"]), city.attrs["unit"])
     steps, _, width = city["traffic"].shape
     columns = np.flatnonzero(city["covered"].values)
     rows, across = np.divmod(columns, width)
@@ -77,13 +78,14 @@ def records_of(city: City, cells: xr.Dataset | None = None) -> Records:
         names,
         city["time"].values,
         int(city.attrs["step_minutes"]),
+        str(city.attrs["unit"]),
         users=city["users"].values.reshape(steps, -1) if "users" in city else None,
         positions=np.stack([city["x"].values[across], city["y"].values[rows]], 1) if placed else None,
     )
 
 
-def _operator_records(cells: xr.Dataset, city: str, step_minutes: int) -> Records:
-    """Checked; `step_minutes` is the city's, and counts where the cells have one period only."""
+def _operator_records(cells: xr.Dataset, city: str, step_minutes: int, unit: str) -> Records:
+    """Checked; `step_minutes` and `unit` are the city's, and the first counts where the cells have one period only."""
     if "traffic" not in cells:
         raise CityError(f"the cells of {city!r} have no variable 'traffic' (time, cell)")
     for variable in ("traffic", "users", "state"):
@@ -96,17 +98,29 @@ def _operator_records(cells: xr.Dataset, city: str, step_minutes: int) -> Record
     if state is not None and not _is_state(state):
         raise CityError(f"state of the cells of {city!r} is not made of the whole numbers 0 to {len(STATES) - 1}: "
                         f"{STATES}")  # fmt: skip
+    step = _step_minutes(time, city, step_minutes)
     return Records(
         cells["traffic"].values,
         np.arange(len(names)),
         names,
         time,
-        _step_minutes(time, city, step_minutes),
+        step,
+        _unit_per(unit, step_minutes, step),
         True,
         users,
         state,
         _kilometres(cells),
     )
+
+
+def _unit_per(unit: str, city_minutes: int, minutes: int) -> str:
+    """The unit of a city, whose periods are of `city_minutes`, as it is of records of other periods."""
+    ending = f" per {city_minutes} min"
+    if minutes == city_minutes or not unit:
+        return unit
+    if unit.endswith(ending):
+        return f"{unit.removesuffix(ending)} per {minutes} min"
+    return f"{unit}, of cells in periods of {minutes} min"
 
 
 def _is_state(state: np.ndarray) -> bool:

@@ -76,7 +76,7 @@ def strangest(
     if values.shape != (len(time), len(names)):
         raise CityError(f"values of {values.shape} are no {len(time)} periods of {len(names)} named cells")
     columns = np.arange(values.shape[1])
-    records = Records(values, columns, names, time, step_minutes, True, users, state, positions)
+    records = Records(values, columns, names, time, step_minutes, "", True, users, state, positions)
     return listed(suspicions(survey_of(records), records), names, count)
 
 

@@ -11,14 +11,14 @@ from fomo.city import City
 from fomo.evaluation.health import Health
 from fomo.evaluation.health_figures.coverage import coverage_figure
 from fomo.evaluation.health_figures.maps import map_figure
-from fomo.evaluation.health_figures.parts import unit_of
+from fomo.evaluation.health_figures.parts import stated
 from fomo.evaluation.health_figures.profiles import profile_figure
 from fomo.evaluation.health_figures.series import strangest_figure, total_figure
 
 
 def health_figures(city: City, health: Health) -> dict[str, Figure]:
     """All of them by what they show, in the order of a page; without the strangest cells where none is strange."""
-    unit, dated = unit_of(city), bool(city.attrs["calendar"] == "date")
+    unit, dated = stated(health.records.unit), bool(city.attrs["calendar"] == "date")
     figures = {
         "map": map_figure(city, health),
         "coverage": coverage_figure(health, dated),

@@ -18,8 +18,13 @@ UNIT_LETTERS = 34
 
 
 def unit_of(city: City) -> str:
-    """Of its traffic, as plain text."""
-    return plain_text(city.attrs["unit"]) or "unit not stated"
+    """Of its traffic on the grid, as plain text."""
+    return stated(city.attrs["unit"])
+
+
+def stated(unit: str) -> str:
+    """A unit as plain text, or that there is none."""
+    return plain_text(unit) or "unit not stated"
 
 
 def name_amounts(axes: Axes, unit: str, before: str = "") -> None:
@@ -65,5 +70,6 @@ __all__ = [
     "plain_bar",
     "say_nothing",
     "shade",
+    "stated",
     "unit_of",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 from fomo.city import City
 from fomo.days_off import DaysOff
 from fomo.evaluation.health import Gap, Health
-from fomo.evaluation.health_figures.parts import unit_of
+from fomo.evaluation.health_figures.parts import stated, unit_of
 
 
 def facts_of(city: City, health: Health) -> list[tuple[str, str]]:
@@ -18,7 +18,7 @@ def facts_of(city: City, health: Health) -> list[tuple[str, str]]:
         peak = int(np.nanargmax(np.where(health.complete, health.total, -1)))
         facts.append(("busy hour", f"{health.busy_hour:02d}:00, median total {median:.4g}; largest "
                                    f"{health.total[peak]:.4g} at {moment(health.records.time[peak])} "
-                                   f"[{unit_of(city)}]"))  # fmt: skip
+                                   f"[{stated(health.records.unit)}]"))  # fmt: skip
     if health.states:
         facts.append(("values", ", ".join(f"{count:,} {state}" for state, count in health.states.items())))
     return [*facts, ("strange cells", strange_kinds(health) or "none")]
@@ -59,8 +59,14 @@ def _about(city: City, health: Health) -> list[tuple[str, str]]:
                  f"{len(records.days)} days{weekday}"),
         ("time zone", str(attributes["time_zone"]) or "unknown"),
         ("days off", DaysOff.of(attributes).counted(city)),
-        ("unit", unit_of(city)),
+        ("unit", _units(city, health)),
     ]  # fmt: skip
+
+
+def _units(city: City, health: Health) -> str:
+    """That of the city; where its cells are in other periods, theirs beside it."""
+    grid, cells = unit_of(city), stated(health.records.unit)
+    return grid if cells == grid else f"{grid}; of amounts of cells, their totals and busy hours {cells}"
 
 
 def _recorded(health: Health) -> list[tuple[str, str]]:

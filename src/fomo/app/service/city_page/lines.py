@@ -13,7 +13,7 @@ from fomo.app.service.city_page.report import Report, report_entries
 from fomo.city import City
 from fomo.evaluation.figure_style import short_number
 from fomo.evaluation.health import Health, health_of
-from fomo.evaluation.health_figures.parts import unit_of
+from fomo.evaluation.health_figures.parts import stated
 from fomo.evaluation.plain_text import plain_text
 
 #: Gaps and busy cells that are said.
@@ -29,6 +29,7 @@ def city_lines(
     """
     entries = report_entries(report, cells)
     health = health or health_of(city, cells)
+    unit = stated(health.records.unit)
     lines = facts_of(city, health)
     lines += _block("map, mean", map_lines(city))
     lines.append(("coverage by day", coverage_bars(health)))
@@ -36,12 +37,10 @@ def city_lines(
         median = profile.quartiles[1]
         if np.isfinite(median).any():
             span = f"{short_number(np.nanmin(median))} to {short_number(np.nanmax(median))}"
-            lines.append(
-                (f"total, {name}", f"{bars(median, np.nanmax(median))}  00:00 to 24:00, median {span} {unit_of(city)}")
-            )
+            lines.append((f"total, {name}", f"{bars(median, np.nanmax(median))}  00:00 to 24:00, median {span} {unit}"))
     lines += _block("gaps", [gap_text(gap, health) for gap in health.gaps[:MOST_SAID]])
     busiest = [
-        f"{busy.name}: {busy.amount:.4g} {unit_of(city)} in the busy hour, its own is {busy.hour:02d}:00"
+        f"{busy.name}: {busy.amount:.4g} {unit} in the busy hour, its own is {busy.hour:02d}:00"
         for busy in health.busiest[:MOST_SAID]
     ]
     lines += _block("busiest cells", busiest)

@@ -17,7 +17,7 @@ from fomo.app.service.outputs import check_file
 from fomo.city import City
 from fomo.evaluation.health import Health, health_of
 from fomo.evaluation.health_figures import health_figures
-from fomo.evaluation.health_figures.parts import unit_of
+from fomo.evaluation.health_figures.parts import stated
 from fomo.evaluation.plain_text import plain_text
 from fomo.files import whole_file
 
@@ -66,7 +66,7 @@ def city_page(
         if title == "strangest cells":
             body += [f"<p>{SCORE}</p>", _table(("", "cell", "doubt", "why"), _strange_rows(health))]
     if health.busiest:
-        columns = ("cell", f"median in the city's busy hour [{unit_of(city)}]", "its own busiest hour")
+        columns = ("cell", f"median in the city's busy hour [{stated(health.records.unit)}]", "its own busiest hour")
         busiest = [(busy.name, f"{busy.amount:.4g}", f"{busy.hour:02d}:00") for busy in health.busiest]
         body += [_heading(f"Busiest cells in the busy hour, {health.busy_hour:02d}:00"), _table(columns, busiest)]
     body += [_heading("Gaps"), *_gaps(health)]
