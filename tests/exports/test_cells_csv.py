@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from fomo.city import mock_city
-from fomo.exports.cells_csv import export_cells, forecast_per_cell
+from fomo.exports.cells_csv import Usual, export_cells, forecast_per_cell
 from fomo.forecast import make_forecast, mock_forecast, quantiles_of
 from fomo.ingest.ledger import IngestError
 from fomo.sources import read_table
@@ -102,6 +102,10 @@ def test_a_table_is_only_replaced_when_told(tmp_path):
     assert polars.read_csv(path).height == 6 and len(list(tmp_path.iterdir())) == 1
 
 
+def at_all_times(usual, periods):
+    return (Usual(np.asarray(usual)[None], np.zeros(periods, int)),)
+
+
 def looped(members, matrix, usual):
     """The second road: every member of every grid cell, shared out one cell at a time."""
     samples, periods, _, width = members.shape
@@ -125,7 +129,7 @@ def test_totals_of_cells_are_totals_of_the_grid(seed, height, width, cells):
     matrix = random.random((height * width, cells)) * (random.random((height * width, cells)) < 0.6)
     usual = random.random(cells) * (random.random(cells) < 0.8)
     names = [f"c{i}" for i in range(cells)]
-    found = forecast_per_cell(forecast, sparse.csr_array(matrix), names, usual)
+    found = forecast_per_cell(forecast, sparse.csr_array(matrix), names, at_all_times(usual, 3))
     expected = looped(forecast.samples.values, matrix, usual)
     inside = matrix.sum(0) > 0
     assert np.isnan(found["traffic"].values[:, ~inside]).all()
@@ -151,7 +155,8 @@ def test_what_is_not_known_stays_so_and_what_is_never_used_is_zero(tmp_path, mon
     #        both  alone  off  idle  unknown
     matrix = [[1.0, 0.0, 0.0, 0.5, 0.5], [0.0, 1.0, 0.0, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0, 0.0]]
     usual = np.array([2.0, 1.0, 3.0, 0.0, np.nan])
-    found = forecast_per_cell(forecast, sparse.csc_matrix(matrix), ["both", "alone", "off", "idle", "unknown"], usual)
+    names = ["both", "alone", "off", "idle", "unknown"]
+    found = forecast_per_cell(forecast, sparse.csc_matrix(matrix), names, at_all_times(usual, 2))
     np.testing.assert_array_equal(found["traffic"].values, [[12.0, np.nan, np.nan, 0.0, np.nan]] * 2)
     assert found.attrs["forecaster"] == "mock" and found["traffic"].attrs["units"] == "GB per period"
     export_cells(found, tmp_path / "cells.csv")
@@ -162,12 +167,10 @@ def test_what_is_not_known_stays_so_and_what_is_never_used_is_zero(tmp_path, mon
 
 def test_shapes_that_do_not_fit_and_negative_shares_are_refused():
     forecast = mock_forecast(mock_city(steps=4, height=2, width=2), horizon=2, samples=2)
-    with pytest.raises(
-        IngestError, match="the forecast has 4 grid cells and there are 1 names, but the matrix is 3 x 1"
-    ):
-        forecast_per_cell(forecast, sparse.csr_array(np.ones((3, 1))), ["a"], np.ones(1))
-    with pytest.raises(IngestError, match=r"usual has the shape \(2,\)"):
-        forecast_per_cell(forecast, sparse.csr_array(np.ones((4, 1))), ["a"], np.ones(2))
+    with pytest.raises(IngestError, match="4 grid cells and 2 periods and there are 1 names, but the matrix is 3 x 1"):
+        forecast_per_cell(forecast, sparse.csr_array(np.ones((3, 1))), ["a"], at_all_times(np.ones(1), 2))
+    with pytest.raises(IngestError, match=r"usual has the shapes \[\(\(1, 2\), \(2,\)\)\]"):
+        forecast_per_cell(forecast, sparse.csr_array(np.ones((4, 1))), ["a"], at_all_times(np.ones(2), 2))
     for share, usual in ((-1.0, 1.0), (1.0, -1.0), (1.0, np.inf)):
         with pytest.raises(IngestError, match="negative or infinite"):
-            forecast_per_cell(forecast, sparse.csr_array(np.full((4, 1), share)), ["a"], np.array([usual]))
+            forecast_per_cell(forecast, sparse.csr_array(np.full((4, 1), share)), ["a"], at_all_times([usual], 2))

@@ -8,12 +8,13 @@ as his own counters and `fomo.sources.table` have them, so they bear no offset.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from fomo.exports.files import fresh_files, kind_of_suffix
 from fomo.exports.layers import QUANTILES
@@ -53,45 +54,70 @@ def export_cells(cells: xr.Dataset, path: str | Path, *, overwrite: bool = False
     return path
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What cells usually carry at the periods of a forecast: at each the amounts of one row; NaN = not known."""
+
+    values: Float[np.ndarray, "row cell"]
+    row: Int[np.ndarray, " time"]
+
+    def at(self, periods: slice) -> Float[np.ndarray, "time cell"]:
+        """Of some of the periods; 0 where it is not known."""
+        return np.nan_to_num(np.asarray(self.values[self.row[periods]], float), nan=0.0)
+
+
 def forecast_per_cell(
     forecast: Forecast,
     matrix: Any,
     names: Sequence[str],
-    usual: Float[np.ndarray, " cell"],
+    usual: Sequence[Usual],
+    recorded: Float[np.ndarray, "time cell"] | None = None,
 ) -> xr.Dataset:
     """A gridded forecast brought back to the cells that feed the grid: traffic (the mean), low, high (time, cell).
 
     `matrix` (grid, cell) is scipy's sparse share of a cell's traffic that falls into a grid cell, grid cells counted
-    row by row from the south-west; `names` and `usual` are the cells' names and mean traffic. Every member of a grid
-    cell is shared among its cells in proportion to matrix * usual, so the cells' totals are the grid's, to rounding,
-    wherever a cell with usual traffic feeds it. What no such cell feeds is counted: attributes `not_shared` (its part
-    of the mean traffic) and `not_shared_grid_cells`.
+    row by row from the south-west; `names` are the cells' names. Every member of a grid cell is shared among its cells
+    in proportion to matrix * usual, so the cells' totals are the grid's, to rounding, wherever a cell with usual
+    traffic feeds it. The first `usual` counts by which any of its cells carries something. What no such cell feeds is
+    counted: attributes `not_shared` (its part of the mean traffic) and `not_shared_grid_cells`. `low` and `high` are
+    those of the grid cells shared out: that shares are not sure has no part in them.
 
-    A cell is NaN where its usual traffic is unknown or a grid cell that it feeds is not forecast, and where it lies
-    outside the grid; one that lies partly outside gets the part inside; a cell that never has traffic is 0. Raises
+    `recorded` (NaN = not known) stays as it is, low and high too, and the others share what it leaves of a grid cell
+    that was asked: nothing where it leaves less than nothing.
+
+    A cell is NaN where no usual traffic is known of it or a grid cell that it feeds is not forecast, and where it lies
+    outside the grid; one that lies partly outside gets the part inside; a cell without usual traffic is 0. Raises
     `IngestError` where shapes do not fit, or a share or a usual traffic is negative.
     """
     members = forecast.samples.values
     samples, periods, height, width = members.shape
-    usual = np.asarray(usual, dtype=float)
-    shares = _shares(matrix, usual, (height * width, len(names)))
-    flat = members.reshape(samples, periods, height * width)
-    found = np.full((3, periods, len(names)), np.nan)
-    block = max(1, VALUES // max(1, samples * len(names)))
+    matrix = _checked(matrix, usual, (height * width, len(names)), periods)
+    kept = np.full((periods, len(names)), np.nan) if recorded is None else np.asarray(recorded, float)
+    if kept.shape != (periods, len(names)):
+        raise IngestError(
+            f"what is recorded has the shape {kept.shape}; it needs {periods} periods, {len(names)} cells"
+        )
+    flat, asked = members.reshape(samples, periods, -1), forecast.asked.values.reshape(periods, -1)
+    unknown = np.isnan(usual[-1].values).all(0) | (np.asarray(matrix.sum(0)).ravel() == 0)
+    found = np.empty((3, periods, len(names)))
+    lost, unshared = 0.0, np.zeros(height * width, bool)
+    block = max(1, VALUES // max(1, samples * max(len(names), height * width)))
     for begin in range(0, periods, block):
-        part = flat[:, begin : begin + block]
-        of_cells = (shares @ part.reshape(-1, height * width).T.astype(float)).T.reshape(*part.shape[:2], len(names))
+        part = slice(begin, begin + block)
+        rest = _left(flat[:, part].astype(float), asked[part], matrix, kept[part])
+        missing = np.isnan(kept[part])
+        of_cells, open_ = _shared(rest, matrix, [each.at(part) for each in usual], missing)
+        mean = rest.mean(0)
+        open_ &= mean > 0
+        lost += float(mean[open_].sum())
+        unshared |= open_.any(0)
+        of_cells[:, missing & unknown] = np.nan
+        of_cells = np.where(missing, of_cells, kept[part])
         found[0, begin : begin + block] = of_cells.mean(0)
         found[1:, begin : begin + block] = quantiles_of(of_cells, (QUANTILES["low"], QUANTILES["high"]))
-    outside = np.asarray(abs(matrix).sum(0)).ravel() == 0
-    found[..., ~np.isfinite(usual) | outside] = np.nan
-    mean = flat.mean((0, 1), dtype=float)
-    unshared = (np.asarray(shares.sum(0)).ravel() == 0) & np.isfinite(mean) & (mean > 0)
-    total = np.nansum(mean)
-    counted = {
-        "not_shared": float(mean[unshared].sum() / total) if total else 0.0,
-        "not_shared_grid_cells": int(unshared.sum()),
-    }
+    found[..., np.isfinite(kept)] = kept[np.isfinite(kept)]  # a mean of equal numbers is rounded
+    total = np.nansum(flat.mean((0, 1), dtype=float)) * periods
+    counted = {"not_shared": lost / total if total else 0.0, "not_shared_grid_cells": int(unshared.sum())}
     unit = {"units": forecast.attrs.get("unit", "")}
     return xr.Dataset(
         {name: (("time", "cell"), values, unit) for name, values in zip(AMOUNTS[:3], found, strict=True)},
@@ -100,27 +126,66 @@ def forecast_per_cell(
     )
 
 
-def _shares(matrix: Any, usual: Float[np.ndarray, " cell"], shape: tuple[int, int]) -> Any:
-    """Sparse (cell, grid): the part of a grid cell's traffic that is a cell's; columns sum to 1, or are empty."""
+def _left(
+    members: Float[np.ndarray, "sample time grid"],
+    asked: Bool[np.ndarray, "time grid"],
+    matrix: Any,
+    recorded: Float[np.ndarray, "time cell"],
+) -> Float[np.ndarray, "sample time grid"]:
+    """What members leave of grid cells when what is recorded of their cells is taken away."""
+    some = np.isfinite(recorded).any(1)
+    if not some.any():
+        return members
+    held = (matrix @ np.nan_to_num(recorded).T).T
+    left = np.maximum(members - held, 0.0)
+    # What was not asked repeats what was recorded: cells that are missing there count as nothing.
+    return np.where(some[:, None] & ~asked & np.isfinite(members), 0.0, left)
+
+
+def _shared(
+    amounts: Float[np.ndarray, "sample time grid"],
+    matrix: Any,
+    usual: Sequence[Float[np.ndarray, "time cell"]],
+    taking: Bool[np.ndarray, "time cell"],
+) -> tuple[Float[np.ndarray, "sample time cell"], Bool[np.ndarray, "time grid"]]:
+    """Amounts of grid cells shared among the cells that take part, and the grid cells of which nobody does."""
+    samples, periods, grid = amounts.shape
+    found = np.zeros((samples, periods, taking.shape[1]))
+    left = np.ones((periods, grid), bool)
+    for level in usual:
+        weight = np.where(taking, level, 0.0)
+        whole = (matrix @ weight.T).T
+        here = left & (whole > 0)
+        left &= ~here
+        if here.any():
+            each = np.where(here, amounts / np.where(here, whole, 1.0), 0.0).reshape(-1, grid)
+            back = (matrix.T @ each.T).T.reshape(found.shape)
+            found += np.where(weight > 0, weight * back, 0.0)  # 0 times a grid cell that is not forecast would be NaN
+        if not (left & (amounts > 0).any(0)).any():
+            break
+    return found, left
+
+
+def _checked(matrix: Any, usual: Sequence[Usual], shape: tuple[int, int], periods: int) -> Any:
+    """The matrix as floats (grid, cell). Raises `IngestError`."""
     try:
         from scipy import sparse
     except ImportError:
         raise IngestError("forecasts per cell need scipy: pip install 'fomo[operator]'") from None
-    if tuple(matrix.shape) != shape or usual.shape != shape[1:]:
+    other = [each for each in usual if each.values.shape[1:] != shape[1:] or each.row.shape != (periods,)]
+    if tuple(matrix.shape) != shape or other:
+        told = [(each.values.shape, each.row.shape) for each in other]
         raise IngestError(
-            f"the forecast has {shape[0]} grid cells and there are {shape[1]} names, but the matrix is "
-            f"{matrix.shape[0]} x {matrix.shape[1]} and usual has the shape {usual.shape}: "
+            f"the forecast has {shape[0]} grid cells and {periods} periods and there are {shape[1]} names, but the "
+            f"matrix is {matrix.shape[0]} x {matrix.shape[1]} and usual has the shapes {told or 'that fit'}: "
             "forecast the whole grid that the matrix belongs to, and give one name and one usual traffic a cell"
         )
     matrix = sparse.csr_array(matrix).astype(float)
-    if (matrix.data < 0).any() or (usual < 0).any() or np.isinf(usual).any():
+    amounts = [each.values for each in usual]
+    if (matrix.data < 0).any() or any((each < 0).any() or np.isinf(each).any() for each in amounts):
         raise IngestError("a share or a usual traffic is negative or infinite: amounts are finite and not negative")
-    weight = sparse.csr_array(matrix.multiply(np.nan_to_num(usual, nan=0.0)))
-    total = np.asarray(weight.sum(1)).ravel()
-    inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
-    shares = sparse.csr_array((sparse.diags_array(inverse) @ weight).T)
-    shares.eliminate_zeros()  # 0 times a grid cell that is not forecast would be NaN
-    return shares
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def _check_cells(cells: xr.Dataset) -> None:
@@ -164,4 +229,4 @@ def _tables(cells: xr.Dataset) -> Iterator[polars.DataFrame]:
         ).with_columns(**stated)
 
 
-__all__ = ["export_cells", "forecast_per_cell"]
+__all__ = ["Usual", "export_cells", "forecast_per_cell"]

@@ -173,6 +173,7 @@ def export(
 
     Raises `IngestError`, `UsageError`.
     """
+    from fomo.app.service.cell_shares import recorded_beside, usual_of_cells
     from fomo.exports.cells_csv import export_cells, forecast_per_cell
     from fomo.exports.city_cells import cells_of_city
     from fomo.exports.layers import dataset_of
@@ -190,8 +191,9 @@ def export(
         cells = cells_of_city(store)
         if isinstance(what, Forecast):
             dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
-            usual = cells["traffic"].mean("time").values
-            cells = forecast_per_cell(what, store.allocation().matrix, store.allocation().cells, usual)
+            matrix, names = store.allocation().matrix, store.allocation().cells
+            usual, recorded = usual_of_cells(cells, city, what), recorded_beside(cells, city, what)
+            cells = forecast_per_cell(what, matrix, names, usual, recorded)
         if times is not None:
             cells = cells.sel(time=times)
         return [export_cells(cells, out, overwrite=overwrite)]
