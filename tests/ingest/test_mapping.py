@@ -60,6 +60,16 @@ def test_what_a_mapping_says_already_stays():
     assert guess.mapping.users.counters == {"users": 1.0}
 
 
+def test_only_what_a_mapping_leaves_open_is_said_to_be_guessed():
+    """What a mapping file said was told as guessed, and of another counter at times."""
+    traffic = {"traffic": {"counters": {"dl_bytes": 8e-9}, "unit": "GB"}}
+    names = ["dl_bytes", *ERICSSON]
+    (users, over) = guess_mapping(names, Mapping.model_validate(traffic)).reasons
+    assert users.startswith("users: pmRrcConnLevSum") and over.startswith("users over: pmRrcConnLevSamp")
+    whole = {**traffic, "users": {"counters": {"pmRrcConnLevSum": 1.0}}}
+    assert guess_mapping(names, Mapping.model_validate(whole)).reasons == ()
+
+
 def test_no_known_traffic_names_what_there_is():
     with pytest.raises(IngestError, match=r"no counter of the traffic is known among dropped, handovers"):
         guess_mapping(["handovers", "dropped"])

@@ -130,7 +130,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Guess:
-    """A mapping made from counters' names, and why: one line a counter, for people to check."""
+    """A mapping made from counters' names, and why: one line a counter that was guessed, for people to check."""
 
     mapping: Mapping
     reasons: tuple[str, ...]
@@ -167,7 +167,7 @@ def guess_mapping(names: Iterable[str], base: Mapping | None = None) -> Guess:
     """
     base = base or Mapping()
     present = {plain(name): name for name in names}
-    reasons: list[str] = []
+    reasons: dict[str, str] = {}  # quantity -> which counter, and what it is
     unit = ""  # of the traffic
     found: dict[str, dict[str, float]] = {"traffic": {}, "users": {}, "users_over": {}}
     for known in known_counters():
@@ -178,8 +178,9 @@ def guess_mapping(names: Iterable[str], base: Mapping | None = None) -> Guess:
             continue
         found[known.quantity][there] = known.factor
         unit = unit or known.unit
-        reasons.append(f"{known.quantity.replace('_', ' ')}: {there} ({known.note})")
+        reasons[known.quantity] = f"{known.quantity.replace('_', ' ')}: {there} ({known.note})"
     update: dict[str, object] = {}
+    guessed: list[str] = []
     if not base.traffic.counters:
         if not found["traffic"]:
             listed = ", ".join(sorted(present.values())[:20]) or "none"
@@ -196,10 +197,12 @@ def guess_mapping(names: Iterable[str], base: Mapping | None = None) -> Guess:
                     "unit out, or name counters with their factors to it in a mapping file"
                 )
             unit = said
+        guessed.append("traffic")
         update["traffic"] = base.traffic.model_copy(update={"counters": found["traffic"], "unit": unit})
     if not base.users.counters and found["users"]:
+        guessed += ["users", "users_over"]
         update["users"] = base.users.model_copy(update={"counters": found["users"], "over": found["users_over"]})
-    return Guess(base.model_copy(update=update), tuple(reasons))
+    return Guess(base.model_copy(update=update), tuple(reasons[name] for name in guessed if name in reasons))
 
 
 def mapping_text(mapping: Mapping) -> str:
