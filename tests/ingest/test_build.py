@@ -74,6 +74,16 @@ def test_days_are_appended_and_those_that_are_there_stay_as_they_are(tmp_path, s
     assert report_of(tmp_path / "city.zarr")["taken"] == traffic.size
 
 
+def test_the_source_names_the_first_and_the_last_file_and_how_many_there_are(tmp_path, sites):
+    """It named three files of 27 as if that were all, and those for ever."""
+    paths = write_days(tmp_path / "all", traffic_of(6))
+    build_city(config(tmp_path, sites, counters=tuple(paths[:2])))
+    city = tmp_path / "city.zarr"
+    assert fomo.open_city(city).attrs["source"] == "2024-03-01.csv, 2024-03-02.csv"
+    append_city(city, paths[2:])
+    assert fomo.open_city(city).attrs["source"] == "2024-03-01.csv to 2024-03-06.csv (6 files)"
+
+
 def test_a_late_file_fills_what_was_missing(tmp_path, sites):
     traffic = traffic_of(2)
     paths = write_days(tmp_path / "all", traffic)

@@ -23,7 +23,7 @@ from fomo.days_off import DaysOffSource
 from fomo.ingest.allocation import Allocation, Method, allocate
 from fomo.ingest.alone import Progress, ingest_alone
 from fomo.ingest.beginning import beginning, names_of_counters
-from fomo.ingest.files import input_files
+from fomo.ingest.files import input_files, named_shortly
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError, Ledger, check_rejects
 from fomo.ingest.lock import locked
@@ -140,7 +140,7 @@ def build_city(
         attributes={
             "name": config.name or config.out.stem, "family": config.name or config.out.stem,
             "time_zone": mapping.time.zone, "unit": f"{mapping.traffic.unit} per {step} min",
-            "licence": config.licence or "none stated", "source": ", ".join(sorted({file.name for file in files})[:3]),
+            "licence": config.licence or "none stated", "source": named_shortly(file.name for file in files),
             "context_source": "; ".join(filter(None, around.named)), "sha256": "", "synthetic": 0,
         },
         allocation=allocation,

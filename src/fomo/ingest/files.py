@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fomo.ingest.ledger import IngestError
@@ -10,6 +10,8 @@ from fomo.ingest.ledger import IngestError
 #: Endings of counter files, before a .gz or .zst.
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".xml", ".json")
 COMPRESSED = (".gz", ".zst")
+#: Files that are all named where there are no more.
+MOST_NAMED = 3
 
 
 def input_files(named: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -38,6 +40,14 @@ def input_files(named: Sequence[str | Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def named_shortly(names: Iterable[str]) -> str:
+    """Names of files in order; of many the first, the last and their number."""
+    ordered = sorted(set(names))
+    if len(ordered) <= MOST_NAMED:
+        return ", ".join(ordered)
+    return f"{ordered[0]} to {ordered[-1]} ({len(ordered)} files)"
+
+
 def size_of(file: Path) -> int:
     """Bytes of a file; 0 of one that cannot be looked at, which is named when it comes to be read."""
     try:
@@ -55,4 +65,4 @@ def _is_counters(file: Path, folder: Path) -> bool:
     return bool(endings) and endings[-1] in ENDINGS
 
 
-__all__ = ["input_files", "size_of"]
+__all__ = ["input_files", "named_shortly", "size_of"]

@@ -29,6 +29,7 @@ from fomo.days_off import DaysOffSource
 from fomo.files import whole_file
 from fomo.ingest.allocation import Allocation
 from fomo.ingest.cube import Day, Kind, State
+from fomo.ingest.files import named_shortly
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.shown_twice import read_twice, write_twice
@@ -220,7 +221,7 @@ class CityStore:
                 before, steps = (days * MINUTES_PER_DAY // minutes for days in (self.visible_days, self.days))
                 self._array(f"{group}time")[before:] = np.arange(before, steps) * minutes
         self.report = {**self.report, **report, "commits": self.commits + 1}
-        self.attributes.update(self._days_off())
+        self.attributes.update({**self._source(), **self._days_off()})
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
         self.commits += 1
         forget(self.path)
@@ -229,6 +230,12 @@ class CityStore:
     def tell_days_off(self, source: DaysOffSource) -> None:
         """Where days off come from, from the next commit on: each looks up those of the days that it has."""
         self.report = {**self.report, "days_off": source.as_stored()}
+
+    def _source(self) -> dict[str, str]:
+        """Which files were read; nothing before the first of them."""
+        in_part = [part["file"] for part in self.report.get("files_in_part", {}).values()]
+        names = named_shortly([*self.report.get("files", {}).values(), *in_part])
+        return {"source": names} if names else {}
 
     def _days_off(self) -> dict[str, list[str]]:
         """What the city says of them; nothing where it was not told."""
