@@ -143,6 +143,12 @@ def test_the_unit_of_a_column_taken_as_it_is_can_be_said(operator: Path, run: Ru
         (("geotiff", "x.tif", "--first", "garbage"), "--first garbage is no time of the city's wall clock"),
         (("cells", "x.csv", "--last", "2024-13-01"), "--last 2024-13-01 is no time"),
         (("cells", "x.csv", "--first", "2024-03-01T00:00+02:00"), "is no time of the city's wall clock"),
+        (
+            ("cells", "x.csv", "--first", "2024-11-05"),
+            "no period lies from 2024-11-05 on: there are 2024-03-01T00:00 to",
+        ),
+        (("geotiff", "x.tif", "--last", "2023-11"), "no period lies up to 2023-11: there are"),
+        (("gpkg", "x.gpkg", "--first", "2025", "--last", "2026"), "no period lies from 2025 on and up to 2026: there"),
         (("cells", "x.csv", "--statistic", "peak"), "--statistic peak is of maps"),
         (("cells", "x.csv", "--variable", "users"), "--variable users is of rasters"),
         (("gpkg", "x.gpkg", "--variable", "users"), "--variable users is of rasters"),

@@ -49,7 +49,9 @@ def dataset_of(what: Exportable, city: City | None = None, times: slice | None =
     cut = dataset.sel(time=times)
     if not cut.sizes["time"]:
         first, last = dataset["time"].values[[0, -1]].astype("datetime64[m]")
-        raise IngestError(f"no period lies within {times.start} and {times.stop}: there are {first} to {last}")
+        asked = [f"from {times.start} on"] if times.start is not None else []
+        asked += [f"up to {times.stop}"] if times.stop is not None else []
+        raise IngestError(f"no period lies {' and '.join(asked)}: there are {first} to {last}")
     return cut
 
 

@@ -189,8 +189,8 @@ def export(
     if kind == "cells":
         store = CityStore(where)
         cells = cells_of_city(store)
+        dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
         if isinstance(what, Forecast):
-            dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
             matrix, names = store.allocation().matrix, store.allocation().cells
             usual, recorded = usual_of_cells(cells, city, what), recorded_beside(cells, city, what)
             cells = forecast_per_cell(what, matrix, names, usual, recorded)
