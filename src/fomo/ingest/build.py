@@ -29,6 +29,7 @@ from fomo.ingest.ledger import IngestError, Ledger, check_rejects
 from fomo.ingest.lock import locked
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.name_patterns import advice, pattern_for
+from fomo.ingest.on_grid import on_grid
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.reading import hash_of
 from fomo.ingest.reporting import cells_that_report
@@ -233,6 +234,8 @@ def _ingest(
 ) -> dict[str, Any]:  # fmt: skip
     """Read what is not read yet, alone; what had to be cleared away for it is among the report's `remarks`.
 
+    `on_grid` in the report is an `OnGrid`.
+
     Raises `IngestError`.
     """
     CityStore(out)  # says what is wrong with a folder that is none
@@ -245,7 +248,7 @@ def _ingest(
             report = ingest_alone(store, files, rejects, progress)
         else:
             report = ingest_in_parallel(store, files, submit, progress)
-        report = _with_rows(report, store, files)
+        report = {**_with_rows(report, store, files), "on_grid": on_grid(store)}
     lost = report.get("cells_without_place", {})
     if lost and pattern_for(lost, store.cell_names()):
         remarks.append(f"cells without a place: build the city again and {advice(lost, store.cell_names())}")

@@ -177,6 +177,11 @@ class CityStore:
         """A day of an earlier commit, or None."""
         return self.day(date) if self._index(date) < self.visible_days else None
 
+    def visible(self, name: str, index: int) -> np.ndarray:
+        """A visible day, counted from the first, of an array that grows, such as 'traffic' or 'cells/state'."""
+        steps = MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
+        return np.asarray(self._array(name)[index * steps : (index + 1) * steps])
+
     def reserve(self, dates: Sequence[np.datetime64]) -> None:
         """Room for days, so that others can write them."""
         last = max((self._index(date) for date in dates), default=-1)

@@ -170,6 +170,7 @@ class Inspect:
             from fomo.app.service.city_building import report_lines
             from fomo.app.service.city_page import city_lines, city_page
             from fomo.city import open_city
+            from fomo.ingest.on_grid import on_grid
             from fomo.ingest.store import CityStore
 
             store = CityStore(self.city)
@@ -178,7 +179,7 @@ class Inspect:
             from fomo.evaluation.health import health_of
 
             health = health_of(city, cells)
-            read = report_lines(store.report)
+            read = report_lines({**store.report, "on_grid": on_grid(store)})
             lines = [*city_lines(city, cells=cells, health=health), *read]
             told = {name: part for name, part in store.report.items() if name not in ("mapping", "files", "faulty")}
             pages = []

@@ -22,6 +22,7 @@ from fomo.ingest.build import BuildConfig, build_city, names_of_counters
 from fomo.ingest.files import input_files
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping, guess_mapping, load_mapping, mapping_text
+from fomo.ingest.on_grid import SILENT_DAYS, OnGrid
 from fomo.ingest.parallel import Submit
 from fomo.ingest.store import CityStore
 
@@ -145,6 +146,7 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     ):
         if cells:
             lines.append((title, f"{len(cells)}: {some_of(cells)}"))
+    lines += _on_grid_lines(report["on_grid"]) if "on_grid" in report else []
     if "days_off" in report:
         lines.append(("days off", f"of {report['days_off']['where']}"))
     lines += [("remark", text) for text in report.get("remarks", [])]
@@ -153,6 +155,34 @@ def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     lines += category_lines(around["poi"]) if "poi" in around else []
     lines += [("guessed", reason) for reason in report.get("guessed", [])]
     return lines
+
+
+def _on_grid_lines(found: OnGrid) -> list[tuple[str, str]]:
+    share = found.lost / found.recorded if found.recorded else 0.0
+    lost = f"{share:.2%} of what cells recorded ({_amount(found.lost)} of {_amount(found.recorded)} {found.unit})"
+    why = ": their squares are missing, as other cells of these are, or they lie beside it" if found.lost else ""
+    users = "" if found.users is None else f", users {found.users:.1%}"
+    never = f"; {found.never} of these squares never have one" if found.never else ""
+    lines = [
+        ("not on the grid", lost + why),
+        ("known on the grid", f"traffic {found.traffic:.1%}{users} of the values of {found.covered} squares{never}"),
+    ]
+    if found.without_users:
+        told = f"{found.without_users} of {found.cells}: users of squares that they share are not known"
+        lines.append(("cells without users", told))
+    if found.silent:
+        some = some_of([f"{cell} (last {day})" if day else cell for cell, day in found.silent.items()])
+        told = (
+            f"{len(found.silent)} without a record in the last {SILENT_DAYS} days, so that squares are missing: {some}. If "
+            "they are out of service, build again with a column 'to' in the site list; if they have another name now, "
+            "with [cell] names in the mapping"
+        )
+        lines.append(("silent cells", told))
+    return lines
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def export(

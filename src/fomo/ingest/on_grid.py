@@ -1,0 +1,73 @@
+"""How much of what cells recorded is on the grid, and which of them fell silent: what a missing cell costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fomo.ingest.cube import State
+from fomo.ingest.store import CityStore
+
+#: A cell that recorded nothing in so many days at the end of the record is named.
+SILENT_DAYS = 7
+#: Of an amount: below, a difference is rounding.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class OnGrid:
+    """What became of the visible days of a city on its grid."""
+
+    recorded: float  # traffic of cells, in `unit`
+    gridded: float  # of it on the grid
+    unit: str  # of the volume
+    covered: int  # squares
+    never: int  # of them without any value
+    traffic: float  # share of the values of covered squares that are recorded
+    users: float | None  # the same of users; None where the city has none
+    cells: int
+    without_users: int  # cells that never have users
+    silent: dict[str, str] = field(default_factory=dict)  # cells of `SILENT_DAYS` -> their last day; '' = they had none
+
+    @property
+    def lost(self) -> float:
+        """Traffic that is recorded and not on the grid."""
+        lost = self.recorded - self.gridded
+        return lost if lost > ROUNDING * self.recorded else 0.0
+
+
+def on_grid(store: CityStore) -> OnGrid:
+    """Look at a city day by day."""
+    names, allocation = store.cell_names(), store.allocation()
+    covered = allocation.covered
+    trusted = bool(store.report.get("trust_suspect"))
+    recorded = gridded = 0.0
+    values, known = 0, {"traffic": 0, "users": 0}
+    ever = np.zeros(covered.shape, bool)
+    last, with_users = np.full(len(names), -1), np.zeros(len(names), bool)
+    for index in range(store.visible_days):
+        there = np.ones((1, 1), bool) if trusted else store.visible("cells/state", index) != State.SUSPECT
+        cells = np.where(there, store.visible("cells/traffic", index), np.nan)
+        recorded += float(np.nansum(cells, dtype=np.float64))
+        last[np.isfinite(cells).any(0)] = index
+        grid = store.visible("traffic", index)
+        gridded += float(np.nansum(grid, dtype=np.float64))
+        ever |= np.isfinite(grid).any(0)
+        values += len(grid) * int(covered.sum())
+        known["traffic"] += int(np.isfinite(grid[:, covered]).sum())
+        if store.has_users:
+            known["users"] += int(np.isfinite(store.visible("users", index)[:, covered]).sum())
+            with_users |= np.isfinite(store.visible("cells/users", index)).any(0)
+    quiet = (last < store.visible_days - SILENT_DAYS) & (store.visible_days > SILENT_DAYS)
+    days = {names[cell]: store.first_day + last[cell] for cell in np.flatnonzero(quiet)}
+    silent = {cell: str(day) if day >= store.first_day else "" for cell, day in days.items()}
+    return OnGrid(
+        recorded, gridded, str(store.attributes["unit"]).removesuffix(f" per {store.step_minutes} min"),
+        int(covered.sum()), int((covered & ~ever).sum()), known["traffic"] / max(1, values),
+        known["users"] / max(1, values) if store.has_users else None,
+        len(names), int((~with_users).sum()) if store.has_users else 0, silent,
+    )  # fmt: skip
+
+
+__all__ = ["SILENT_DAYS", "OnGrid", "on_grid"]
