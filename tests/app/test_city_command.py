@@ -302,6 +302,20 @@ def city_cells(out: Path) -> int:
     return fomo.open_city(out)["covered"].values.sum()
 
 
+def test_a_renamed_cell_is_told_at_an_append(operator: Path, run: Run) -> None:
+    *before, last = sorted((operator / "counters").iterdir())
+    text = last.read_text(encoding="utf-8")
+    last.rename(operator / "last.csv").write_text(text.replace("S1-1", "X1-1"), encoding="utf-8")
+    out = operator / "city.zarr"
+    assert run("city", "build", "--counters", *before, "--sites", operator / "sites.csv", "--out", out).code == 0
+    wrong = run("city", "append", out, "--counters", operator / "last.csv", "--cell-names", "X1-1")
+    assert wrong.code == 2 and "--cell-names X1-1: write name=column, for example BX010_1=BO010_1" in wrong.err
+    said = run("city", "append", out, "--counters", operator / "last.csv", "--cell-names", "X1-1=S1-1")
+    assert said.code == 0, said.err
+    assert "1,800" in said.out and "without a place" not in said.out and "not on the grid" in said.out
+    assert np.nansum(fomo.open_city(out)["traffic"].values) == pytest.approx(1e-9 * traffic_of(5).sum(), rel=1e-5)
+
+
 def test_rejected_rows_are_added_to_rejected_rows_alone(operator: Path, run: Run) -> None:
     out = build(operator, run, "--rejects", operator / "rejected.csv")
     counters = sorted((operator / "counters").iterdir())

@@ -102,3 +102,17 @@ def test_what_is_wrong_with_a_mapping_is_said(tmp_path, text, says):
     (tmp_path / "mapping.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=says):
         load_mapping(tmp_path / "mapping.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[cell]\nnames = {A = "B", B = "C"}', "'A' is called 'B', which has another name itself"),
+        ('[cell]\nnames = {A = ""}', "neither is empty"),
+        ('[cells]\nnames = {A = "B"}', "cells"),
+    ],
+)
+def test_what_is_wrong_with_other_names_of_cells_is_said(tmp_path, text, says):
+    (tmp_path / "mapping.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        load_mapping(tmp_path / "mapping.toml")

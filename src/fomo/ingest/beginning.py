@@ -69,7 +69,7 @@ def beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, i
         except (IngestError, OSError) as error:  # it is named when it comes to be read
             faults.append(error)
             continue
-        cells |= first.cells
+        cells |= mapping.cell.called(first.cells)
     # Some files may have one quantity alone, but one that none has is a mistake.
     if lacks and (nowhere := set.intersection(*(set(each) for each in lacks))):
         raise IngestError(lacks[0][min(nowhere)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ import polars
 
 import fomo
 from fomo.city import MINUTES_PER_DAY
+from fomo.config import parse
 from fomo.days_off import DaysOffSource
 from fomo.ingest.allocation import Allocation, Method, allocate
 from fomo.ingest.alone import Progress, ingest_alone
@@ -99,6 +100,7 @@ def build_city(
     Thread(target=_import_libraries).start()
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
+    check_names(config.mapping.cell.names, listed.cells, str(config.sites))
     guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
     with ThreadPoolExecutor(1) as beside:
@@ -190,7 +192,9 @@ def _asked(config: BuildConfig) -> dict[str, Any]:
 
 def _check_asked(out: Path, asked: dict[str, Any]) -> None:
     """Raises `IngestError` where the city was made of something else: it would stay as it is without a word."""
-    before = CityStore(out).report.get("asked", asked)
+    before = dict(CityStore(out).report.get("asked", asked))
+    # What an older FoMo did not ask for is as it is by default.
+    before["mapping"] = Mapping.model_validate(before.get("mapping", asked["mapping"])).model_dump(mode="json")
     others = [name for name, value in asked.items() if before.get(name, value) != value]
     if others:
         raise IngestError(
@@ -204,16 +208,29 @@ def append_city(
     counters: Sequence[str | Path],
     *,
     days_off: str | Path | None = None,
+    names: dict[str, str] | None = None,
     rejects: Path | None = None,
     progress: Progress | None = None,
     submit: Submit | None = None,
 ) -> dict[str, Any]:
     """Read more files into a city; those that were read already are left out. Raises `IngestError`, `CityError`.
 
-    `days_off`: as of `BuildConfig`.
+    `days_off`: as of `BuildConfig`. `names`: more of `[cell] names` of the mapping, which are kept with the city.
     """
     _check_rejects(rejects, submit)
-    return _ingest(out, input_files(counters), rejects, progress, submit, _source(days_off))
+    return _ingest(out, input_files(counters), rejects, progress, submit, _source(days_off), names or {})
+
+
+def check_names(names: dict[str, str], cells: Collection[str], where: str) -> None:
+    """Raises `IngestError` where a cell that has another name is none of those of a city or a site list."""
+    known = set(cells)
+    unknown = sorted({cell for cell in names.values() if cell not in known})
+    if unknown:
+        other = next(other for other, cell in names.items() if cell == unknown[0])
+        raise IngestError(
+            f"[cell] names says that {other!r} is {unknown[0]!r}, one of {len(unknown)} such cells, and {where} has no "
+            "cell of that name: write names in the counters = names in the site list"
+        )
 
 
 def _check_rejects(rejects: Path | None, submit: Submit | None) -> None:
@@ -230,7 +247,7 @@ def _source(days_off: str | Path | None) -> DaysOffSource | None:
 
 def _ingest(
     out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None,
-    days_off: DaysOffSource | None,
+    days_off: DaysOffSource | None, names: dict[str, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Read what is not read yet, alone; what had to be cleared away for it is among the report's `remarks`.
 
@@ -244,6 +261,8 @@ def _ingest(
         put_back(out, store.commits)
         if days_off is not None:
             store.tell_days_off(days_off)
+        if names:
+            _tell_names(store, names)
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)
         else:
@@ -253,6 +272,19 @@ def _ingest(
     if lost and pattern_for(lost, store.cell_names()):
         remarks.append(f"cells without a place: build the city again and {advice(lost, store.cell_names())}")
     return {**report, "remarks": remarks} if remarks else report
+
+
+def _tell_names(store: CityStore, names: dict[str, str]) -> None:
+    """Keep more names of cells with the mapping of a city, for all who read. Raises `IngestError`, `ConfigError`."""
+    cells = store.cell_names()
+    check_names(names, cells, str(store.path))
+    there = sorted(set(names) & set(cells))
+    if there:
+        raise IngestError(f"{there[0]!r} is a cell of {store.path} itself: only a name that is none can be another's")
+    mapping = dict(store.report["mapping"])
+    cell = {**mapping["cell"], "names": {**mapping["cell"].get("names", {}), **names}}
+    told = parse({**mapping, "cell": cell}, Mapping, "names of cells")
+    store.commit({"mapping": told.model_dump(mode="json"), "mapping_text": mapping_text(told)})
 
 
 def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     marks = "begin"            # or "end": which end of its period a time names, where the form of the file does not say
     [cell]
     pattern = "Cell Name=([^,]+)"   # the cell's name within an object's name; without it, all of that
+    names = {BX010_1 = "BO010_1"}   # cells that have another name in the counters, or had: both are one cell
     [traffic]
     unit = "GB"
     counters = {"DRB.PdcpSduVolumeDL" = 1.25e-7}   # summed, each times its factor to the unit
@@ -57,6 +58,7 @@ class CellConfig(Config):
     """How cells are named."""
 
     pattern: str = ""  # regular expression; its first group is the name
+    names: dict[str, str] = Field(default_factory=dict)  # name in the counters -> that of the site list
 
     @field_validator("pattern")
     @classmethod
@@ -68,6 +70,20 @@ class CellConfig(Config):
         if pattern and groups < 1:
             raise ValueError(f"{pattern!r} has no group: put brackets around the cell's name")
         return pattern
+
+    @field_validator("names")
+    @classmethod
+    def _names_lead_to_a_cell(cls, names: dict[str, str]) -> dict[str, str]:
+        for other, cell in names.items():
+            if not other.strip() or not cell.strip():
+                raise ValueError(f"{other!r} = {cell!r}: both are names of cells, and neither is empty")
+            if cell in names:
+                raise ValueError(f"{other!r} is called {cell!r}, which has another name itself: write the last of them")
+        return names
+
+    def called(self, cells: Iterable[str]) -> set[str]:
+        """Cells by the names of the site list."""
+        return {self.names.get(cell, cell) for cell in cells}
 
 
 class NumberConfig(Config):

@@ -139,6 +139,14 @@ class Append:
     city: CityFolder
     counters: Counters
     days_off: DaysOff = None
+    cell_names: Annotated[
+        tuple[str, ...],
+        arg(
+            metavar="NAME=CELL",
+            help="Cells that have another name now: that of the counters and that of the city, kept for later runs.",
+            help_behavior_hint="",
+        ),
+    ] = ()
     rejects: Rejects = None
     workers: Workers = 1
     scheduler: Scheduler = ""
@@ -150,8 +158,10 @@ class Append:
             from fomo.ingest.build import append_city
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
             report = append_city(
-                self.city, self.counters, days_off=self.days_off, rejects=self.rejects, progress=hear, submit=submit
-            )
+                self.city, self.counters, days_off=self.days_off,
+                names=columns_of("--cell-names", self.cell_names, "BX010_1=BO010_1"), rejects=self.rejects,
+                progress=hear, submit=submit,
+            )  # fmt: skip
         return _told(report, self.city)
 
 

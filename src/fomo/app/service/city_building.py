@@ -173,9 +173,9 @@ def _on_grid_lines(found: OnGrid) -> list[tuple[str, str]]:
     if found.silent:
         some = some_of([f"{cell} (last {day})" if day else cell for cell, day in found.silent.items()])
         told = (
-            f"{len(found.silent)} without a record in the last {SILENT_DAYS} days, so that squares are missing: {some}. If "
-            "they are out of service, build again with a column 'to' in the site list; if they have another name now, "
-            "with [cell] names in the mapping"
+            f"{len(found.silent)} without a record in the last {SILENT_DAYS} days, so squares are missing: {some}. "
+            "Build again with a column 'to' in the site list if they are out of service, with [cell] names in the "
+            "mapping if they have another name now"
         )
         lines.append(("silent cells", told))
     return lines

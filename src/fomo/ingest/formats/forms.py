@@ -58,19 +58,23 @@ def counter_names(path: Path) -> list[str]:
 
 
 def read_counts(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[polars.DataFrame]:
-    """Batches of `COUNTS` of a file of any form (a `counts.Reader`). Raises `IngestError`."""
-    form = _form(path)
-    yield from form.function(form.read)(path, mapping, ledger)
+    """Batches of `COUNTS` of a file of any form (a `counts.Reader`), cells by the names of the site list.
+
+    Raises `IngestError`.
+    """
+    form, names = _form(path), mapping.cell.names
+    for counts in form.function(form.read)(path, mapping, ledger):
+        yield counts.with_columns(polars.col("cell").replace(names)) if names else counts
 
 
 def cells_in(path: Path, mapping: Mapping) -> Iterator[set[str]]:
     """Cells that have counters of the mapping in a file of any form, part by part, in less time than its rows take.
 
-    Raises `IngestError`.
+    By the names of the site list. Raises `IngestError`.
     """
     form = _form(path)
     if form.cells:
-        yield from form.function(form.cells)(path, mapping)
+        yield from map(mapping.cell.called, form.function(form.cells)(path, mapping))
         return
     for counts in read_counts(path, mapping, Ledger()):
         yield set(counts["cell"])

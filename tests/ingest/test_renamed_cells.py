@@ -1,0 +1,113 @@
+"""Cells that have another name from some day on are one cell, and none that is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars
+import pytest
+import xarray as xr
+from operator_made import traffic_of, write_days, write_measurements, write_sites
+
+import fomo
+from fomo.ingest.build import BuildConfig, append_city, build_city, report_of
+from fomo.ingest.ledger import IngestError
+from fomo.ingest.mapping import Mapping
+from fomo.ingest.store import CityStore
+
+RENAMED = Mapping.model_validate({"cell": {"names": {"X1-1": "S1-1"}}})
+
+
+def config(tmp_path, paths, name="city", **more):
+    given = {"counters": tuple(paths), "sites": tmp_path / "sites.csv", "out": tmp_path / f"{name}.zarr"}
+    return BuildConfig(**{**given, "cell_m": 500.0, **more})
+
+
+@pytest.fixture
+def days(tmp_path):
+    """Four days; from the third on a cell of the list has another name."""
+    write_sites(tmp_path)
+    paths = write_days(tmp_path / "counters", traffic_of(4))
+    build_city(config(tmp_path, paths, "whole"))
+    for path in paths[2:]:
+        path.write_text(path.read_text(encoding="utf-8").replace("S1-1", "X1-1"), encoding="utf-8")
+    return paths
+
+
+def same_as_whole(tmp_path, name="city"):
+    one, other = (fomo.open_city(tmp_path / f"{each}.zarr").drop_attrs() for each in (name, "whole"))
+    xr.testing.assert_equal(one, other)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_both_names_count_as_one_cell(tmp_path, days, ending):
+    """A rename took the squares of the cell for good, and there was no way to say it."""
+    if ending == "parquet":
+        tables = [polars.read_csv(path, try_parse_dates=True) for path in days]
+        days = [path.with_suffix(".parquet") for path in days]
+        for table, path in zip(tables, days, strict=True):
+            table.write_parquet(path)
+    report = build_city(config(tmp_path, days, mapping=RENAMED))
+    same_as_whole(tmp_path)
+    assert not report["rejected"] and report["taken"] == 4 * 360 and not report["sites"]["without_counters"]
+
+
+def test_a_list_may_hold_both_names_and_a_cell_may_be_met_by_the_other_name_alone(tmp_path, days):
+    sites = polars.read_csv(tmp_path / "sites.csv")
+    both = polars.concat([sites, sites.filter(polars.col("cell") == "S1-1").with_columns(cell=polars.lit("X1-1"))])
+    both.write_csv(tmp_path / "sites.csv")
+    report = build_city(config(tmp_path, days, mapping=RENAMED))
+    same_as_whole(tmp_path)
+    assert report["sites"]["without_counters"] == ["X1-1"]
+    build_city(config(tmp_path, days[2:], "late", mapping=RENAMED))
+    assert "S1-1" in CityStore(tmp_path / "late.zarr").cell_names()
+
+
+def test_names_of_objects_are_taken_out_before(tmp_path):
+    write_sites(tmp_path)
+    traffic = traffic_of(1)
+    paths = write_measurements(tmp_path / "xml", traffic)
+    said = {"cell": {"pattern": "Cell=(.+)$", "names": {"S1-1": "S0-1"}}, "time": {"zone": "Europe/Helsinki"}}
+    build_city(config(tmp_path, paths, mapping=Mapping.model_validate(said)))
+    cells = CityStore(tmp_path / "city.zarr").cells()
+    assert "S1-1" not in cells["cell"].values.tolist()
+    np.testing.assert_allclose(cells["traffic"].sel(cell="S0-1").values, traffic[:, 3] / 1e9, rtol=1e-6)
+
+
+def test_a_name_that_leads_to_no_cell_is_refused(tmp_path, days):
+    wrong = Mapping.model_validate({"cell": {"names": {"X1-1": "S1-9"}}})
+    with pytest.raises(IngestError, match=r"\[cell\] names says that 'X1-1' is 'S1-9'.*sites.csv has no cell"):
+        build_city(config(tmp_path, days, mapping=wrong))
+    assert not (tmp_path / "city.zarr").exists()
+
+
+def test_a_cell_that_is_renamed_later_is_told_at_an_append_and_remembered(tmp_path, days):
+    build_city(config(tmp_path, days[:2]))
+    city = tmp_path / "city.zarr"
+    report = append_city(city, [days[2]], names={"X1-1": "S1-1"})
+    assert not report["rejected"]
+    append_city(city, [days[3]])
+    same_as_whole(tmp_path)
+    assert report_of(city)["mapping"]["cell"]["names"] == {"X1-1": "S1-1"}
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"X1-1": "S1-9"}, r"city.zarr has no cell of that name"),
+        ({"S0-1": "S1-1"}, "'S0-1' is a cell of .*city.zarr itself"),
+    ],
+)
+def test_names_that_cannot_be_are_refused_at_an_append(tmp_path, days, names, says):
+    build_city(config(tmp_path, days[:2]))
+    before = report_of(tmp_path / "city.zarr")
+    with pytest.raises(IngestError, match=says):
+        append_city(tmp_path / "city.zarr", days[2:], names=names)
+    assert report_of(tmp_path / "city.zarr") == before
+
+
+def test_a_city_of_an_older_fomo_goes_on_with_the_same_mapping(tmp_path, days):
+    build_city(config(tmp_path, days[:2], mapping=Mapping()))
+    root = tmp_path / "city.zarr/zarr.json"
+    root.write_text(root.read_text(encoding="utf-8").replace(', \\"names\\": {}', ""), encoding="utf-8")
+    assert "names" not in report_of(tmp_path / "city.zarr")["asked"]["mapping"]["cell"]
+    build_city(config(tmp_path, days[:2], mapping=Mapping()))
