@@ -120,6 +120,19 @@ def test_what_a_fill_says_is_less_than_what_is_recorded_leaves_nothing_for_the_o
     assert found["traffic"].values[15 * 24 + 12].tolist() == [9, 0, 0, 0]
 
 
+def test_cells_out_of_service_have_no_share() -> None:
+    city, cells = city_of(traffic_of())
+    forecast = ahead_of(city)
+
+    def in_service(day: np.datetime64) -> np.ndarray:
+        return np.array([True, day < city["time"].values[-1] + np.timedelta64(3, "D"), True, True])
+
+    usual = usual_of_cells(cells, city, forecast, in_service)
+    by_hour = forecast_per_cell(forecast, MATRIX, NAMES, usual)["traffic"].values.reshape(7, 24, 4)
+    assert (by_hour[:3, :, 1] > 0).all() and not by_hour[3:, :, 1].any()
+    np.testing.assert_allclose(by_hour.sum(2), 10, rtol=1e-6)
+
+
 def test_a_forecast_whose_days_have_come_since_is_still_the_forecast() -> None:
     traffic = traffic_of(DAYS + 7)
     city, cells = city_of(traffic)

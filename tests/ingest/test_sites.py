@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 
 import numpy as np
 import polars
@@ -58,7 +59,7 @@ def test_every_way_of_writing_a_list_gives_the_same_cells(written, text, name):
     ledger = Ledger()
     sites = read_sites(written(text, name), ledger=ledger)
     assert dict(sites.table.schema) == SITES
-    assert sites.table.rows() == GOLDEN
+    assert sites.table.drop("from", "to").rows() == GOLDEN
     assert sites.cells == ("A1", "A2", "B1")
     assert ledger.taken == 3 and not ledger.rejected
     np.testing.assert_array_equal(sites.column("azimuth"), [0, 120, np.nan])
@@ -70,7 +71,10 @@ def test_parquet_and_names_that_are_given(tmp_path):
         {"id": [1099511627777, 7], "e": [13.4, 13.5], "n": [52.5, 52.6], "turn": [90, None]}
     ).write_parquet(path)
     sites = read_sites(path, columns={"cell": "id", "lon": "e", "lat": "n", "azimuth": "turn"})
-    assert sites.table.rows() == [("1099511627777", 13.4, 52.5, 90.0, None), ("7", 13.5, 52.6, None, None)]
+    assert sites.table.drop("from", "to").rows() == [
+        ("1099511627777", 13.4, 52.5, 90.0, None),
+        ("7", 13.5, 52.6, None, None),
+    ]
 
 
 OPENCELLID = (
@@ -84,7 +88,7 @@ HEADER = "radio,mcc,net,area,cell,unit,lon,lat,range,samples,changeable,created,
 def test_opencellid_with_and_without_header_and_with_wide_cell_ids(written, text):
     ledger = Ledger()
     sites = read_sites(written(text), ledger=ledger)
-    assert sites.table.rows() == [
+    assert sites.table.drop("from", "to").rows() == [
         ("262-1-4711-68719476737", 13.4, 52.5, None, 1.5),
         ("262-2-801-86355", 13.41, 52.51, None, None),
     ]
@@ -192,7 +196,7 @@ def test_no_bytes_make_it_crash(tmp_path_factory, content):
 
 def test_sites_hold_what_they_say():
     sites = make_sites(polars.DataFrame({"cell": ["A"], "lon": [1], "lat": [2]}))
-    assert sites.table.rows() == [("A", 1.0, 2.0, None, None)]
+    assert sites.table.drop("from", "to").rows() == [("A", 1.0, 2.0, None, None)]
     with pytest.raises(IngestError, match="lat"):
         make_sites(polars.DataFrame({"cell": ["A"], "lon": [1]}))
     with pytest.raises(IngestError, match="'A' is twice"):
@@ -320,3 +324,31 @@ def test_published_site_lists_become_a_layer(real_data, name, array, crs, statio
     # Positions of the obfuscated list repeat, or lie within a metre; each counts once.
     assert -2 <= layer.sum() - len({(round(e), round(n)) for e, n in zip(*ground.project(lon, lat), strict=True)}) <= 0
     assert layer.max() > 2 * layer.mean() and (layer > 0).sum() > 100
+
+
+def test_days_in_service_are_read_from_usual_columns_and_given_ones(written):
+    text = "cell;lon;lat;from;to\nA;13,4;52,5;01.03.2024;\nB;13,41;52,5;;24.03.2024\nC;13,42;52,5;;31.12.9999\n"
+    table = read_sites(written(text)).table
+    assert table.select("cell", "from", "to").rows() == [
+        ("A", date(2024, 3, 1), None),
+        ("B", None, date(2024, 3, 24)),
+        ("C", None, None),
+    ]
+    text = "cell,lon,lat,Valid To,ON_AIR\nA,13.4,52.5,2024-03-24 00:00:00,20240301\n"
+    table = read_sites(written(text), columns={"from": "ON_AIR"}).table
+    assert table.select("from", "to").rows() == [(date(2024, 3, 1), date(2024, 3, 24))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("A,13.4,52.5,2024-03-01,2024-02-01\n", "'A' is in service from 2024-03-01 to 2024-02-01"),
+        ("A,13.4,52.5,soon,\n", "column 'from' of .* begins with 'soon', no time that is known: write days like"),
+        ("A,13.4,52.5,2024-03-01,\nB,13.4,52.5,planned,\n", "from of cell 'B' of .* is 'planned', no day"),
+        ("A,13.4,52.5,,03/04/2024\n", "nobody knows whether the day or the month comes first"),
+        ("A,13.4,52.5,2024-03-01,\nA,13.4,52.5,2024-03-02,\n", "'A' of .* has two values of from"),
+    ],
+)
+def test_days_in_service_that_cannot_be_are_refused(written, rows, says):
+    with pytest.raises(IngestError, match=says):
+        read_sites(written("cell,lon,lat,from,to\n" + rows))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+import polars
+from jaxtyping import Bool, Float, Float64, Int
 
 from fomo.ingest.footprints import cell_footprints
 from fomo.ingest.grid_areas import grid_areas
@@ -35,7 +36,8 @@ class Allocation:
     """Weights of cells in grid cells.
 
     `matrix`: scipy CSR, float64 (grid cells as y * width + x, cells); columns sum to 1, those of `outside` to 0.
-    `lost`: share of each cell's ground that lies beyond the grid, 1 for those of `outside`.
+    `lost`: share of each cell's ground that lies beyond the grid, 1 for those of `outside`. `service`: the first and
+    the last day of each cell in days since 1970, None where all are in service throughout.
     """
 
     cells: tuple[str, ...]
@@ -43,6 +45,14 @@ class Allocation:
     lost: Float[np.ndarray, " cell"]
     height: int
     width: int
+    service: Int[np.ndarray, "cell 2"] | None = None
+
+    def in_service(self, day: np.datetime64) -> Bool[np.ndarray, " cell"]:
+        """Which cells are expected to report on a day."""
+        if self.service is None:
+            return np.ones(len(self.cells), bool)
+        number = int(day.astype("datetime64[D]").astype(np.int64))
+        return np.asarray((self.service[:, 0] <= number) & (number <= self.service[:, 1]))
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -55,15 +65,19 @@ class Allocation:
         return (np.diff(self.matrix.indptr) > 0).reshape(self.height, self.width)
 
     def to_grid(
-        self, values: Float[np.ndarray, "time cell"], smallest_share: float = 0.01
+        self,
+        values: Float[np.ndarray, "time cell"],
+        smallest_share: float = 0.01,
+        expected: Bool[np.ndarray, " cell"] | None = None,
     ) -> Float[np.ndarray, "time y x"]:
         """Amounts of cells (traffic, users; NaN = missing) summed on the grid: in float64, returned as float32.
 
         Missing stays missing: a grid cell is NaN where cells are missing that usually carry more than `smallest_share`
         of it. Below that they count as nothing. What a cell usually carries is its mean over `values`, and where it has
-        none, the mean of the cells: so it is known from these values alone, whatever comes before or after. Where no
-        cell serves the ground, or none of those that do is recorded, it is NaN as well. Raises `IngestError` for values
-        of other cells than `cells`.
+        none, the mean of the cells: so it is known from these values alone, whatever comes before or after. Cells that
+        are not `expected` (None: all are) count as nothing where they are missing. Where no cell serves the ground, or
+        none of those that do is recorded, it is NaN as well. Raises `IngestError` for values of other cells than
+        `cells`.
         """
         if values.shape[1] != len(self.cells):
             raise IngestError(
@@ -73,7 +87,7 @@ class Allocation:
         some = np.flatnonzero(missing.any(0))
         bare = np.flatnonzero(~self.covered.reshape(-1))
         if len(some):
-            usual = usual_amounts(values)
+            usual = usual_amounts(values) if expected is None else usual_amounts(values) * expected
             weights = self.matrix[:, some]
             carried = weights.multiply(usual[None, some]).tocsr()
             most = smallest_share * (self.matrix @ usual)[:, None]
@@ -136,9 +150,19 @@ def allocate(sites: Sites, ground: Ground, method: Method = "voronoi", longest_k
     on_grid = np.bincount(spot[2], share, of_cell.max() + 1)
     lost = np.where(on_grid > 0, 1 - on_grid, 1.0)
     lost[np.abs(lost) < ROUNDING] = 0.0
+    service = _service(sites)
     index = (spot[0] * ground.width + spot[1], spot[2])
     matrix = csc_array((share / on_grid[spot[2]], index), shape=(shape[0], len(on_grid)))[:, of_cell]
-    return Allocation(sites.cells, matrix.tocsr(), lost[of_cell], ground.height, ground.width)
+    return Allocation(sites.cells, matrix.tocsr(), lost[of_cell], ground.height, ground.width, service)
+
+
+def _service(sites: Sites) -> Int[np.ndarray, "cell 2"] | None:
+    """First and last days of cells, in days since 1970; None where the list says none."""
+    if sites.table.select(polars.all_horizontal(polars.col("from", "to").is_null()).all()).item():
+        return None
+    bounds = np.iinfo(np.int32)
+    days = [sites.table[name].to_physical().fill_null(end) for name, end in (("from", bounds.min), ("to", bounds.max))]
+    return np.stack([each.to_numpy().astype(np.int32) for each in days], 1)
 
 
 def _bearing_of_north(

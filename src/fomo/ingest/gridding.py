@@ -17,18 +17,20 @@ def grid_day(
     step_minutes: int,
     trust_suspect: bool = False,
     never: Bool[np.ndarray, " period"] | None = None,
+    expected: Bool[np.ndarray, " cell"] | None = None,
 ) -> tuple[Float[np.ndarray, "step y x"], Float[np.ndarray, "step y x"]]:
     """Traffic summed and users averaged over each period of the city; NaN where any part of it is missing.
 
     Values that their file does not trust are missing unless `trust_suspect`. Users are NaN where there are none.
-    `never`: periods that the wall clock does not show, of which a longer period of the city has no part.
+    `never`: periods that the wall clock does not show, of which a longer period of the city has no part. `expected`:
+    cells that are in service that day.
     """
     several = step_minutes // cell_minutes
     out = (day.state == State.SUSPECT) & (not trust_suspect)
     amounts = [day.traffic, day.users] if np.isfinite(day.users).any() else [day.traffic]
     if out.any():
         amounts = [np.where(out, np.nan, amount) for amount in amounts]
-    spread = [allocation.to_grid(amount) for amount in amounts]
+    spread = [allocation.to_grid(amount, expected=expected) for amount in amounts]
     if several == 1:
         traffic, *others = spread
         return traffic, others[0] if others else np.full(traffic.shape, np.nan, np.float32)

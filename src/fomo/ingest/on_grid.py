@@ -38,7 +38,7 @@ class OnGrid:
 
 
 def on_grid(store: CityStore) -> OnGrid:
-    """Look at a city day by day."""
+    """Look at a city day by day. A cell that is not in service on the last day is not called silent."""
     names, allocation = store.cell_names(), store.allocation()
     covered = allocation.covered
     trusted = bool(store.report.get("trust_suspect"))
@@ -59,7 +59,8 @@ def on_grid(store: CityStore) -> OnGrid:
         if store.has_users:
             known["users"] += int(np.isfinite(store.visible("users", index)[:, covered]).sum())
             with_users |= np.isfinite(store.visible("cells/users", index)).any(0)
-    quiet = (last < store.visible_days - SILENT_DAYS) & (store.visible_days > SILENT_DAYS)
+    end = store.first_day + np.timedelta64(max(0, store.visible_days - 1), "D")
+    quiet = allocation.in_service(end) & (last < store.visible_days - SILENT_DAYS) & (store.visible_days > SILENT_DAYS)
     days = {names[cell]: store.first_day + last[cell] for cell in np.flatnonzero(quiet)}
     silent = {cell: str(day) if day >= store.first_day else "" for cell, day in days.items()}
     return OnGrid(

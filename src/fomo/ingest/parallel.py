@@ -170,7 +170,8 @@ def write_day(city: str, days: int, date: str, keys: Sequence[str]) -> dict[str,
     day = cube.day(when)
     minutes = (store.cell_minutes, store.step_minutes)
     trust, never = bool(store.report.get("trust_suspect")), clock_changes(when, mapping.time.zone, cube.minutes)[1]
-    traffic, users = grid_day(day, store.allocation(), *minutes, trust, never)
+    allocation = store.allocation()
+    traffic, users = grid_day(day, allocation, *minutes, trust, never, allocation.in_service(when))
     store.write(when, day, traffic, users)
     return {what: ledger.noted[what] for what in (REPEATED, CORRECTED) if ledger.noted[what]}
 

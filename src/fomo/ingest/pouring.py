@@ -110,7 +110,8 @@ class Pouring:
             day = days[date]
             shown = self._shown(date, day, days) if self.cumulative else day
             minutes = (self.store.cell_minutes, self.store.step_minutes)
-            traffic, users = grid_day(shown, self.allocation, *minutes, self.trust, self._changes(date)[1])
+            never, expected = self._changes(date)[1], self.allocation.in_service(date)
+            traffic, users = grid_day(shown, self.allocation, *minutes, self.trust, never, expected)
             self.store.write(date, shown, traffic, users, counter=day.traffic if self.cumulative else None)
 
     def _shown(self, date: np.datetime64, day: Day, others: dict[np.datetime64, Day]) -> Day:

@@ -54,8 +54,8 @@ def one_row_each(table: polars.DataFrame, path: Path, ledger: Ledger) -> polars.
         rows = table.filter(polars.col("cell") == cell).unique(("lon", "lat"), maintain_order=True)
         places = " and ".join(f"lon {lon:.6g}, lat {lat:.6g}" for lon, lat in rows.select("lon", "lat").head(2).rows())
         raise IngestError(f"cell {cell!r} of {path} has two positions, {places}; {apart.height} such cells: keep one")
-    turned = table.group_by("cell", maintain_order=True).agg(polars.col("azimuth", "range_km").n_unique())
-    for name in ("azimuth", "range_km"):
+    turned = table.group_by("cell", maintain_order=True).agg(polars.col("azimuth", "range_km", "from", "to").n_unique())
+    for name in ("azimuth", "range_km", "from", "to"):
         found = turned.filter(polars.col(name) > 1)
         if found.height:
             raise IngestError(f"cell {found['cell'][0]!r} of {path} has two values of {name}: keep one row a cell")

@@ -29,6 +29,8 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "range_km": ("range km", "radius km", "cell radius km", "cell range km", "max range km"),
     "range_m": ("range m", "radius m", "cell radius m", "cell range m", "max range m"),
     "range": ("range", "radius", "cell radius", "cell range", "max range"),  # the unit is guessed
+    "from": ("from", "valid from", "in service from", "service from", "from date"),
+    "to": ("to", "valid to", "in service to", "service to", "to date", "valid until", "until"),
 }
 #: Columns of OpenCelliD and Mozilla Location Services, in their order; range is in metres.
 OPENCELLID = (

@@ -18,6 +18,7 @@ import numpy as np
 import polars
 from jaxtyping import Float
 
+from fomo.ingest.clock import UnknownTimes, format_of, time_of
 from fomo.ingest.footprints import same_place
 from fomo.ingest.ground import Ground, check_projection, median_position, utm_zone
 from fomo.ingest.ledger import IngestError, Ledger
@@ -34,8 +35,11 @@ SITES: dict[str, polars.DataType] = {
     "lat": polars.Float64(),
     "azimuth": polars.Float64(),  # degrees from true north, clockwise, 0 to below 360; null = omnidirectional
     "range_km": polars.Float64(),  # null = not known
+    "from": polars.Date(),  # the first and the last day on which it is in service; null = since ever, for ever
+    "to": polars.Date(),
 }
 GUESSED_METRES = 100.0  # a range without a unit is in metres where half of them are above this, else in kilometres
+FAR_AWAY = "9999|2999"  # in a date: there is no end
 MOST_RANGE_KM = 300.0  # of a cell: what is above is a mistake
 MOST_GRID_CELLS = 10_000_000  # of a ground
 USUAL_GRID_CELLS = 10_000  # grids below this are never called nearly empty
@@ -63,6 +67,12 @@ class Sites:
             raise IngestError("a cell without name or position is in the site list: take it out")
         if self.table.select((polars.col("range_km") <= 0).any()).item():
             raise IngestError("a range of 0 km or less is in the site list: leave it empty where it is not known")
+        turned = self.table.filter(polars.col("to") < polars.col("from"))
+        if turned.height:
+            cell, first, last = turned.select("cell", "from", "to").row(0)
+            raise IngestError(
+                f"cell {cell!r} is in service from {first} to {last} in the site list: correct a day, or leave it empty"
+            )
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -75,7 +85,7 @@ class Sites:
 
 
 def make_sites(table: polars.DataFrame, path: str = "") -> Sites:
-    """Sites from a frame with cell, lon, lat and perhaps azimuth and range_km. Raises `IngestError`."""
+    """Sites from a frame with cell, lon, lat and perhaps azimuth, range_km, from and to. Raises `IngestError`."""
     absent = [name for name in ("cell", "lon", "lat") if name not in table.columns]
     if absent:
         raise IngestError(f"a site list needs the columns {absent}; this one has {table.columns}")
@@ -87,9 +97,10 @@ def make_sites(table: polars.DataFrame, path: str = "") -> Sites:
 def read_sites(path: Path | str, columns: Mapping[str, str] | None = None, ledger: Ledger | None = None) -> Sites:
     """A site list from CSV (any usual separator, `.gz` too), TSV or Parquet.
 
-    `columns`: cell, lon, lat, azimuth, range_km or range_m -> name in the file, where that is not a usual one. Rows
-    without name or position, or at 0/0, go to the `ledger`; what is not understood of azimuths and ranges is noted
-    there. Raises `IngestError` for swapped, impossible and far positions and for cells with two of them, by name.
+    `columns`: cell, lon, lat, azimuth, range_km or range_m, from, to -> name in the file, where that is not a usual
+    one. Rows without name or position, or at 0/0, go to the `ledger`; what is not understood of azimuths and ranges is
+    noted there. Raises `IngestError` for swapped, impossible and far positions, for cells with two of them, by name,
+    and for a from or to that is no date.
     """
     path = Path(path)
     ledger = ledger if ledger is not None else Ledger()
@@ -107,6 +118,8 @@ def read_sites(path: Path | str, columns: Mapping[str, str] | None = None, ledge
             "lat": text["lat"],
             "azimuth": _azimuth(text, path, ledger),
             "range_km": _range_km(text, path, ledger),
+            "from": _date(text, "from", path),
+            "to": _date(text, "to", path),
         },
         schema=SITES,
     )
@@ -242,6 +255,31 @@ def _range_km(text: polars.DataFrame, path: Path, ledger: Ledger) -> polars.Seri
     lost = int((given.is_not_null() & ~usable).sum())
     ledger.note(f"range is no number above 0 and up to {MOST_RANGE_KM:g} km: taken as not known", lost, str(path))
     return amount.set(~usable, None)
+
+
+def _date(text: polars.DataFrame, name: str, path: Path) -> polars.Series:
+    """Days of a column; null where it is empty, or far away: 9999-12-31 stands for no end. Raises `IngestError`."""
+    nothing = polars.Series([None] * text.height, dtype=polars.Date)
+    if name not in text.columns:
+        return nothing
+    given = text[name]
+    far = given.str.contains(FAR_AWAY).fill_null(False)
+    given = given.set(far, None)
+    try:
+        form = format_of(given)
+    except UnknownTimes as error:
+        raise IngestError(f"column {name!r} of {path} {error}: write days like 2024-03-31") from None
+    if not form:
+        return nothing
+    days = polars.select(time_of(polars.lit(given), form)).to_series().cast(polars.Date)
+    wrong = days.is_null() & given.is_not_null()
+    if wrong.any():
+        at = wrong.arg_max() or 0
+        raise IngestError(
+            f"{name} of cell {text['cell'][at]!r} of {path} is {given[at]!r}, no day like those of the others: "
+            "write days like 2024-03-31, and leave it empty where there is none"
+        )
+    return days
 
 
 __all__ = ["SITES", "Sites", "choose_ground", "make_sites", "read_sites", "stations_on"]

@@ -2,7 +2,7 @@
 
     NAME.zarr/              a city as `fomo.open_city` reads it: traffic, users (time, y, x), covered, poi, residents
     NAME.zarr/cells/        traffic, users, state (time, cell) at the counters' own period, names, lon, lat
-    NAME.zarr/allocation/   the sparse matrix from cells to the grid, and its parts off the grid
+    NAME.zarr/allocation/   the sparse matrix from cells to the grid, its parts off the grid, days in service
     NAME.zarr/.twice/       of days on which clocks are set back both hours of the cells, for later runs (`shown_twice`)
 
 Each day is one chunk of every array, written whole before anything says that it is there. What is there is said by the
@@ -144,6 +144,8 @@ class CityStore:
         }
         for name, values in parts.items():
             _fixed(group, name, np.asarray(values), (name,))
+        if layout.allocation.service is not None:
+            _fixed(group, "service", layout.allocation.service, ("cell", "end"), "days since 1970-01-01")
         attributes = {
             **layout.attributes, **ground.attributes(), "schema_version": SCHEMA_VERSION,
             "step_minutes": layout.step_minutes, "cell_km": edge, "layout": "grid", "calendar": "date",
@@ -283,7 +285,9 @@ class CityStore:
         ground, cells = self.ground(), self.cell_names()
         shape = (ground.height * ground.width, len(cells))
         matrix = csr_array((data, indices, indptr), shape=shape)
-        return Allocation(cells, matrix, lost, ground.height, ground.width)
+        told = self.path / "allocation" / "service"
+        service = np.asarray(zarr.open_array(str(told), mode="r")[...]) if told.exists() else None
+        return Allocation(cells, matrix, lost, ground.height, ground.width, service)
 
     def _index(self, date: np.datetime64) -> int:
         index = int((date - self.first_day) / np.timedelta64(1, "D"))

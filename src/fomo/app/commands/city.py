@@ -67,7 +67,8 @@ class Build:
         tuple[str, ...],
         arg(
             metavar="NAME=COLUMN",
-            help="What columns of the sites are called: cell, lon, lat, azimuth, range_km, range_m, like lon=X_WGS.",
+            help="What columns of the sites are called: cell, lon, lat, azimuth, range_km, range_m, from, to; "
+            "like lon=X_WGS.",
             help_behavior_hint="",
         ),
     ] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from fomo.city import City
 from fomo.exports.cells_csv import Usual
@@ -41,12 +42,18 @@ class _Weeks:
         return np.nan_to_num(np.where(np.isfinite(hours), hours, self.mean))
 
 
-def usual_of_cells(cells: xr.Dataset, city: City, forecast: Forecast) -> tuple[Usual, ...]:
+def usual_of_cells(
+    cells: xr.Dataset,
+    city: City,
+    forecast: Forecast,
+    in_service: Callable[[np.datetime64], Bool[np.ndarray, " cell"]] | None = None,
+) -> tuple[Usual, ...]:
     """What cells (time, cell), in the periods of their city, usually carry at those of a forecast of it.
 
     By hour and kind of day, working day or day off, over the `DAYS` before the forecast, or around each day of a city
     that was filled. Then, for squares of which no cell carried anything at that hour, the cells' means over these days,
-    and over all that is recorded.
+    and over all that is recorded. Cells that are not `in_service` on a day (None: all are) carry nothing then, but in
+    the last of these.
     """
     time, traffic = city["time"].values, cells["traffic"]
     ahead = forecast.dataset["time"].values
@@ -61,8 +68,9 @@ def usual_of_cells(cells: xr.Dataset, city: City, forecast: Forecast) -> tuple[U
             weeks = {(first, last): _Weeks.of(traffic.isel(time=slice(first, last)).values, clock)}
         since = int((day - time[first]) / np.timedelta64(1, "h") / clock.step_hours)
         kind = bool(clock.before(-since).weekend(1)[0])
-        by_hour.append(weeks[first, last].usual(kind))
-        lately.append(np.nan_to_num(weeks[first, last].mean))
+        there = 1.0 if in_service is None else in_service(day)
+        by_hour.append(there * weeks[first, last].usual(kind))
+        lately.append(there * np.nan_to_num(weeks[first, last].mean))
     hour = ((ahead - ahead.astype("datetime64[D]")) / np.timedelta64(1, "h")).astype(int)
     ever = traffic.isel(time=slice(0, max(last for _, last in windows))).mean("time").values
     return (

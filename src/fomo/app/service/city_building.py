@@ -221,9 +221,9 @@ def export(
         cells = cells_of_city(store)
         dataset_of(what, city, times)  # raises for another city's forecast, and where no period is left
         if isinstance(what, Forecast):
-            matrix, names = store.allocation().matrix, store.allocation().cells
-            usual, recorded = usual_of_cells(cells, city, what), recorded_beside(cells, city, what)
-            cells = forecast_per_cell(what, matrix, names, usual, recorded)
+            spread = store.allocation()
+            usual = usual_of_cells(cells, city, what, spread.in_service)
+            cells = forecast_per_cell(what, spread.matrix, spread.cells, usual, recorded_beside(cells, city, what))
         if times is not None:
             cells = cells.sel(time=times)
         return [export_cells(cells, out, overwrite=overwrite)]
