@@ -100,7 +100,7 @@ def build_city(
     Thread(target=_import_libraries).start()
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
-    check_names(config.mapping.cell.names, listed.cells, str(config.sites))
+    _check_names(config.mapping.cell.names, listed.cells, str(config.sites))
     guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
     with ThreadPoolExecutor(1) as beside:
@@ -108,7 +108,8 @@ def build_city(
         first, cell_minutes, seen = beginning(files, mapping)
         # Where other names have a pattern in common, looking on would meet no cell but names of their kind.
         other = seen.isdisjoint(listed.cells) and pattern_for(sorted(seen), listed.cells) is not None
-        reporting = set[str]() if other else cells_that_report(listed.cells, seen, files, mapping, progress)
+        sought = [cell for cell in listed.cells if cell not in mapping.cell.names]  # the others report as another
+        reporting = set[str]() if other else cells_that_report(sought, seen, files, mapping, progress)
     # A cell of the list that never reports would be missing for ever, and its ground with it.
     table = listed.table.filter(polars.col("cell").is_in(list(reporting)))
     if not table.height:
@@ -221,7 +222,7 @@ def append_city(
     return _ingest(out, input_files(counters), rejects, progress, submit, _source(days_off), names or {})
 
 
-def check_names(names: dict[str, str], cells: Collection[str], where: str) -> None:
+def _check_names(names: dict[str, str], cells: Collection[str], where: str) -> None:
     """Raises `IngestError` where a cell that has another name is none of those of a city or a site list."""
     known = set(cells)
     unknown = sorted({cell for cell in names.values() if cell not in known})
@@ -277,7 +278,7 @@ def _ingest(
 def _tell_names(store: CityStore, names: dict[str, str]) -> None:
     """Keep more names of cells with the mapping of a city, for all who read. Raises `IngestError`, `ConfigError`."""
     cells = store.cell_names()
-    check_names(names, cells, str(store.path))
+    _check_names(names, cells, str(store.path))
     there = sorted(set(names) & set(cells))
     if there:
         raise IngestError(f"{there[0]!r} is a cell of {store.path} itself: only a name that is none can be another's")
