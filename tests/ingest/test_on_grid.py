@@ -99,6 +99,19 @@ def test_an_append_says_it_of_the_whole_city(asked):
     assert found.recorded == pytest.approx(traffic.sum() / 1e9, rel=1e-6)
 
 
+def test_of_a_long_record_the_last_days_are_looked_at_and_said(asked):
+    config, traffic, paths = asked
+    for path in paths[1:]:
+        without(path, polars.col("cell") == "S1-1")
+    report = build_city(config)
+    found = on_grid(CityStore(config.out), 1)
+    kept = np.delete(traffic, 3, 1)[-24:]
+    assert found.recorded == pytest.approx(kept.sum() / 1e9, rel=1e-6)
+    assert (found.days, found.of_days) == (1, len(traffic) // 24)
+    lines = dict(report_lines({**report, "on_grid": found}))
+    assert f", the last 1 of {len(traffic) // 24} days" in lines["not on the grid"]
+
+
 def test_what_is_not_trusted_is_not_counted_as_recorded(asked):
     config, traffic, paths = asked
     for path in paths:

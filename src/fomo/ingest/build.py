@@ -30,7 +30,7 @@ from fomo.ingest.ledger import IngestError, Ledger, check_rejects
 from fomo.ingest.lock import locked
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
 from fomo.ingest.name_patterns import advice, pattern_for
-from fomo.ingest.on_grid import on_grid
+from fomo.ingest.on_grid import LATEST_DAYS, on_grid
 from fomo.ingest.parallel import Submit, ingest_in_parallel
 from fomo.ingest.reading import hash_of
 from fomo.ingest.reporting import cells_that_report
@@ -268,7 +268,7 @@ def _ingest(
             report = ingest_alone(store, files, rejects, progress)
         else:
             report = ingest_in_parallel(store, files, submit, progress)
-        report = {**_with_rows(report, store, files), "on_grid": on_grid(store)}
+        report = {**_with_rows(report, store, files), "on_grid": on_grid(store, LATEST_DAYS)}
     lost = report.get("cells_without_place", {})
     if lost and pattern_for(lost, store.cell_names()):
         remarks.append(f"cells without a place: build the city again and {advice(lost, store.cell_names())}")

@@ -11,13 +11,16 @@ from fomo.ingest.store import CityStore
 
 #: A cell that recorded nothing in so many days at the end of the record is named.
 SILENT_DAYS = 7
+#: So many days of the end are looked at where a city was built or grew, whatever its length: the append of a day costs a
+#: day's work.
+LATEST_DAYS = 14
 #: Of an amount: below, a difference is rounding.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class OnGrid:
-    """What became of the visible days of a city on its grid."""
+    """What became on its grid of what a city recorded: of its `days` last days of `of_days`."""
 
     recorded: float  # traffic of cells, in `unit`
     gridded: float  # of it on the grid
@@ -28,7 +31,9 @@ class OnGrid:
     users: float | None  # the same of users; None where the city has none
     cells: int
     without_users: int  # cells that never have users
-    silent: dict[str, str] = field(default_factory=dict)  # cells of `SILENT_DAYS` -> their last day; '' = they had none
+    days: int
+    of_days: int
+    silent: dict[str, str] = field(default_factory=dict)  # cells of `SILENT_DAYS` -> their last day; '' = none of these
 
     @property
     def lost(self) -> float:
@@ -37,8 +42,12 @@ class OnGrid:
         return lost if lost > ROUNDING * self.recorded else 0.0
 
 
-def on_grid(store: CityStore) -> OnGrid:
-    """Look at a city day by day. A cell that is not in service on the last day is not called silent."""
+def on_grid(store: CityStore, days: int | None = None) -> OnGrid:
+    """Look at the last `days` of a city, or all of them, day by day.
+
+    A cell that is not in service on the last day is not called silent.
+    """
+    begin = 0 if days is None else max(0, store.visible_days - days)
     names, allocation = store.cell_names(), store.allocation()
     covered = allocation.covered
     trusted = bool(store.report.get("trust_suspect"))
@@ -46,7 +55,7 @@ def on_grid(store: CityStore) -> OnGrid:
     values, known = 0, {"traffic": 0, "users": 0}
     ever = np.zeros(covered.shape, bool)
     last, with_users = np.full(len(names), -1), np.zeros(len(names), bool)
-    for index in range(store.visible_days):
+    for index in range(begin, store.visible_days):
         there = np.ones((1, 1), bool) if trusted else store.visible("cells/state", index) != State.SUSPECT
         cells = np.where(there, store.visible("cells/traffic", index), np.nan)
         recorded += float(np.nansum(cells, dtype=np.float64))
@@ -61,14 +70,16 @@ def on_grid(store: CityStore) -> OnGrid:
             with_users |= np.isfinite(store.visible("cells/users", index)).any(0)
     end = store.first_day + np.timedelta64(max(0, store.visible_days - 1), "D")
     quiet = allocation.in_service(end) & (last < store.visible_days - SILENT_DAYS) & (store.visible_days > SILENT_DAYS)
-    days = {names[cell]: store.first_day + last[cell] for cell in np.flatnonzero(quiet)}
-    silent = {cell: str(day) if day >= store.first_day else "" for cell, day in days.items()}
+    silent = {
+        names[cell]: str(store.first_day + last[cell]) if last[cell] >= 0 else "" for cell in np.flatnonzero(quiet)
+    }
     return OnGrid(
         recorded, gridded, str(store.attributes["unit"]).removesuffix(f" per {store.step_minutes} min"),
         int(covered.sum()), int((covered & ~ever).sum()), known["traffic"] / max(1, values),
         known["users"] / max(1, values) if store.has_users else None,
-        len(names), int((~with_users).sum()) if store.has_users else 0, silent,
+        len(names), int((~with_users).sum()) if store.has_users else 0,
+        store.visible_days - begin, store.visible_days, silent,
     )  # fmt: skip
 
 
-__all__ = ["SILENT_DAYS", "OnGrid", "on_grid"]
+__all__ = ["LATEST_DAYS", "SILENT_DAYS", "OnGrid", "on_grid"]

@@ -163,9 +163,13 @@ def _on_grid_lines(found: OnGrid) -> list[tuple[str, str]]:
     why = ": their squares are missing, as other cells of these are, or they lie beside it" if found.lost else ""
     users = "" if found.users is None else f", users {found.users:.1%}"
     never = f"; {found.never} of these squares never have one" if found.never else ""
+    latest = f", the last {found.days} of {found.of_days} days" if found.days < found.of_days else ""
     lines = [
-        ("not on the grid", lost + why),
-        ("known on the grid", f"traffic {found.traffic:.1%}{users} of the values of {found.covered} squares{never}"),
+        ("not on the grid", lost + latest + why),
+        (
+            "known on the grid",
+            f"traffic {found.traffic:.1%}{users} of the values of {found.covered} squares{latest}{never}",
+        ),
     ]
     if found.without_users:
         told = f"{found.without_users} of {found.cells}: users of squares that they share are not known"
