@@ -11,7 +11,7 @@ from fomo.ingest.store import CityStore
 
 #: A cell that recorded nothing in so many days at the end of the record is named.
 SILENT_DAYS = 7
-#: So many days of the end are looked at where a city was built or grew, whatever its length: the append of a day costs a
+#: So many days of the end are looked at where a city was built or grew, whatever its length: appending a day costs a
 #: day's work.
 LATEST_DAYS = 14
 #: Of an amount: below, a difference is rounding.
