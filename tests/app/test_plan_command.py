@@ -123,6 +123,25 @@ def test_a_plan_says_which_region_it_is_of_and_what_its_files_hold(planned: Any)
         assert "the plan of the last start time of " in page and "plain" in said
 
 
+@pytest.mark.parametrize("what", ["sleep", "prb"])
+def test_squares_without_a_station_are_told_where_plans_are_judged(
+    run: Run, weights: Path, tmp_path: Path, what: str
+) -> None:
+    city = fomo.synthetic_city("squares", 4, 4, days=20, seed=2)
+    stations = np.zeros((4, 4), np.float32)
+    stations[0, 0] = 2
+    fomo.save_city(city.assign(stations=(("y", "x"), stations)), tmp_path / "squares.zarr")
+    said = run(
+        "plan", what, "--data", tmp_path, "--city", "squares", "--weights", weights, *FEW, "--origins", 1,
+        "--no-sensitivity", "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    cells = with_traffic(city)
+    told = f"{cells - 1} of {cells} squares have no station"
+    assert told in said.out and told in (tmp_path / "o" / "plan.html").read_text(encoding="utf-8")
+    assert pl.read_csv(tmp_path / "o" / "plan.csv")["stations"].max() == 2
+
+
 def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_weights: Path) -> None:
     rows, out, said = planned(
         "deploy", "--weights", context_weights, "--area", "0:4,0:4", "--stations", 6, "--samples", 2, "--seeds", 1,

@@ -230,3 +230,24 @@ def test_a_busy_share_that_leaves_too_few_blocks_names_its_option() -> None:
     city = town()
     with pytest.raises(PlanError, match="lower --busy-share"):
         prb_ahead(forecast_of(city), past(city), replace(PRB, busy_share=200.0))
+
+
+def with_stations(city: City, columns: slice) -> City:
+    """Stations stand in some columns of the grid only, three in each square, as `fomo city build` says."""
+    stations = np.zeros((city.sizes["y"], city.sizes["x"]), np.float32)
+    stations[:, columns] = 3
+    return city.assign(stations=(("y", "x"), stations))
+
+
+def test_squares_without_a_station_are_counted_and_told_apart_in_the_table() -> None:
+    """Four of five squares of an operator's city had no station, and no file of its plan said so."""
+    city, words = town(4, 4), "12 of 16 squares have no station: their traffic is served from neighbouring ones"
+    for plan, setting in ((sleep_ahead, SLEEP), (prb_ahead, PRB)):
+        some = plan(forecast_of(city), with_stations(past(city), slice(0, 1)), setting)  # type: ignore[operator]
+        assert any(words in remark and "--method point" in remark for remark in some.remarks)
+        counted = some.table.group_by("column").agg(pl.col("stations").unique().first()).sort("column")
+        assert counted["stations"].to_list() == [3, 0, 0, 0]
+        every = plan(forecast_of(city), with_stations(past(city), slice(None)), setting)  # type: ignore[operator]
+        plain = plan(forecast_of(city), past(city), setting)  # type: ignore[operator]
+        assert not any("no station" in remark for remark in every.remarks + plain.remarks)
+        assert every.table.drop("stations").equals(plain.table) and "stations" not in plain.table.columns

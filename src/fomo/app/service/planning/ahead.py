@@ -21,6 +21,7 @@ from fomo.app.service.planning.record import cells_named, record_of, recorded_to
 from fomo.app.service.planning.saved import load_and_history, open_both
 from fomo.app.service.planning.servers import Server, servers_of_all
 from fomo.app.service.planning.sleeping import SleepSetting, plan_table, risk_said
+from fomo.app.service.planning.squares import with_stations, without_station
 from fomo.app.service.planning.writing import TITLES, preview
 from fomo.city import City
 from fomo.evaluation.figures import save_figure
@@ -87,10 +88,11 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
             time=load.time, members=load.members, truth=None, active=plan.active, oracle_active=None,
             capacity=capacity, unit=load.unit, places=load.places, dated=dated,
         )  # fmt: skip
-    remarks = _about(forecast, city, history)
+    remarks = [*without_station(city, load.places), *_about(forecast, city, history)]
     if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
         remarks.append("Its members lack the tails that errors have, where traffic is lost: fomo forecast --tails.")
-    return Ahead("sleep", str(city.attrs["name"]), plan_table(load, plan, capacity, dated), summary, remarks, figure)
+    table = with_stations(plan_table(load, plan, capacity, dated), city)
+    return Ahead("sleep", str(city.attrs["name"]), table, summary, remarks, figure)
 
 
 def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
@@ -125,8 +127,8 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
     ]
     busiest = max(shared, key=lambda each: float(each.load.members.sum()))
     figure = _blocks(busiest, str(forecast.attrs["forecaster"]), dated) if len(load.time) > 1 else None
-    remarks = [*_about(forecast, city, history), *_gaps(shared)]
-    return Ahead("prb", str(city.attrs["name"]), table, summary, remarks, figure)
+    remarks = [*without_station(city, load.places), *_about(forecast, city, history), *_gaps(shared)]
+    return Ahead("prb", str(city.attrs["name"]), with_stations(table, city), summary, remarks, figure)
 
 
 def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], out: Path) -> list[Path]:

@@ -15,6 +15,8 @@ from fomo.app.service.forecasting import load_weights, parse_area
 from fomo.app.service.planning import allocating, deploying, sleeping
 from fomo.app.service.planning.moments import clock_of, is_dated, moment
 from fomo.app.service.planning.origins import Origin, find_origins
+from fomo.app.service.planning.servers import with_traffic
+from fomo.app.service.planning.squares import with_stations, without_station
 from fomo.app.service.planning.strategies import Expected, Told, expected
 from fomo.city import City
 from fomo.evaluation.questions import TaskName
@@ -269,9 +271,12 @@ def _sum_up(
     rows = rows_of(with_regret(played), application, request.city, units)
     number = len({each.origin for each in played if each.scenario == AS_FORECAST})
     region = part.origins[-1].region
+    city = part.cities[region]
+    remarks = [*without_station(city, with_traffic(city)), *part.remarks]
     return Compared(
-        application, request.city, rows, closed_interval(played), table, part.remarks, number, part.dated, region
-    )
+        application, request.city, rows, closed_interval(played), with_stations(table, city), remarks, number,
+        part.dated, region,
+    )  # fmt: skip
 
 
 def _names(cities: Sequence[City]) -> str:

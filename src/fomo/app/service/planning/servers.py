@@ -1,6 +1,7 @@
 """Cells that share a server: those of a square of `EDGE` x `EDGE` (all cells of a small region).
 
-Cells that never carried anything have no station and are left out.
+Cells that never carried anything are left out. That a square carries traffic does not say that a station stands in it:
+where footprints are spread over squares, neighbouring stations serve it (`squares`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Server:
 
 
 def with_traffic(city: City) -> Int[np.ndarray, "cell 2"]:
-    """The cells that ever carried traffic: others have no station to plan for."""
+    """The cells that ever carried traffic: for others there is nothing to plan."""
     return np.argwhere((city["traffic"].values > 0).any(0) & city["covered"].values)
 
 
