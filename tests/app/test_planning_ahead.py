@@ -226,6 +226,25 @@ def test_pictures_name_the_cell_and_the_forecaster() -> None:
     assert "planned by someone's, town" in blocks and "FoMo" not in blocks
 
 
+def test_the_picture_of_blocks_has_the_sums_of_the_table() -> None:
+    """'Data that wait, all cells' showed one of twenty servers."""
+    city = town(4, 9)
+    found = prb_ahead(forecast_of(city, factor=3.0), past(city), PRB)
+    slots = found.table.group_by("time").agg(pl.col("backlog_mean_slots", "prbs").sum(), pl.col("delay_slots").mean())
+    slots = slots.sort("time")
+    axes = found.figure.get_axes()  # type: ignore[union-attr]
+    waiting, delay, given = (np.asarray(each.lines[0].get_ydata()) for each in axes[:3])
+    budget = np.asarray(axes[2].lines[1].get_ydata())
+    assert slots["backlog_mean_slots"].max() > 0
+    np.testing.assert_allclose(waiting, slots["backlog_mean_slots"].to_numpy())
+    np.testing.assert_allclose(delay, slots["delay_slots"].to_numpy())
+    np.testing.assert_allclose(given[:-1], slots["prbs"].to_numpy())
+    servers = found.table.unique("server")
+    assert budget[0] == servers["server_prbs"].sum()
+    said = words(found.figure)
+    assert "Data that wait, sum of 36 cells" in said and f"planned by FoMo, {servers.height} servers" in said
+
+
 def test_a_busy_share_that_leaves_too_few_blocks_names_its_option() -> None:
     city = town()
     with pytest.raises(PlanError, match="lower --busy-share"):

@@ -398,7 +398,7 @@ def test_infinite_delays_are_counted_and_not_drawn():
     arrays = slots()
     arrays["delay"]["history"][[2, 5]] = np.inf
     figure = scheduling_figure(**arrays)
-    assert "Delay, mean of cells (2 infinite, not drawn)" in words(figure)
+    assert "Delay, mean of 6 cells (2 infinite, not drawn)" in words(figure)
     assert np.isfinite(figure.axes[1].get_ylim()).all()
     assert np.isnan(line_of(figure.axes[1], "history")[[2, 5]]).all()
 

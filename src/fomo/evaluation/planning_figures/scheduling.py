@@ -37,8 +37,9 @@ def scheduling_figure(
 ) -> Figure:
     """Above: total backlog and mean delay over slots by strategy. Below: resource blocks by cell and the budget.
 
-    `time`: starts of slots, datetime64, or their numbers. `backlog` (summed over cells, in `backlog_unit`) and `delay`
-    (mean over cells, in `delay_unit`) by strategy (`rows.Strategy` or any name); `names` says how strategies are
+    Everything is of the same cells, those of `blocks`; titles say how many. `time`: starts of slots, datetime64, or
+    their numbers. `backlog` (summed over cells, in `backlog_unit`) and `delay` (mean over cells, in `delay_unit`) by
+    strategy (`rows.Strategy` or any name); `names` says how strategies are
     called, e.g. {"rival": "Lag-Llama"}. `blocks` are those of the plan of `planned_by`, `budget` those that there are,
     in resource blocks. Infinite delays are left out and counted. Up to seven cells are stacked, more are a raster,
     those with the most blocks first. Raises `ValueError` for fewer than two slots or no strategy.
@@ -51,11 +52,12 @@ def scheduling_figure(
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.1))[:, 0]
     left, right = upper.subplots(1, 2)
     _lines(left, edges, backlog, called)
-    name_panel(left, "Data that wait, all cells")
+    cells = f"{blocks.shape[1]:,} cell{'' if blocks.shape[1] == 1 else 's'}"
+    name_panel(left, f"Data that wait, sum of {cells}")
     name_amounts(left, backlog_unit)
     _lines(right, edges, delay, called)
     endless = sum(int(np.isinf(values).sum()) for values in delay.values())
-    name_panel(right, "Delay, mean of cells" + (f" ({endless} infinite, not drawn)" if endless else ""))
+    name_panel(right, f"Delay, mean of {cells}" + (f" ({endless} infinite, not drawn)" if endless else ""))
     name_amounts(right, delay_unit)
     for axes in (left, right):
         _over_slots(axes, edges, dated, every=2)

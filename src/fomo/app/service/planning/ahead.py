@@ -125,8 +125,7 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
         f"Expected delay: {delay:.2f} slots in the mean over cells, slots and {min(PLAYED, len(load.members))} members "
         "of the forecast, where blocks are given out slot by slot by what waits then.",
     ]
-    busiest = max(shared, key=lambda each: float(each.load.members.sum()))
-    figure = _blocks(busiest, str(forecast.attrs["forecaster"]), dated) if len(load.time) > 1 else None
+    figure = _blocks(shared, str(forecast.attrs["forecaster"]), dated) if len(load.time) > 1 else None
     remarks = [*without_station(city, load.places), *_about(forecast, city, history), *_gaps(shared)]
     return Ahead("prb", str(city.attrs["name"]), with_stations(table, city), summary, remarks, figure)
 
@@ -182,14 +181,18 @@ def _gaps(shared: Sequence[_Shared]) -> list[str]:
     ]
 
 
-def _blocks(shared: _Shared, forecaster: str, dated: bool) -> object:
-    outcome, unit = shared.outcome, shared.backlog_unit_bits
+def _blocks(shared: Sequence[_Shared], forecaster: str, dated: bool) -> object:
+    """All servers together: sums, means and blocks are those of the cells of the whole plan."""
+    whose = shared[0].server.name if len(shared) == 1 else f"{len(shared)} servers"
+    backlog = [each.outcome.backlog_bits / each.backlog_unit_bits for each in shared]
     return scheduling_figure(
-        time=outcome.time, backlog={"fomo": outcome.backlog_bits.sum(1) / unit},
-        delay={"fomo": outcome.delay_slots.mean(1)}, blocks=outcome.prbs, budget=float(shared.prbs),
+        time=shared[0].outcome.time, backlog={"fomo": np.concatenate(backlog, 1).sum(1)},
+        delay={"fomo": np.concatenate([each.outcome.delay_slots for each in shared], 1).mean(1)},
+        blocks=np.concatenate([each.outcome.prbs for each in shared], 1),
+        budget=float(sum(each.prbs for each in shared)),
         backlog_unit="mean slots of a cell", names={"fomo": forecaster},
-        cell_names=[cells_named(place[None]) for place in shared.server.places],
-        planned_by=f"{forecaster}, {shared.server.name}", dated=dated,
+        cell_names=[cells_named(place[None]) for each in shared for place in each.server.places],
+        planned_by=f"{forecaster}, {whose}", dated=dated,
     )  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def _pictures(found: Compared, out: Path) -> tuple[list[Picture], list[Picture]]
     if found.prb is not None:
         outcomes, unit = found.prb.outcomes, found.prb.at.parameters.backlog_unit_bits
         figures.append(
-            ("plan", f"The busiest server of {found.region} at the last start time.",
+            ("plan", f"The busiest server of {found.region} at the last start time, and no other.",
              "backlog, delay and blocks over time",
              scheduling_figure(time=outcomes["fomo"].time,
                                backlog={name: each.backlog_bits.sum(1) / unit for name, each in outcomes.items()},
@@ -196,7 +196,7 @@ def _pictures(found: Compared, out: Path) -> tuple[list[Picture], list[Picture]]
                                blocks=outcomes["fomo"].prbs, budget=float(found.prb.at.prbs),
                                backlog_unit="mean slots of a cell", names=_names(found),
                                cell_names=[cells_named(place[None]) for place in found.prb.at.server.places],
-                               dated=found.dated))
+                               planned_by=f"FoMo, {found.prb.at.server.name}", dated=found.dated))
         )  # fmt: skip
     if found.deploy is not None:
         figures += _district(found)
