@@ -153,6 +153,20 @@ def test_the_expected_delay_is_that_of_the_members_not_of_their_mean(monkeypatch
     assert expected > servers[:, 0, 0].mean()
 
 
+def test_with_a_limit_on_risk_the_table_has_what_is_held_to_it_beside_the_share_of_members() -> None:
+    """With --risk the column of the probability said at least 4.8 % of a plan that no member overloads."""
+    city = town()
+    free = sleep_ahead(forecast_of(city), past(city), SLEEP)
+    held = sleep_ahead(forecast_of(city), past(city), replace(SLEEP, parameters=SleepParameters(risk=0.2)))
+    assert "overload_at_most" not in free.table.columns
+    share, at_most = (held.table[name].to_numpy() for name in ("overload_probability", "overload_at_most"))
+    np.testing.assert_allclose(at_most, (MEMBERS * share + 1) / (MEMBERS + 1))
+    assert share.min() == 0 and f"period at {share.mean():.1%} in the mean" in held.summary[2]
+    assert f"at {at_most.mean():.1%} at most (overload_at_most), which is held to 20.0%" in held.summary[2]
+    assert any("8 members keep to 11.1% at best" in line and "--samples 9 or more" in line for line in held.remarks)
+    assert not any("at best" in line for line in free.remarks)
+
+
 def test_what_nobody_carries_is_no_energy_saved() -> None:
     """Against all units awake that were said to carry three times what they can, sleep seemed to save a half."""
     city = town()

@@ -29,9 +29,10 @@ class SleepPlan:
     active: Int[np.ndarray, "time cell"]
     #: The parts of (17), means over the members.
     expected: SleepCosts
-    #: Share of the members that are above what the awake units carry; with a limit on risk what that was held against,
-    #: (k + 1) / (n + 1) for k of n members.
+    #: Share of the members that are above what the awake units carry, k / n.
     overload_probability: Float[np.ndarray, "time cell"]
+    #: What is held to the limit on risk, (k + 1) / (n + 1); k / n of a single member. None where no limit was asked.
+    overload_at_most: Float[np.ndarray, "time cell"] | None
     #: Where not even all radio units keep to the asked risk; there all are awake. Nowhere if no risk was asked.
     risk_exceeded: Bool[np.ndarray, "time cell"]
 
@@ -82,7 +83,8 @@ def plan_sleep(
         at[step - 1] = np.take_along_axis(origin[step], at[step][None], 0)[0]
     active = states[at]
     expected, probability = _expected(active, load, capacity, parameters, energy, before)
-    return SleepPlan(active, expected, probability, exceeded)
+    at_most = None if parameters.risk is None else _at_most(probability, len(load.members))
+    return SleepPlan(active, expected, probability, at_most, exceeded)
 
 
 def _stage(
@@ -107,7 +109,7 @@ def _stage(
         cost[index] += parameters.energy_cost * energy.consumed(awake, carried, capacity, parameters.rrus, hours)
         if parameters.risk is not None:
             # The margin is for 0.1 against 1 / 10 and the like.
-            too_many = _overload(share, parameters.risk) > parameters.risk + ROUNDING
+            too_many = _at_most(_above(share), len(members)) > parameters.risk + ROUNDING
             if awake < parameters.rrus:
                 cost[index, too_many] = np.inf
             else:
@@ -115,10 +117,14 @@ def _stage(
     return cost, exceeded
 
 
-def _overload(share: Float[np.ndarray, "sample cell"], risk: float | None) -> Float[np.ndarray, " cell"]:
-    """Probability of overload by the lost shares of the members; with a limit on risk what is held against it."""
-    above, members = (share > ROUNDING).sum(0), len(share)
-    return above / members if risk is None or members == 1 else (above + 1) / (members + 1)
+def _above(share: Float[np.ndarray, "sample cell"]) -> Float[np.ndarray, " cell"]:
+    """Share of the members that lose traffic, k / n, by their lost shares."""
+    return np.asarray((share > ROUNDING).mean(0))
+
+
+def _at_most(above: Float[np.ndarray, "*cell"], members: int) -> Float[np.ndarray, "*cell"]:
+    """(k + 1) / (n + 1) of the shares k / n; a single member is taken as certain."""
+    return above if members == 1 else (above * members + 1) / (members + 1)
 
 
 def _switch(
@@ -152,7 +158,7 @@ def _expected(
         members = load.members[:, step]
         share = lost_share(members, units, capacity)
         lost[step] = share.mean(0)
-        probability[step] = _overload(share, parameters.risk)
+        probability[step] = _above(share)
         carried[step] = carried_by_radio_units(members, units, capacity).mean(0)
     costs = SleepCosts(
         qos_loss=hours * lost,

@@ -114,11 +114,23 @@ def check_risk(risk: float | None, members: int) -> None:
     """
     if risk is None or members == 1 or risk * (members + 1) >= 1 - ROUNDING:
         return
-    remedy = f"take {math.ceil(1 / risk - ROUNDING) - 1:,} members or more" if risk > 0 else "give one above 0"
+    enough = 1 / risk if risk > 0 else math.inf  # infinite for the smallest numbers above 0 too
+    remedy = f"take {math.ceil(enough - ROUNDING) - 1:,} members or more" if enough < math.inf else "give one above 0"
     raise PlanError(
         f"a risk of {risk:g} cannot be kept to by {members} members: the truth is above all of them with a probability "
         f"of up to 1/{members + 1}; {remedy}"
     )
+
+
+def members_for_one_above(risk: float | None, members: int) -> int | None:
+    """Members of which one may be above what is awake, (1 + 1) / (n + 1) <= risk; None where these are enough.
+
+    With fewer a plan is held to the largest member, whose level is drawn: more members let more units sleep. None also
+    where no risk is asked, and of a single member.
+    """
+    if risk is None or members == 1 or risk * (members + 1) >= 2 - ROUNDING:
+        return None
+    return math.ceil(2 / risk - ROUNDING) - 1
 
 
 def check_capacity(capacity: Float[np.ndarray, " cells"], load: Load) -> None:

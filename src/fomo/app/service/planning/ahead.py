@@ -20,7 +20,7 @@ from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.record import cells_named, record_of, recorded_together, share_together
 from fomo.app.service.planning.saved import load_and_history, open_both
 from fomo.app.service.planning.servers import Server, servers_of_all
-from fomo.app.service.planning.sleeping import SleepSetting, plan_table, risk_said
+from fomo.app.service.planning.sleeping import SleepSetting, few_members_said, plan_table, risk_said
 from fomo.app.service.planning.squares import with_stations, without_station
 from fomo.app.service.planning.writing import TITLES, preview
 from fomo.city import City
@@ -88,7 +88,8 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
             time=load.time, members=load.members, truth=None, active=plan.active, oracle_active=None,
             capacity=capacity, unit=load.unit, places=load.places, dated=dated,
         )  # fmt: skip
-    remarks = [*without_station(city, load.places), *_about(forecast, city, history)]
+    few = few_members_said(setting.parameters.risk, len(load.members))
+    remarks = [*few, *without_station(city, load.places), *_about(forecast, city, history)]
     if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
         remarks.append("Its members lack the tails that errors have, where traffic is lost: fomo forecast --tails.")
     table = with_stations(plan_table(load, plan, capacity, dated), city)

@@ -114,7 +114,8 @@ def plan_sleep_of(request: Request, setting: sleeping.SleepSetting, told: Told) 
     table = sleeping.plan_table(run.load, run.plan, run.capacity, part.dated)
     table = table.insert_column(0, pl.lit(last.region).alias("region"))
     found = _sum_up("sleep", request, played, sleeping.UNITS, part, table)
-    return replace(found, sleep=run)
+    few = sleeping.few_members_said(setting.parameters.risk, request.samples)
+    return replace(found, sleep=run, remarks=[*few, *found.remarks])
 
 
 def plan_prb_of(request: Request, setting: allocating.PrbSetting, told: Told) -> Compared:

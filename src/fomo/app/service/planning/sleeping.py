@@ -19,6 +19,7 @@ from fomo.planning.energy import EnergyModel
 from fomo.planning.load import Load, PlanError
 from fomo.planning.rows import AS_FORECAST, Strategy
 from fomo.planning.sleep import SleepOutcome, SleepParameters, SleepPlan, always_on, plan_sleep, play_sleep
+from fomo.planning.sleep_terms import members_for_one_above
 
 #: Metric -> unit. An RRU-hour is what a fully loaded radio unit consumes in an hour, a lost hour all traffic of a cell.
 UNITS = {
@@ -128,19 +129,43 @@ def capacity_of(city: City, origin: Origin, server: Server, setting: SleepSettin
 
 def risk_said(plan: SleepPlan) -> str:
     """What a plan expects of overload, in a sentence."""
-    most = "" if plan.expected.parameters.risk is None else " at most"
-    return f"The forecast puts the probability that a cell is overloaded in a period at {plan.planned_risk:.1%}{most}."
+    said = f"The forecast puts the probability that a cell is overloaded in a period at {plan.planned_risk:.1%}"
+    risk, at_most = plan.expected.parameters.risk, plan.overload_at_most
+    if risk is None or at_most is None:
+        return f"{said}."
+    return (
+        f"{said} in the mean; as it has so many members and no more, at {at_most.mean():.1%} at most "
+        f"(overload_at_most), which is held to {risk:.1%} in each cell and period."
+    )
+
+
+def few_members_said(risk: float | None, members: int) -> list[str]:
+    """What a reader must know where so few members let none of them be above what is awake; else nothing."""
+    enough = members_for_one_above(risk, members)
+    if enough is None:
+        return []
+    return [
+        f"{members} members keep to {1 / (members + 1):.1%} at best, and to the asked {risk:.1%} only where none of "
+        f"them is above what is awake: each cell is awake for its largest member. With --samples {enough} or more, one "
+        "may be above."
+    ]
 
 
 def plan_table(load: Load, plan: SleepPlan, capacity: np.ndarray, dated: bool = True) -> pl.DataFrame:
-    """The plan: one row per cell and period. `dated`: False where dates are made up."""
+    """The plan: one row per cell and period. `dated`: False where dates are made up.
+
+    `overload_probability` is the share of the members that are above what is awake, k / n; with a limit on risk
+    `overload_at_most` is what was held to it, (k + 1) / (n + 1).
+    """
     low, high = (load.quantile(share) for share in (0.05, 0.95))
+    at_most = {} if plan.overload_at_most is None else {"overload_at_most": plan.overload_at_most.ravel()}
     return pl.DataFrame(
         {
             **cell_periods(load.time, load.places, dated),
             "active_rrus": plan.active.ravel(),
             "sleeping_rrus": plan.expected.parameters.rrus - plan.active.ravel(),
             "overload_probability": plan.overload_probability.ravel(),
+            **at_most,
             "expected_load": load.mean.ravel(),
             "load_q05": low.ravel(),
             "load_q95": high.ravel(),
@@ -165,6 +190,7 @@ __all__ = [
     "SleepRun",
     "SleepSetting",
     "capacity_of",
+    "few_members_said",
     "one_run",
     "plan_table",
     "play_sleeping",

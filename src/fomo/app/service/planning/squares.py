@@ -1,7 +1,7 @@
 """Squares of a grid and the network's own stations: a plan is for squares, and not every square has a station.
 
-`fomo city build` spreads a cell's traffic over its footprint, so a square may carry that of stations elsewhere. How many
-stations stand in a square is the city's layer `stations`; other cities do not say it.
+`fomo city build` spreads a cell's traffic over its footprint, so a square may carry that of stations elsewhere. How
+many stations stand in a square is the city's layer `stations`; other cities do not say it.
 """
 
 from __future__ import annotations
