@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fomo.app.service.outputs import forecast_frame, write_table
-from fomo.app.service.totals import Totals, all_together, totals_frame, write_totals
+from fomo.app.service.totals import Totals, all_together, total_unit, totals_frame, write_totals
 from fomo.city import mock_city
 from fomo.forecast import Forecast, make_forecast, quantiles_of
 from small import Run
@@ -68,6 +68,36 @@ def test_the_line_says_the_sum_of_all_and_the_busiest_step(forecast):
     assert f"all together {members.sum((1, 2, 3)).mean():.4g} (" in said
     step = members.sum((2, 3)).mean(0).argmax()
     assert np.datetime_as_string(forecast.dataset["time"].values[step], unit="m") in said
+
+
+def test_a_sum_over_hours_is_no_rate_and_a_peak_is_one(forecast):
+    """A total of 3,653 GB stood in the column of 'GB per 15 min', beside a peak of 83 that is."""
+    attrs = forecast.dataset.attrs | {"unit": "GB per 60 min", "step_minutes": 60}
+    named = Forecast(forecast.dataset.assign_attrs(attrs))
+    said = all_together(named, Totals.of(named))
+    assert ") GB, most at " in said and said.endswith(") GB per 60 min")
+    frame = totals_frame(named, Totals.of(named))
+    assert frame["total_unit"].unique().to_list() == ["GB"] and frame["unit"].unique().to_list() == ["GB per 60 min"]
+    nameless = Forecast(forecast.dataset.assign_attrs(attrs | {"unit": ""}))
+    assert all_together(nameless, Totals.of(nameless)).count("(unit not stated)") == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "minutes", "total"),
+    [
+        ("GB per 15 min", 15, "GB"),
+        ("GB per hour", 60, "GB"),
+        ("GB per 1 h", 60, "GB"),
+        ("bytes per period", 5, "bytes"),
+        ("internet activity per period (proportional to volume)", 10, "internet activity (proportional to volume)"),
+        ("GB per hour", 15, "GB per hour x 15 min"),
+        ("Mbit/s", 15, "Mbit/s x 15 min"),
+        ("MB", 15, "MB"),
+        ("", 15, ""),
+    ],
+)
+def test_the_period_goes_out_of_the_unit_of_a_total_and_other_rates_stay(unit, minutes, total):
+    assert total_unit(unit, minutes) == total
 
 
 def test_large_numbers_are_written_out(forecast):

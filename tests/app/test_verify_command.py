@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 import fomo
-from fomo.forecast import Forecast, quantiles_of
+from fomo.app.service.verification import VerifyOutputs, verify_forecasts
+from fomo.forecast import Forecast, make_forecast, quantiles_of
 from small import Run
 
 AHEAD = 24
@@ -55,6 +56,26 @@ def test_it_prints_marks_and_strange_cells_and_writes_files(run: Run, grown: Pat
     assert line["q95"] == pytest.approx(quantiles_of(totals, 0.95), rel=1e-5)
     above, below = line["came"] > totals.max(), line["came"] < totals.min()
     assert (line["outside"] or "") == ("above" if above else "below" if below else "")
+    assert line["unit"] == "GB" and "totals [GB] of 20 cells over 24 steps" in said.out  # of a rate 'GB per period'
+
+
+def test_cells_that_came_otherwise_are_found_in_every_forecast(grown: Path, tmp_path: Path) -> None:
+    """Of two forecasts only the later one's cells were named, however far off the earlier ones were."""
+    city = fomo.open_city(grown)
+    files = []
+    for back in (2, 1):
+        window = city.isel(time=slice(-back * AHEAD, city.sizes["time"] - (back - 1) * AHEAD))
+        truth = window["traffic"].values
+        members = truth * np.random.default_rng(back).lognormal(0, 0.2, (20, *truth.shape))
+        if back == 2:
+            members[:, :, 2, 3] /= 5
+        made = make_forecast(members, np.ones(truth.shape, bool), window, forecaster="made")
+        files.append(made.save(tmp_path / f"{back}.zarr"))
+    first, more, *_ = verify_forecasts(city, files, VerifyOutputs()).cells
+    begins = [np.datetime_as_string(city["time"].values[-back * AHEAD], unit="m") for back in (2, 1)]
+    assert first.startswith(f"totals [GB] of cells of 2 forecasts from {begins[0]} to {begins[1]}, 40 in all: ")
+    assert first.endswith("by chance about 1.9 each")
+    assert more.startswith(f"most more than expected: row 2, column 3 from {begins[0]} (")
 
 
 def test_wrong_things_are_one_line(run: Run, grown: Path, saved: Path, tmp_path: Path) -> None:

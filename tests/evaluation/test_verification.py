@@ -202,3 +202,13 @@ def test_the_figure_has_four_labelled_parts(city, layout):
     assert "Sum of 11 cells" in titles and "Error by lead time, lower is better" in titles
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
     assert "GB per period" in labels and "hours ahead" in labels and "standard deviations" in labels
+
+
+def test_of_several_forecasts_titles_say_which_one_is_drawn(city):
+    """'4 forecasts from 1 May' stood over the last one's day and map."""
+    found = verify([drawn(city, STEPS - AHEAD * back) for back in (3, 1, 2)], city)
+    titles = [axes.get_title(loc="left") for axes in verification_figure(found).axes]
+    last = np.datetime_as_string(city["time"].values[STEPS - AHEAD], unit="m").replace("T", " ")
+    assert f"Sum of 11 cells, forecast from {last}" in titles
+    assert f"Cells' totals: came less expected\nforecast from {last}" in titles
+    assert "Error by lead time of 3 forecasts, lower is better" in titles

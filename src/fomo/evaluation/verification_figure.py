@@ -38,16 +38,18 @@ STRANGE = 3.0
 def verification_figure(found: Verification) -> Figure:
     """Above: the latest forecast beside what came, all cells over time and each on the map. Below: of all forecasts.
 
-    These are CRPS by lead time, beside that of the rules, and how often the truth lies within central intervals.
+    Where there are several, titles above name the latest by its first step. Those below are CRPS by lead time, beside
+    that of the rules, and how often the truth lies within central intervals.
     """
     latest = found.compared[-1]
     figure = new_figure(WIDE, 7.2)
     (over_time, where), (sure, ahead) = figure.subplots(2, 2, width_ratios=(1.6, 1))
-    _together(over_time, latest, found.unit)
-    _cells(where, latest)
+    whose = f", forecast from {_begins(latest)}" if len(found.compared) > 1 else ""
+    _together(over_time, latest, found.unit, whose)
+    _cells(where, latest, "\nforecast from " + _begins(latest) if whose else "")
     _leads(sure, found)
     _calibration(ahead, found)
-    first = np.datetime_as_string(found.compared[0].time[0], unit="m").replace("T", " ")
+    first = _begins(found.compared[0])
     many = f"{len(found.compared)} forecasts from" if len(found.compared) > 1 else "forecast from"
     figure.suptitle(
         f"{latest.forecast.attrs['city']}: {many} {first}, and what came",
@@ -56,7 +58,12 @@ def verification_figure(found: Verification) -> Figure:
     return figure
 
 
-def _together(axes: Axes, latest: Compared, unit: str) -> None:
+def _begins(compared: Compared) -> str:
+    """The first step of a forecast, local wall-clock."""
+    return str(np.datetime_as_string(compared.time[0], unit="m")).replace("T", " ")
+
+
+def _together(axes: Axes, latest: Compared, unit: str, whose: str) -> None:
     """The sum over the recorded cells: before, the fan, what came."""
     members, truth = latest.together
     cells = latest.known.any(0)
@@ -75,7 +82,7 @@ def _together(axes: Axes, latest: Compared, unit: str) -> None:
     if before.sizes["time"]:  # from the last value before, so that the line has no hole
         came = np.concatenate([before["traffic"].values[-1:, cells].sum(-1), truth])
     axes.plot(shown, came, color=BLACK, linewidth=1.2, marker=marker, label="came")
-    axes.set_title(f"Sum of {int(cells.sum())} cells", loc="left", fontsize=TEXT)
+    axes.set_title(f"Sum of {int(cells.sum())} cells{whose}", loc="left", fontsize=TEXT)
     axes.set_ylabel(f"traffic [{unit or 'unit not stated'}]", fontsize=TEXT)
     tidy(axes)
     amount_axis(axes)
@@ -85,7 +92,7 @@ def _together(axes: Axes, latest: Compared, unit: str) -> None:
     axes.legend(fontsize=SMALL, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.06))
 
 
-def _cells(axes: Axes, latest: Compared) -> None:
+def _cells(axes: Axes, latest: Compared, whose: str) -> None:
     """What came less what was expected of each cell, in standard deviations of its members' totals."""
     totals, city = cell_totals(latest), latest.before
     if city.attrs["layout"] == "list":
@@ -110,7 +117,7 @@ def _cells(axes: Axes, latest: Compared) -> None:
         axes.tick_params(labelsize=SMALL, color="#BBBBBB", labelcolor="#333333")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.set_title("Cells' totals: came less expected", loc="left", fontsize=TEXT)
+    axes.set_title(f"Cells' totals: came less expected{whose}", loc="left", fontsize=TEXT)
 
 
 def _leads(axes: Axes, found: Verification) -> None:
@@ -125,7 +132,8 @@ def _leads(axes: Axes, found: Verification) -> None:
             line.set(marker="o", markersize=4)
     axes.set_xlabel("hours ahead", fontsize=TEXT)
     axes.set_ylabel(f"CRPS [{found.unit or 'unit not stated'}]", fontsize=TEXT)
-    axes.set_title("Error by lead time, lower is better", loc="left", fontsize=TEXT)
+    many = f" of {len(found.compared)} forecasts" if len(found.compared) > 1 else ""
+    axes.set_title(f"Error by lead time{many}, lower is better", loc="left", fontsize=TEXT)
     tidy(axes, grid="both")
     amount_axis(axes)
     axes.yaxis.set_major_formatter(FuncFormatter(short_number))

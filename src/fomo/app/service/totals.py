@@ -6,6 +6,7 @@ are those of the sum.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ from fomo.forecast import Forecast, quantiles_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+#: ' per 15 min', ' per period' and the like in a unit: how many (one where it does not say) of what.
+PER = re.compile(r" per (?:(\d+) ?)?(period|step|min|minutes?|h|hours?|days?)\b")
+MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ class Totals:
 
 
 def totals_frame(forecast: Forecast, totals: Totals) -> pl.DataFrame:
-    """One row per asked cell: place, steps, total and peak with quantiles, the step at which the mean is largest."""
+    """One row per asked cell: place, steps, total and peak with quantiles, the step at which the mean is largest.
+
+    Totals are in `total_unit`, peaks in `unit` (per period).
+    """
     import polars as pl
 
     row, column = np.nonzero(totals.steps)
@@ -69,7 +77,9 @@ def totals_frame(forecast: Forecast, totals: Totals) -> pl.DataFrame:
         for q, values in zip(QUANTILES, quantiles_of(members, QUANTILES), strict=True):
             columns[f"{name}_q{100 * q:02.0f}"] = values
     columns["busiest"] = data["time"].values[totals.busiest[row, column]].astype("datetime64[us]")
-    frame = pl.DataFrame(columns).with_columns(pl.lit(str(forecast.attrs["unit"])).alias("unit"))
+    frame = pl.DataFrame(columns).with_columns(
+        pl.lit(unit_of_totals(forecast)).alias("total_unit"), pl.lit(str(forecast.attrs["unit"])).alias("unit")
+    )
     return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 
 
@@ -82,8 +92,27 @@ def all_together(forecast: Forecast, totals: Totals) -> str:
     """The sum over all asked values and the busiest step of all cells, each with its 5 to 95 %."""
     step = int(totals.together.mean(0).argmax())
     clock = np.datetime_as_string(forecast.dataset["time"].values[step], unit="m")
-    sums = _spread(totals.together.sum(1))
-    return f"all together {sums}, most at {clock}: {_spread(totals.together[:, step])}"
+    sums, most = _spread(totals.together.sum(1)), _spread(totals.together[:, step])
+    total, rate = (unit or "(unit not stated)" for unit in (unit_of_totals(forecast), str(forecast.attrs["unit"])))
+    return f"all together {sums} {total}, most at {clock}: {most} {rate}"
+
+
+def unit_of_totals(forecast: Forecast) -> str:
+    """The unit of sums over the periods of a forecast."""
+    return total_unit(str(forecast.attrs["unit"]), int(forecast.attrs["step_minutes"]))
+
+
+def total_unit(unit: str, step_minutes: int) -> str:
+    """The unit of a sum over periods: 'GB' where values are in 'GB per 15 min' and periods have 15 minutes.
+
+    A rate of another time is no amount, and is told as what it is: 'GB per hour x 15 min'.
+    """
+    found = PER.search(unit)
+    if found is not None:
+        number, word = found.groups()
+        if word in ("period", "step") or int(number or 1) * MINUTES[word[0]] == step_minutes:
+            return unit[: found.start()] + unit[found.end() :]
+    return f"{unit} x {step_minutes} min" if " per " in unit or "/" in unit else unit
 
 
 def _spread(members: Float[np.ndarray, " sample"]) -> str:
@@ -93,4 +122,4 @@ def _spread(members: Float[np.ndarray, " sample"]) -> str:
     return f"{mean} ({low} to {high})"
 
 
-__all__ = ["Totals", "all_together", "totals_frame", "write_totals"]
+__all__ = ["Totals", "all_together", "total_unit", "totals_frame", "unit_of_totals", "write_totals"]

@@ -11,6 +11,7 @@ import numpy as np
 
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import QUANTILES, check_apart, check_file, check_rows, check_table, write_frame
+from fomo.app.service.totals import unit_of_totals
 from fomo.city import City
 from fomo.evaluation.tables import write_records
 from fomo.evaluation.verification import CellTotals, Compared, Verification, cell_totals, verify
@@ -47,7 +48,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verification says: the marks, the forecasts' first; the cells of the latest forecast in words; files."""
+    """What a verification says: the marks, the forecasts' first; the cells of all forecasts in words; files."""
 
     marks: list[Mark]
     cells: list[str]
@@ -91,7 +92,7 @@ def verify_forecasts(city: City, files: Sequence[Path], outputs: VerifyOutputs, 
         from fomo.evaluation.verification_figure import verification_figure
 
         written.append(save_figure(verification_figure(found), outputs.figure))
-    return Verified(marks, _cells_said(found.compared[-1]), found.remarks, written)
+    return Verified(marks, _cells_said(found.compared), found.remarks, written)
 
 
 def marks_of(found: Verification) -> list[Mark]:
@@ -109,7 +110,11 @@ def marks_of(found: Verification) -> list[Mark]:
 
 
 def cells_frame(found: Verification) -> pl.DataFrame:
-    """One row per forecast and cell: its total over the recorded steps, what was expected of it, how far off it is."""
+    """One row per forecast and cell: its total over the recorded steps, what was expected of it, how far off it is.
+
+    `unit` is that of totals. `steps_within90`: share of the steps in the 90 % interval, counted by the place of what
+    came among the members (`metrics.coverage`), not by quantiles.
+    """
     import polars as pl
 
     parts = []
@@ -130,33 +135,56 @@ def cells_frame(found: Verification) -> pl.DataFrame:
         columns |= {"deviation": totals.deviation, "steps_within90": totals.within}
         columns["outside"] = np.array(["below", "", "above"])[totals.outside + 1]
         parts.append(pl.DataFrame(columns))
-    frame = pl.concat(parts).with_columns(pl.lit(found.unit).alias("unit"))
+    unit = unit_of_totals(found.compared[0].forecast)
+    frame = pl.concat(parts).with_columns(pl.lit(unit).alias("unit"))
     return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 
 
-def _cells_said(compared: Compared) -> list[str]:
-    """How many cells lie outside all members, and which are farthest off, in lines."""
-    totals, members = cell_totals(compared), len(compared.members)
-    above, below = (int((totals.outside == side).sum()) for side in (1, -1))
-    by_chance = len(totals.steps) / (members + 1)
-    begins = str(np.datetime_as_string(compared.time[0], unit="m"))
+def _cells_said(compared: Sequence[Compared]) -> list[str]:
+    """How many cells' totals lie outside all members, of all forecasts, and which are farthest off, in lines."""
+    totals = [cell_totals(each) for each in compared]
+    above, below = (sum(int((each.outside == side).sum()) for each in totals) for side in (1, -1))
+    by_chance = sum(len(each.steps) / (len(each.members) + 1) for each in totals)
+    members = " or ".join(str(number) for number in sorted({len(each.members) for each in totals}))
+    unit, begins = unit_of_totals(compared[0].forecast) or "unit not stated", [_begins(each) for each in compared]
+    if len(compared) == 1:
+        whose = f"{len(totals[0].steps)} cells over {len(compared[0].time)} steps from {begins[0]}"
+    else:
+        whose = f"cells of {len(compared)} forecasts from {begins[0]} to {begins[-1]}, {_number(totals)} in all"
     lines = [
-        f"totals of {len(totals.steps)} cells over {len(compared.time)} steps from {begins}: {above} above all "
-        f"{members} members, {below} below; by chance about {by_chance:.3g} each"
+        f"totals [{unit}] of {whose}: {above} above all {members} members, {below} below; by chance about "
+        f"{by_chance:.3g} each"
     ]
-    order = np.argsort(np.nan_to_num(totals.deviation))
-    for word, some in (("more", order[::-1]), ("less", order)):
-        side = 1 if word == "more" else -1
-        named = [cell for cell in some[:NAMED].tolist() if side * totals.deviation[cell] > 0]
+    off = [(float(each.deviation[cell]), which, cell) for which, each in enumerate(totals) for cell in _defined(each)]
+    for word, side in (("more", 1), ("less", -1)):
+        farthest = sorted(off, key=lambda found: -side * found[0])[:NAMED]
+        named = [(which, cell) for deviation, which, cell in farthest if side * deviation > 0]
         if named:
-            lines.append(f"most {word} than expected: " + "; ".join(_cell_said(totals, cell) for cell in named))
+            said = [
+                _cell_said(totals[which], cell, f" from {begins[which]}" if len(compared) > 1 else "")
+                for which, cell in named
+            ]
+            lines.append(f"most {word} than expected: " + "; ".join(said))
     return lines
 
 
-def _cell_said(totals: CellTotals, cell: int) -> str:
+def _number(totals: Sequence[CellTotals]) -> str:
+    return f"{sum(len(each.steps) for each in totals):,}"
+
+
+def _defined(totals: CellTotals) -> list[int]:
+    """Cells that have a deviation: their members do not agree."""
+    return np.flatnonzero(np.isfinite(totals.deviation)).tolist()
+
+
+def _begins(compared: Compared) -> str:
+    return str(np.datetime_as_string(compared.time[0], unit="m"))
+
+
+def _cell_said(totals: CellTotals, cell: int, when: str) -> str:
     row, column = totals.places[cell]
     return (
-        f"row {row}, column {column} ({totals.came[cell]:.4g} for {totals.members[:, cell].mean():.4g}, "
+        f"row {row}, column {column}{when} ({totals.came[cell]:.4g} for {totals.members[:, cell].mean():.4g}, "
         f"{totals.deviation[cell]:+.1f} standard deviations)"
     )
 
