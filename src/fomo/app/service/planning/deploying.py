@@ -47,15 +47,16 @@ DAY_BEGINS, DAY_ENDS = 8, 20
 
 @dataclass(frozen=True)
 class District:
-    """A part of a city as if it had no history: cells, and who was there."""
+    """A part of a city as if it had no history: cells, and who was there when that is known of all of them."""
 
     area: Bool[np.ndarray, "y x"]
     places: Int[np.ndarray, "cell 2"]
     position_km: Float[np.ndarray, "cell 2"]
-    time: np.ndarray
+    time: np.ndarray  # of the periods that are judged, datetime64
     people: Float[np.ndarray, "time cell"]
     residents: Float[np.ndarray, " cell"]
     poi: Float[np.ndarray, " cell"]
+    remarks: tuple[str, ...] = ()  # what is left out for gaps of the users
 
 
 @dataclass(frozen=True)
@@ -68,27 +69,90 @@ class Deployment:
 
 
 def make_district(city: City, area: Bool[np.ndarray, "y x"]) -> District:
-    """The covered cells of an area whose users are known. Raises `PlanError` where the city lacks what it takes."""
+    """The covered cells of an area whose users, POI and residents are known, and the periods that they have in common.
+
+    Where users have gaps, cells with the most of them are left out as long as the others then have more cells times
+    periods in common, see `remarks`. Raises `PlanError` where the city lacks what it takes.
+    """
     lacking = [name for name in ("users", "poi", "residents") if name not in city]
     if lacking:
         raise PlanError(
             f"{city.attrs['name']!r} has no {', '.join(lacking)}: a deployment is planned from POI and residents and "
             "judged by users; 'fomo city build' makes a city with all of them"
         )
-    known = area & city["covered"].values & np.isfinite(city["residents"].values)
-    known &= np.isfinite(city["users"].values).all(0) & np.isfinite(city["poi"].values).any(0)
-    if known.sum() < 2:
-        raise PlanError(f"{int(known.sum())} cells of the area have users, POI and residents: choose another --area")
-    rows, columns = places = np.argwhere(known).T
+    around = area & city["covered"].values & np.isfinite(city["residents"].values)
+    around &= np.isfinite(city["poi"].values).any(0)
+    found = np.argwhere(around & np.isfinite(city["users"].values).any(0))
+    if len(found) < 2:
+        raise PlanError(f"{len(found)} cells of the area have users, POI and residents: choose another --area")
+    seen = np.isfinite(city["users"].values[:, *found.T])
+    cell, period = _in_common(seen, city["time"].values)
+    places = found[cell]
+    rows, columns = places.T
     return District(
         area=area,
-        places=np.argwhere(known),
+        places=places,
         position_km=np.stack([city["x"].values[columns], city["y"].values[rows]], -1).astype(np.float64),
-        time=city["time"].values,
-        people=city["users"].values[:, rows, columns].astype(np.float64),
-        residents=city["residents"].values[tuple(places)].astype(np.float64),
-        poi=np.nansum(city["poi"].values, 0)[tuple(places)].astype(np.float64),
+        time=city["time"].values[period],
+        people=city["users"].values[period][:, rows, columns].astype(np.float64),
+        residents=city["residents"].values[rows, columns].astype(np.float64),
+        poi=np.nansum(city["poi"].values, 0)[rows, columns].astype(np.float64),
+        remarks=_gaps_said(cell, period),
     )
+
+
+def _in_common(
+    seen: Bool[np.ndarray, "time cell"], time: np.ndarray
+) -> tuple[Bool[np.ndarray, " cell"], Bool[np.ndarray, " time"]]:
+    """Cells, those with the fewest gaps first, and the periods known in all of them: the most cells times periods.
+
+    Every hour of the day is among the periods, and a day with day and night. Raises `PlanError` where no two cells have
+    such periods in common.
+    """
+    order = np.argsort(-seen.sum(0), kind="stable")
+    together = np.logical_and.accumulate(seen[:, order], axis=1)
+    for cells in sorted(
+        range(2, len(order) + 1), key=lambda number: (-number * together[:, number - 1].sum(), -number)
+    ):
+        period = together[:, cells - 1]
+        if _enough(time[period], time):
+            return np.isin(np.arange(len(order)), order[:cells]), period
+    known = int(together[:, 1].sum())
+    raise PlanError(
+        f"no two cells of the area have users in every hour of the day: the two of {len(order)} with the fewest gaps "
+        f"have {known:,} of {len(time):,} periods in common. A deployment is judged by the users of whole days: choose "
+        "another --area, or plan without judging by 'fomo plan deploy --forecast'"
+    )
+
+
+def _enough(some: np.ndarray, time: np.ndarray) -> bool:
+    """Whether some periods have all hours of the day that there are, and a day with hours of day and of night."""
+    if not np.isin(_hour(time), _hour(some)).all():
+        return False
+    day, light = some.astype("datetime64[D]"), _by_day(some)
+    return bool(np.isin(day[light], day[~light]).any())
+
+
+def _gaps_said(cell: Bool[np.ndarray, " cell"], period: Bool[np.ndarray, " time"]) -> tuple[str, ...]:
+    if cell.all() and period.all():
+        return ()
+    left = int((~cell).sum())
+    return (
+        f"Users have gaps: judged are the {int(period.sum()):,} of {len(period):,} periods in which they are known in "
+        f"all of {int(cell.sum())} cells; {left} cell{'' if left == 1 else 's'} of the area with more gaps "
+        f"{'is' if left == 1 else 'are'} left out.",
+    )
+
+
+def _hour(time: np.ndarray) -> Int[np.ndarray, " time"]:
+    """Hour of the day."""
+    return ((time - time.astype("datetime64[D]")) // np.timedelta64(1, "h")).astype(np.int64)
+
+
+def _by_day(time: np.ndarray) -> Bool[np.ndarray, " time"]:
+    """Whether periods are by day, else by night."""
+    hour = _hour(time)
+    return (hour >= DAY_BEGINS) & (hour < DAY_ENDS)
 
 
 def largest_square(city: City, edge: int) -> Bool[np.ndarray, "y x"]:
@@ -186,9 +250,7 @@ def _days(
     strategy: Strategy, ratio: Float[np.ndarray, " time"], time: np.ndarray, seed: int, scenario: str
 ) -> list[Played]:
     """Coverage of each whole day as an origin: days are what is independent."""
-    day = time.astype("datetime64[D]")
-    hour = ((time - day) // np.timedelta64(1, "h")).astype(int)
-    light = (hour >= DAY_BEGINS) & (hour < DAY_ENDS)
+    day, light = time.astype("datetime64[D]"), _by_day(time)
     found = []
     for date in np.unique(day):
         here = (day == date) & np.isfinite(ratio)

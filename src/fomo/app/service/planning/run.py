@@ -191,6 +191,7 @@ def plan_deploy_of(
         f"{parameters.stations} stations for {len(rows)} cells, together {served:.0%} of the busiest hour's people; "
         f"each reaches {parameters.reach_km:g} km; largest gap of a plan to its bound: "
         f"{max(each.located.gap for each in deployments):.2%}",
+        *district.remarks,
         *clock_of(city),
         "a forecast that is 20 % too high or too low everywhere plans the same stations: only proportions count",
     ]
