@@ -115,6 +115,8 @@ FIGURES = {
     "stations": lambda: deployment_figure(**stations()),
     "two schemes": lambda: deployment_figure(
         **stations() | {"stations": dict(list(stations()["stations"].items())[:2])}),
+    "small district": lambda: deployment_figure(
+        **stations(side=3, total=9) | {"stations": dict(list(stations(side=3, total=9)["stations"].items())[:2])}),
     "coverage": lambda: coverage_figure(**covered()),
 }  # fmt: skip
 
@@ -420,6 +422,14 @@ def test_stations_lie_in_their_cells_and_circles_are_as_large_as_their_number():
         assert axes.images[0].get_array().mask[0, 0] and axes.patch.get_hatch() == "////"
         assert axes.images[0].origin == "lower"
     assert "generated traffic of a day, GB per day" in words(figure) and "km north" in words(figure)
+
+
+def test_circles_of_a_small_district_hide_neither_its_cells_nor_the_legend():
+    """Of 3 x 3 cells each circle was as large as a cell, and those of the legend lay on its words and on the map."""
+    figure = made("small district")
+    (legend,) = figure.legends
+    circles = [line.get_markersize() for line in legend.get_lines()]
+    assert max(circles) <= 24 < 72 * figure.axes[0].get_window_extent().width / figure.dpi / 3
 
 
 def test_maps_without_kilometres_or_traffic_or_stations_can_be_drawn():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: What only plans that are judged ask: a saved forecast has its own.
 OF_JUDGED = ("city", "data", "weights", "samples", "seeds", "json", "rival", "fits", "context", "origins",
-             "no_sensitivity", "signal_to_noise")  # fmt: skip
+             "no_sensitivity", "signal_to_noise", "area")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,33 @@ class _Ask:
         if self.city is None:
             raise UsageError("--city NAME: say on which city of the data folder plans are judged")
         return self.city
+
+    def _say_ahead(self, found: Ahead, parameters: list[tuple[str, object, str, str]]) -> int:
+        """Write and say the plan of a saved forecast."""
+        from fomo.app.service.planning.ahead import write_ahead
+
+        name = found.city.replace("/", "-")
+        with working("writing"):
+            written = write_ahead(found, parameters, self.out or Path("output") / f"plan-{found.application}-{name}")
+        for line in (*found.summary, *found.remarks):
+            print(line)
+        wrote(written)
+        return 0
+
+    def _alone(self) -> None:
+        """Refuse what a saved forecast cannot heed."""
+        from fomo.app.errors import UsageError
+
+        given = [
+            f"--{field.name.replace('_', '-')}"
+            for field in fields(self)
+            if field.name in OF_JUDGED and getattr(self, field.name) != field.default
+        ]
+        if given:
+            raise UsageError(
+                f"--forecast DIR goes without {', '.join(given)}: a saved forecast is planned on as it is, and is not "
+                "judged against what happened"
+            )
 
     def _check(self) -> None:
         """Refuse paths before the work begins."""
@@ -139,29 +166,15 @@ class _Forecast(_Ask):
     def _ahead(self, plan: Callable[..., Ahead], setting: object, said: list[tuple[str, object, str, str]]) -> int:
         """The plan of a saved forecast."""
         from fomo.app.errors import UsageError
-        from fomo.app.service.planning.ahead import open_both, write_ahead
+        from fomo.app.service.planning.ahead import open_both
 
         if self.forecast is None or self.history is None:
             raise UsageError("--forecast DIR goes with --history CITY, the city that it is of")
-        given = [
-            f"--{field.name.replace('_', '-')}"
-            for field in fields(self)
-            if field.name in OF_JUDGED and getattr(self, field.name) != field.default
-        ]
-        if given:
-            raise UsageError(
-                f"--forecast DIR goes without {', '.join(given)}: a saved forecast is planned on as it is, and is not "
-                "judged against what happened"
-            )
+        self._alone()
         self._check()
         with working("planning"):
             found = plan(*open_both(self.forecast, self.history), setting)
-            name = found.city.replace("/", "-")
-            written = write_ahead(found, said, self.out or Path("output") / f"plan-{found.application}-{name}")
-        for line in (*found.summary, *found.remarks):
-            print(line)
-        wrote(written)
-        return 0
+        return self._say_ahead(found, said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +280,10 @@ class Prb(_Forecast):
 
 @dataclass(frozen=True, kw_only=True)
 class Deploy(_Ask):
-    """Where base stations go in a district without history, judged by whom they serve as people move."""
+    """Where base stations go in a district without history, judged by whom they serve as people move.
+
+    With --forecast it is a district that nobody can judge yet: stations go by its generated traffic.
+    """
 
     # Stations go by the mean over the members, and levels of cells without history differ much between them.
     samples: Annotated[int, arg(metavar="N", help="Members of the generated district.")] = 128
@@ -283,12 +299,26 @@ class Deploy(_Ask):
     reach_km: Annotated[float, arg(metavar="KM", help="How far from its cell's centre a station serves cells.")] = 1.6
     most: Annotated[int, arg(metavar="N", help="Most stations in one cell.")] = 4
     served: Annotated[
-        float, arg(metavar="SHARE", help="Of the people of the busiest hour, what all stations together can serve.")
+        float,
+        arg(
+            metavar="SHARE",
+            help="Of the people (with --forecast: the traffic) of the busiest hour, what all stations together serve.",
+        ),
     ] = 0.85
     seconds: Annotated[float, arg(metavar="S", help="For each solver, at most.")] = 20.0
+    forecast: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR",
+            help="Plan for the cells that a forecast was asked for, as of 'fomo generate', instead of judging plans.",
+            help_behavior_hint="(default: none)",
+        ),
+    ] = None
 
     def run(self) -> int:
         """Plan, play, write."""
+        if self.forecast is not None:
+            return self._ahead(self.forecast)
         with working("reading weights and libraries"):
             from fomo.app.service.forecasting import choose_device
             from fomo.app.service.planning.run import Request, plan_deploy_of
@@ -304,13 +334,30 @@ class Deploy(_Ask):
             )  # fmt: skip
         with _Progress() as told:
             found = plan_deploy_of(request, parameters, told, area=self.area, served=self.served, seconds=self.seconds)
-        said: list[tuple[str, object, str, str]] = [
+        return self._say(found, request, self._said("people"))
+
+    def _ahead(self, forecast: Path) -> int:
+        """The stations of a saved forecast."""
+        self._alone()
+        self._check()
+        with working("planning"):
+            from fomo.app.service.planning.greenfield import stations_ahead
+            from fomo.forecast import Forecast
+            from fomo.planning.deployment import DeploymentParameters
+
+            parameters = DeploymentParameters(
+                stations=self.stations, reach_km=self.reach_km, stations_per_place=self.most
+            )
+            found = stations_ahead(Forecast.open(forecast), parameters, served=self.served, seconds=self.seconds)
+        return self._say_ahead(found, self._said("traffic"))
+
+    def _said(self, what: str) -> list[tuple[str, object, str, str]]:
+        return [
             ("stations", self.stations, "", "in all"),
             ("reach", self.reach_km, "km", "from the centre of a station's cell"),
             ("most in one cell", self.most, "stations", ""),
-            ("capacity", self.served, "of the busiest hour's people", "of all stations together"),
+            ("capacity", self.served, f"of the busiest hour's {what}", "of all stations together"),
         ]
-        return self._say(found, request, said)
 
 
 @dataclass(frozen=True)

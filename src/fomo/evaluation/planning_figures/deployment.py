@@ -20,8 +20,8 @@ from fomo.evaluation.planning_figures.strategies import NAMES, look_of, plain_le
 
 #: Maps side by side at most, and orders of magnitude of traffic that the greys span at most, as a ratio.
 ACROSS, SPAN = 3, 1e3
-#: Diameter of the largest circle, in cells.
-LARGEST = 1.25
+#: Diameter of the largest circle, in cells, and at most in points: cells of a small district are larger than that.
+LARGEST, LARGEST_POINTS = 1.25, 24.0
 STATION = "#D55E00"
 
 
@@ -56,6 +56,7 @@ def deployment_figure(
         shown.append(axes)
         rows_columns = np.argwhere(counts > 0)
         points = 72 * 0.82 * width / across * LARGEST * min(1.0, (max(most, 1) / 4) ** 0.5)  # of the largest circle
+        points = min(points, LARGEST_POINTS)
         sizes = points**2 * counts[tuple(rows_columns.T)] / max(most, 1)
         north, east = (rows_columns.T + 0.5) * edge
         axes.scatter(east, north, s=sizes, color=STATION, alpha=0.8, edgecolor="white", linewidth=0.6)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -32,6 +31,7 @@ from fomo.planning.channel import mean_channel
 from fomo.planning.dimensioning import dimension_recorded
 from fomo.planning.dynamics import carried_by_radio_units
 from fomo.planning.load import Load
+from fomo.planning.rows import Application
 from fomo.planning.scheduling_play import PrbOutcome, play_prb
 from fomo.planning.sleep import plan_sleep
 
@@ -43,12 +43,14 @@ PLAYED = 10
 class Ahead:
     """A plan for periods to come: its table, what it expects, and how it looks."""
 
-    application: Literal["sleep", "prb"]
+    application: Application
     city: str
     table: pl.DataFrame
     summary: list[str]
     remarks: list[str]
     figure: object | None  # None: of one period there is no picture over time
+    rows: str = "one row per cell and period"  # of the table
+    shows: str = "the plan over time"  # the figure, for those who do not see it
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
     pictures: list[Picture] = []
     if found.figure is not None:
         path = save_figure(found.figure, out / "plan.png")  # type: ignore[arg-type]
-        pictures.append(("The plan, and the forecast that it rests on.", "the plan over time", path))
+        pictures.append(("The plan, and the forecast that it rests on.", found.shows, path))
         written.append(path)
     page = planning_page(
         f"{TITLES[found.application]}: {found.city}",
@@ -147,7 +149,7 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
         rows=[],
         figures=pictures,
         plan_preview=preview(found.table),
-        files=[("plan.csv", "the plan, one row per cell and period; also .parquet")],
+        files=[("plan.csv", f"the plan, {found.rows}; also .parquet")],
         remarks=found.remarks,
     )
     with whole_file(out / "plan.html") as fresh:
