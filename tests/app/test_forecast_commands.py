@@ -332,6 +332,24 @@ def test_only_the_layers_asked_for_are_used(
     assert any(line.split(": ", 1)[1].split(";")[0] == used for line in said.out.splitlines() if "context" in line)
 
 
+@pytest.mark.parametrize("gaps", [True, False])
+def test_users_that_are_known_here_and_there_are_not_said_to_be_known(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path, gaps: bool
+) -> None:
+    city = fomo.open_city(city_folder)
+    if gaps:
+        city["users"][20:, :2, :2] = np.nan
+    file = fomo.save_city(city, tmp_path / "some.zarr")
+    asked = ("generate", file, "--weights", context_weights, "--area", "0:2,0:2", "--samples", 2)
+    said = run(*asked, "--out", tmp_path / "g.zarr")
+    assert said.code == 0, said.err
+    share = 20 / city.sizes["time"]
+    told = f"context full: users (known at {share:.0%} of the asked values), poi, residents"
+    assert (told in said.out) == gaps and ("context full: users, poi, residents" in said.out) != gaps
+    attrs = Forecast.open(tmp_path / "g.zarr").attrs
+    assert attrs.get("users_known") == (pytest.approx(share) if gaps else None)
+
+
 def test_a_layer_that_does_not_exist_is_explained(run: Run, city_folder: Path) -> None:
     said = run("generate", city_folder, "--area", "1:3,0:2", "--layers", "weather")
     assert said.code == 2 and "residents" in said.err + said.out
@@ -368,7 +386,8 @@ def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path:
     saved = fomo.save_city(fomo.synthetic_city("gaps", 4, 4, days=4, missing=0.1), tmp_path / "gaps.zarr")
     said = run("fill", saved, "--weights", context_weights, "--samples", 2, "--out", tmp_path / "f.zarr")
     assert said.code == 0, said.err
-    assert "context full: users, poi, residents" in said.out.splitlines()
+    known = Forecast.open(tmp_path / "f.zarr").attrs["users_known"]  # users have gaps of their own
+    assert f"context full: users (known at {known:.0%} of the asked values), poi, residents" in said.out.splitlines()
 
 
 def test_a_past_too_short_to_be_asked_is_said(run: Run, weights: Path, tmp_path: Path) -> None:

@@ -343,6 +343,16 @@ def test_the_title_names_what_was_known(context, layers, words):
     assert f"mock: 9 cells over 96 steps of 1 h, {words}" in [text.get_text() for text in texts(figure)]
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.07, "7"), (0.0004, "0.0"), (0.9996, "99.9"), (0.0, "0")])
+def test_the_title_says_at_how_many_values_users_were_known(share, said):
+    """'all users known' stood over a district whose users were known at 7 % of the hours."""
+    city = mock_city(96, 3, 3)
+    asked = np.ones(city["traffic"].shape, bool)
+    forecast = made(city, asked, context="full", context_layers="users, poi", users_known=share)
+    titles = [text.get_text() for text in texts(forecast_figure(city, forecast))]
+    assert f"mock: 9 cells over 96 steps of 1 h, users known at {said} % of it" in titles
+
+
 def test_a_rule_that_is_not_defined_is_not_in_the_legend():
     city = mock_city(800, step_minutes=15)
     figure = forecast_figure(city, asked(city, rule=HistoryMean()), asked(city, rule=SeasonalAverage()))

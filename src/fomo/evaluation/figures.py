@@ -42,6 +42,7 @@ from fomo.evaluation.figure_values import (
     truth_known,
 )
 from fomo.evaluation.metrics import enough_members
+from fomo.evaluation.plain_text import share_in_words
 from fomo.forecast import Forecast, quantiles_of
 
 #: Central intervals of the fan and their opacity.
@@ -280,6 +281,8 @@ def _known(forecast: Forecast) -> str:
     context = str(forecast.attrs["context"])
     layers = str(forecast.attrs.get("context_layers", "" if context == "none" else "users")).split(", ")
     if "users" in layers:
+        if "users_known" in forecast.attrs:
+            return f"users known at {share_in_words(forecast.attrs['users_known'])} of it".replace("%", " %")
         return {"past": "past users known", "full": "all users known"}[context]
     names = [name for layer, name in (("poi", "POI"), ("residents", "residents")) if layer in layers]
     return f"{' and '.join(names)} known" if names else "users not known"

@@ -1,4 +1,4 @@
-"""Text of strangers, such as names of cells and units, made harmless for figures, pages and terminals."""
+"""Text for figures, pages and terminals: that of strangers made harmless, shares in words."""
 
 from __future__ import annotations
 
@@ -9,4 +9,9 @@ def plain_text(text: object, most: int = 0) -> str:
     return clean if not most or len(clean) <= most else clean[: most - 1] + "…"
 
 
-__all__ = ["plain_text"]
+def share_in_words(share: float) -> str:
+    """A share in percent, with a digit more where it would look like none or all."""
+    return f"{share:.0%}" if share == 0 or 0.01 <= share < 0.99 else f"{min(share, 0.999):.1%}"
+
+
+__all__ = ["plain_text", "share_in_words"]

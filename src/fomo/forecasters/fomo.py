@@ -457,7 +457,7 @@ class FoMo:
                     asked[start : start + WINDOW] = wanted[start].asked
         np.copyto(members, recorded, where=~asked)  # slips, too
         said = context_of(wanted.values()) if self.reads_context else ("none", "")
-        return self._forecast(members, asked, city, *said, seed, reference, blend)
+        return _told_of_users(self._forecast(members, asked, city, *said, seed, reference, blend), city)
 
     def _made_up_reference(self, city: City, task: Task) -> float:
         """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""
@@ -517,6 +517,15 @@ def _gaps_of(recorded: City) -> Ask:
         return fill_task(city, gaps[first : first + city.sizes["time"]], **known)
 
     return ask
+
+
+def _told_of_users(forecast: Forecast, city: City) -> Forecast:
+    """With the share of the asked values at which users are known, `users_known`, where that is not all."""
+    layers = str(forecast.attrs["context_layers"]).split(", ")
+    if forecast.attrs["context"] != "full" or "users" not in layers:
+        return forecast
+    known = float(np.isfinite(city["users"].values)[forecast.asked.values].mean())
+    return forecast if known == 1 else Forecast(forecast.dataset.assign_attrs(users_known=known))
 
 
 def _generation(area: np.ndarray) -> Ask:

@@ -275,6 +275,11 @@ def _say(answer: Answer, asked_context: str) -> int:
     if asked:
         print(all_together(answer.forecast, Totals.of(answer.forecast)))
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"
+    if "users_known" in attrs:
+        from fomo.evaluation.plain_text import share_in_words
+
+        known = share_in_words(attrs["users_known"])
+        layers = layers.replace("users", f"users (known at {known} of the asked values)", 1)
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
     if "tails" in attrs:
         print(f"members with the tails that errors have: {attrs['tails']}")
