@@ -28,7 +28,7 @@ def test_every_panel_shows_the_truth_everywhere_and_the_mean_where_it_was_asked(
         assert shown.get_xlim() == (0.0, 31.5)
         assert shown.get_ylim()[0] == 0.0 and shown.get_ylim()[1] > panel.truth.max()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "hidden", "90 % of members", "mean of members", "measured",
+        "hidden", "90 % interval", "mean of members", "measured",
     ]  # fmt: skip
     assert figure._supxlabel.get_text().startswith("hours") and "share of full" in figure._supylabel.get_text()
 

@@ -55,7 +55,7 @@ def _window(axes: Axes, panel: Panel) -> None:
             color=PALE, linewidth=0, zorder=0, label="hidden" if i == 0 else None,
         )  # fmt: skip
     axes.fill_between(
-        panel.hours, low * there, high * there, color=BLUE, alpha=0.25, linewidth=0, label="90 % of members"
+        panel.hours, low * there, high * there, color=BLUE, alpha=0.25, linewidth=0, label="90 % interval"
     )
     axes.plot(panel.hours, mean * there, color=BLUE, linewidth=1.6, label="mean of members")
     axes.plot(panel.hours, panel.truth, color=BLACK, linewidth=0.9, label="measured")
