@@ -162,7 +162,8 @@ def test_with_a_limit_on_risk_the_table_has_what_is_held_to_it_beside_the_share_
     share, at_most = (held.table[name].to_numpy() for name in ("overload_probability", "overload_at_most"))
     np.testing.assert_allclose(at_most, (MEMBERS * share + 1) / (MEMBERS + 1))
     assert share.min() == 0 and f"period at {share.mean():.1%} in the mean" in held.summary[2]
-    assert f"at {at_most.mean():.1%} at most (overload_at_most), which is held to 20.0%" in held.summary[2]
+    assert f"vouch for {at_most.mean():.1%} at most (overload_at_most in plan.csv)" in held.summary[2]
+    assert "which is held to 20.0% in each cell and period" in held.summary[2]
     assert any("8 members keep to 11.1% at best" in line and "--samples 9 or more" in line for line in held.remarks)
     assert not any("at best" in line for line in free.remarks)
 

@@ -134,8 +134,8 @@ def risk_said(plan: SleepPlan) -> str:
     if risk is None or at_most is None:
         return f"{said}."
     return (
-        f"{said} in the mean; as it has so many members and no more, at {at_most.mean():.1%} at most "
-        f"(overload_at_most), which is held to {risk:.1%} in each cell and period."
+        f"{said} in the mean. So many members vouch for {at_most.mean():.1%} at most (overload_at_most in plan.csv), "
+        f"which is held to {risk:.1%} in each cell and period where all units can."
     )
 
 
