@@ -487,7 +487,7 @@ def _check_samples(samples: int) -> None:
         raise CityError(f"{samples} samples are asked for; at least 1 is needed")
 
 
-def _device(device: str) -> str:
+def device_of(device: str) -> str:
     """A device that is there; `auto`: a GPU where there is one. Raises `CheckpointError`."""
     gpu = torch.cuda.is_available()
     if device == "auto":
@@ -545,7 +545,7 @@ def load(
 
     Raises `CheckpointError`, also where there is no such device.
     """
-    device = _device(device)
+    device = device_of(device)
     folder = Path(name_or_folder)
     recover(folder)
     if not folder.exists():

@@ -177,12 +177,13 @@ def model_of(weights: str, device: str, place: Place) -> FoMo:
 
 def choose_device(device: str) -> str:
     """'cpu' or 'cuda'. Raises `UsageError` where a GPU is asked for and there is none."""
-    import torch
+    from fomo.forecasters.fomo import device_of
+    from fomo.model.checkpoint import CheckpointError
 
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise UsageError("--device cuda: this PyTorch sees no CUDA GPU; use --device cpu")
-    return ("cuda" if there else "cpu") if device == "auto" else device
+    try:
+        return device_of(device)
+    except CheckpointError as error:
+        raise UsageError(f"--device: {error}") from None
 
 
 __all__ = ["Answer", "Question", "answer", "answer_together", "choose_device", "draw", "in_words", "join", "model_of"]
