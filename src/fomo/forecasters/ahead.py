@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fomo.city import City, CityError
+from fomo.city import City, CityError, whole_number
 from fomo.windows.task import ContextMode, Task, check_context, forecast_task
 
 #: Steps in a window, the length that the network is trained on (paper, §4.2).
@@ -113,9 +113,17 @@ def history_of(horizon: int, history: int | None) -> int:
     return min(history, longest)
 
 
+def members_asked(samples: int) -> int:
+    """How many members are asked for. Raises `CityError` where that is no whole number or less than 1."""
+    number = whole_number(samples, "samples")
+    if number < 1:
+        raise CityError(f"{number} samples are asked for; at least 1 is needed")
+    return number
+
+
 def members_unit(horizon: int) -> int:
     """Members that must be drawn in one part: pairs of opposite noise; what is continued is continued together."""
     return 2 if horizon <= LONGEST_BLOCK else CONTINUED
 
 
-__all__ = ["CONTINUED", "LONGEST_BLOCK", "WINDOW", "Ahead", "history_of", "members_unit"]
+__all__ = ["CONTINUED", "LONGEST_BLOCK", "WINDOW", "Ahead", "history_of", "members_asked", "members_unit"]

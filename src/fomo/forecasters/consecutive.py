@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from fomo.city import City, CityError
-from fomo.forecast import CONTEXT_MODES
+from fomo.forecast import CONTEXT_MODES, Forecast
 from fomo.forecasters.ahead import WINDOW
-from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
 
 #: (city, context=, layers=, and perhaps reference=, users_reference=) -> what is asked of it.
 Ask = Callable[..., Task]
@@ -69,4 +70,30 @@ def context_of(tasks: Collection[Task]) -> tuple[str, str]:
     return mode, ", ".join(layer for layer in CONTEXT_LAYERS if layer in there)
 
 
-__all__ = ["Ask", "consecutive", "context_of"]
+def gaps_of(recorded: City) -> Ask:
+    """`fill_task` of windows that may lack more than was not recorded: what was is not asked for."""
+    gaps = fill_task(recorded).asked
+    times = recorded["time"].values
+
+    def ask(city: City, **known: Any) -> Task:
+        first = int(np.searchsorted(times, city["time"].values[0]))
+        return fill_task(city, gaps[first : first + city.sizes["time"]], **known)
+
+    return ask
+
+
+def generation_of(area: np.ndarray) -> Ask:
+    """`generate_task` of one area."""
+    return lambda city, **known: generate_task(city, area, **known)
+
+
+def told_of_users(forecast: Forecast, city: City) -> Forecast:
+    """With the share of the asked values at which users are known, `users_known`, where that is not all."""
+    layers = str(forecast.attrs["context_layers"]).split(", ")
+    if forecast.attrs["context"] != "full" or "users" not in layers:
+        return forecast
+    known = float(np.isfinite(city["users"].values)[forecast.asked.values].mean())
+    return forecast if known == 1 else Forecast(forecast.dataset.assign_attrs(users_known=known))
+
+
+__all__ = ["Ask", "consecutive", "context_of", "gaps_of", "generation_of", "told_of_users"]

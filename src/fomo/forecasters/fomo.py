@@ -9,7 +9,6 @@ drawn is in `drawing.py`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,10 +21,19 @@ from fomo.city import City, CityError, validate, whole_number
 from fomo.days_off import DAYS_OFF, DaysOff
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
-from fomo.forecasters.ahead import CONTINUED, LONGEST_BLOCK, WINDOW, Ahead, history_of, members_unit
+from fomo.forecasters.ahead import (
+    CONTINUED,
+    LONGEST_BLOCK,
+    WINDOW,
+    Ahead,
+    history_of,
+    members_asked,
+    members_unit,
+)
 from fomo.forecasters.apart import Apart
+from fomo.forecasters.believed import believed, stored_references
 from fomo.forecasters.blend import Blend
-from fomo.forecasters.consecutive import Ask, consecutive, context_of
+from fomo.forecasters.consecutive import Ask, consecutive, context_of, gaps_of, generation_of, told_of_users
 from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.gap_hindcasts import judged_in_gaps, said_around
 from fomo.forecasters.judged import judged
@@ -36,13 +44,9 @@ from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
-from fomo.windows.scale import reference_of, to_share, without_slips
-from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task, make_task
+from fomo.windows.scale import reference_of, to_share
+from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, make_task
 from fomo.windows.task_arrays import task_arrays
-
-#: A city that reaches less or more than so much of what is full in its family is in another unit, or of no such family.
-#: Regions that are in their family's unit reach 0.015 to 1.5 of it.
-LIKELY = (1 / 300, 10.0)
 
 
 class FoMo:
@@ -95,7 +99,7 @@ class FoMo:
         members, as they are among all of them, where others are drawn elsewhere; begun at a multiple of
         `members_unit`. Raises `CityError`: not a city, no history, horizon < 1.
         """
-        horizon, samples = whole_number(horizon, "the horizon"), whole_number(samples, "samples")
+        horizon, samples = whole_number(horizon, "the horizon"), members_asked(samples)
         if only is not None and only.start % members_unit(horizon):
             raise ValueError(f"parts of an ensemble begin at multiples of {members_unit(horizon)}, not at {only.start}")
         ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
@@ -138,7 +142,7 @@ class FoMo:
         users_ahead: np.ndarray | None = None,
     ) -> Apart:
         """What `forecast` gives, to be drawn district by district and put together."""
-        horizon, samples = whole_number(horizon, "the horizon"), whole_number(samples, "samples")
+        horizon, samples = whole_number(horizon, "the horizon"), members_asked(samples)
         ahead = self._ahead(city, horizon, history, past_week, context, users_ahead)
         task = ahead.first()
         kept = slice(ahead.seen, None)
@@ -166,7 +170,7 @@ class FoMo:
         users_ahead: np.ndarray | None,
     ) -> Ahead:
         """A question that can be asked. Raises `CityError`."""
-        city = _believed(validate(city))
+        city = believed(validate(city))
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
         looked = history_of(horizon, None if history is None else whole_number(history, "the history"))
@@ -189,7 +193,7 @@ class FoMo:
         `layers`: which of the city's users, POI and residents are used; `context` `past` leaves the users out, as
         nothing lies before what is asked. The area may be the whole city where there is context to go by.
         """
-        return self._windowed(validate(city), _generation(area), samples, seed, context, layers, only)
+        return self._windowed(validate(city), generation_of(area), samples, seed, context, layers, only)
 
     def fill(
         self,
@@ -205,37 +209,19 @@ class FoMo:
         The network says what fits into a window of 64 steps, the record what is usual there (`around_gaps`); gaps like
         these, made again on other days, say how far each is believed and how wide members are.
         """
-        return self._windowed(validate(city), _gaps_of(city), samples, seed, context, layers, only, gaps=True)
+        return self._windowed(validate(city), gaps_of(city), samples, seed, context, layers, only, gaps=True)
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""
-        stored = self._stored(city)[0]
+        stored = stored_references(city, self.checkpoint)[0]
         return stored if stored is not None else reference_of(city["traffic"].values)
 
     def users_reference(self, city: City) -> float | None:
         """What counts as full users: stored for a known family, else from the city; None where it has none."""
-        stored = self._stored(city)[1]
+        stored = stored_references(city, self.checkpoint)[1]
         if stored is not None or "users" not in city:
             return stored
         return full_users(city["users"].values)
-
-    def _stored(self, city: City) -> tuple[float | None, float | None]:
-        """Full traffic and full users of a family that the weights know; None: not known, or in another unit."""
-        family, known = str(city.attrs["family"]), self.checkpoint
-        stored = known.references.get(family), known.users_references.get(family)
-        for name, reference in zip(("traffic", "users"), stored, strict=True):
-            if name not in city or reference is None:
-                continue
-            largest = float(np.max(city[name].values, initial=0.0, where=np.isfinite(city[name].values)))
-            if largest > 0 and not reference * LIKELY[0] <= largest <= reference * LIKELY[1]:
-                warnings.warn(
-                    f"the {name} of {city.attrs['name']!r} reaches {largest:.4g}, in the family {family!r} that the "
-                    f"weights know it is full at {reference:.4g}: another unit, or another city of that name? It is "
-                    "taken as a city that they do not know; attrs['family'] says of which it is",
-                    stacklevel=2,
-                )
-                return None, None
-        return stored
 
     def without_hindcasts(self) -> FoMo:
         """The network alone, not weighed against hindcasts."""
@@ -277,7 +263,7 @@ class FoMo:
         `kept`: these steps of the window. `blend`: of all tasks; None: each has that of its own past. `lasting`: the
         seed of what errors remember, the same for all; None: each its own.
         """
-        _check_samples(samples)
+        samples = members_asked(samples)
         answers: list[Forecast | None] = [None] * len(tasks)
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, task in enumerate(tasks):
@@ -417,9 +403,8 @@ class FoMo:
         gaps: bool = False,
     ) -> Forecast:
         """Ask about a whole city in consecutive windows; the last one overlaps its neighbour. `gaps`: of its record."""
-        samples = whole_number(samples, "samples")
-        _check_samples(samples)
-        recorded, city = city["traffic"].values, _believed(city)
+        samples = members_asked(samples)
+        recorded, city = city["traffic"].values, believed(city)
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
         known = np.isfinite(whole.window["traffic"].values)
         reference = self.reference(whole.window) if known.any() else self._made_up_reference(city, whole)
@@ -457,7 +442,7 @@ class FoMo:
                     asked[start : start + WINDOW] = wanted[start].asked
         np.copyto(members, recorded, where=~asked)  # slips, too
         said = context_of(wanted.values()) if self.reads_context else ("none", "")
-        return _told_of_users(self._forecast(members, asked, city, *said, seed, reference, blend), city)
+        return told_of_users(self._forecast(members, asked, city, *said, seed, reference, blend), city)
 
     def _made_up_reference(self, city: City, task: Task) -> float:
         """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""
@@ -481,12 +466,6 @@ class FoMo:
         }
 
 
-def _check_samples(samples: int) -> None:
-    """Raises `CityError` where no member is asked for."""
-    if samples < 1:
-        raise CityError(f"{samples} samples are asked for; at least 1 is needed")
-
-
 def device_of(device: str) -> str:
     """A device that is there; `auto`: a GPU where there is one. Raises `CheckpointError`."""
     gpu = torch.cuda.is_available()
@@ -495,42 +474,6 @@ def device_of(device: str) -> str:
     if device.startswith("cuda") and not gpu:
         raise CheckpointError(f"device {device!r}: this PyTorch sees no CUDA GPU; use 'cpu' or 'auto'")
     return device
-
-
-def _believed(city: City) -> City:
-    """The city without slips of traffic and of users, which would rule what is said of all cells; with a warning."""
-    for name in ("traffic", "users"):
-        if name in city:
-            recorded = city[name].values
-            kept = without_slips(recorded)
-            city = city if kept is recorded else city.assign({name: city[name].copy(data=kept)})
-    return city
-
-
-def _gaps_of(recorded: City) -> Ask:
-    """`fill_task` of windows that may lack more than was not recorded: what was is not asked for."""
-    gaps = fill_task(recorded).asked
-    times = recorded["time"].values
-
-    def ask(city: City, **known: Any) -> Task:
-        first = int(np.searchsorted(times, city["time"].values[0]))
-        return fill_task(city, gaps[first : first + city.sizes["time"]], **known)
-
-    return ask
-
-
-def _told_of_users(forecast: Forecast, city: City) -> Forecast:
-    """With the share of the asked values at which users are known, `users_known`, where that is not all."""
-    layers = str(forecast.attrs["context_layers"]).split(", ")
-    if forecast.attrs["context"] != "full" or "users" not in layers:
-        return forecast
-    known = float(np.isfinite(city["users"].values)[forecast.asked.values].mean())
-    return forecast if known == 1 else Forecast(forecast.dataset.assign_attrs(users_known=known))
-
-
-def _generation(area: np.ndarray) -> Ask:
-    """`generate_task` of one area."""
-    return lambda city, **known: generate_task(city, area, **known)
 
 
 def default_sampling(checkpoint: Checkpoint) -> SamplingConfig:
