@@ -1,10 +1,16 @@
-"""A city in longer periods than it was counted in, such as hours made of quarters."""
+"""A city in longer periods than it was counted in, such as hours made of quarters; and units of sums over periods."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 
 from fomo.city import MINUTES_PER_DAY, City, CityError, validate, whole_number
+
+#: ' per 15 min', ' per period' and the like in a unit: how many (one where it does not say) of what.
+_PER = re.compile(r" per (?:(\d+) ?)?(period|step|min|minutes?|h|hours?|days?)\b")
+_MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 
 
 def coarser(city: City, minutes: float) -> City:
@@ -58,12 +64,29 @@ def coarser(city: City, minutes: float) -> City:
     return validate(whole.assign_attrs(**called, step_minutes=minutes, unit=unit))
 
 
+def total_unit(unit: str, step_minutes: int) -> str:
+    """The unit of a sum over periods: 'GB' where values are in 'GB per 15 min' and periods have 15 minutes.
+
+    A rate of another time is no amount, and is told as what it is: 'GB per hour x 15 min'.
+    """
+    found = _PER.search(unit)
+    if found is not None and _minutes(found) in (None, step_minutes):
+        return unit[: found.start()] + unit[found.end() :]
+    return f"{unit} x {step_minutes} min" if " per " in unit or "/" in unit else unit
+
+
 def _unit(unit: str, step: int, minutes: int) -> str:
-    """The unit of longer periods: `GB per 15 min` becomes `GB per 60 min`; one that names no period stays."""
-    for ending in (f"per {step} min", *(["per hour"] if step == 60 else [])):
-        if unit.endswith(ending):
-            return f"{unit.removesuffix(ending)}per {minutes} min"
-    return unit
+    """The unit of longer periods: `GB per 15 min` becomes `GB per 60 min`; one that names no time stays."""
+    found = _PER.search(unit)
+    if found is None or _minutes(found) != step:
+        return unit
+    return f"{unit[: found.start()]} per {minutes} min{unit[found.end() :]}"
 
 
-__all__ = ["coarser"]
+def _minutes(found: re.Match[str]) -> int | None:
+    """How long it is of which a unit is; None: of a period, however long."""
+    number, word = found.groups()
+    return None if word in ("period", "step") else int(number or 1) * _MINUTES[word[0]]
+
+
+__all__ = ["coarser", "total_unit"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fomo.ingest.cube import State
 from fomo.ingest.store import CityStore
+from fomo.periods import total_unit
 
 #: A cell that recorded nothing in so many days at the end of the record is named.
 SILENT_DAYS = 7
@@ -74,7 +75,7 @@ def on_grid(store: CityStore, days: int | None = None) -> OnGrid:
         names[cell]: str(store.first_day + last[cell]) if last[cell] >= 0 else "" for cell in np.flatnonzero(quiet)
     }
     return OnGrid(
-        recorded, gridded, str(store.attributes["unit"]).removesuffix(f" per {store.step_minutes} min"),
+        recorded, gridded, total_unit(str(store.attributes["unit"]), store.step_minutes),
         int(covered.sum()), int((covered & ~ever).sum()), known["traffic"] / max(1, values),
         known["users"] / max(1, values) if store.has_users else None,
         len(names), int((~with_users).sum()) if store.has_users else 0,

@@ -6,7 +6,6 @@ are those of the sum.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,10 @@ from jaxtyping import Float, Int64
 
 from fomo.app.service.outputs import QUANTILES, write_frame
 from fomo.forecast import Forecast, quantiles_of
+from fomo.periods import total_unit
 
 if TYPE_CHECKING:
     import polars as pl
-
-#: ' per 15 min', ' per period' and the like in a unit: how many (one where it does not say) of what.
-PER = re.compile(r" per (?:(\d+) ?)?(period|step|min|minutes?|h|hours?|days?)\b")
-MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 
 
 @dataclass(frozen=True)
@@ -102,19 +98,6 @@ def unit_of_totals(forecast: Forecast) -> str:
     return total_unit(str(forecast.attrs["unit"]), int(forecast.attrs["step_minutes"]))
 
 
-def total_unit(unit: str, step_minutes: int) -> str:
-    """The unit of a sum over periods: 'GB' where values are in 'GB per 15 min' and periods have 15 minutes.
-
-    A rate of another time is no amount, and is told as what it is: 'GB per hour x 15 min'.
-    """
-    found = PER.search(unit)
-    if found is not None:
-        number, word = found.groups()
-        if word in ("period", "step") or int(number or 1) * MINUTES[word[0]] == step_minutes:
-            return unit[: found.start()] + unit[found.end() :]
-    return f"{unit} x {step_minutes} min" if " per " in unit or "/" in unit else unit
-
-
 def _spread(members: Float[np.ndarray, " sample"]) -> str:
     """Mean, and the 5 to 95 % of the members."""
     values = members.mean(), *quantiles_of(members, (0.05, 0.95))
@@ -122,4 +105,4 @@ def _spread(members: Float[np.ndarray, " sample"]) -> str:
     return f"{mean} ({low} to {high})"
 
 
-__all__ = ["Totals", "all_together", "total_unit", "totals_frame", "unit_of_totals", "write_totals"]
+__all__ = ["Totals", "all_together", "totals_frame", "unit_of_totals", "write_totals"]
