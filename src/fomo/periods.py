@@ -55,7 +55,7 @@ def coarser(city: City, minutes: float) -> City:
         values = city[variable].values[first : first + periods * factor]
         return np.asarray(values.reshape(periods, factor, *values.shape[1:]))
 
-    unit = _unit(str(city.attrs["unit"]), step, minutes)
+    unit = unit_per(str(city.attrs["unit"]), step, minutes)
     made = {"traffic": (city["traffic"].dims, parts("traffic").sum(1), {**city["traffic"].attrs, "units": unit})}
     if "users" in city:
         made["users"] = (city["users"].dims, parts("users").mean(1), city["users"].attrs)
@@ -75,8 +75,8 @@ def total_unit(unit: str, step_minutes: int) -> str:
     return f"{unit} x {step_minutes} min" if " per " in unit or "/" in unit else unit
 
 
-def _unit(unit: str, step: int, minutes: int) -> str:
-    """The unit of longer periods: `GB per 15 min` becomes `GB per 60 min`; one that names no time stays."""
+def unit_per(unit: str, step: int, minutes: int) -> str:
+    """The unit of other periods: `GB per 15 min` becomes `GB per 60 min`; one that names no time stays."""
     found = _PER.search(unit)
     if found is None or _minutes(found) != step:
         return unit
@@ -89,4 +89,4 @@ def _minutes(found: re.Match[str]) -> int | None:
     return None if word in ("period", "step") else int(number or 1) * _MINUTES[word[0]]
 
 
-__all__ = ["coarser", "total_unit"]
+__all__ = ["coarser", "total_unit", "unit_per"]

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 
 from fomo.city import MINUTES_PER_DAY, City, CityError
 from fomo.ingest.cube import State
+from fomo.periods import unit_per
 
 #: What a value may be, in the order of the numbers in `state`.
 STATES = tuple(state.name.lower().replace("_", " ") for state in State)
@@ -115,11 +116,9 @@ def _operator_records(cells: xr.Dataset, city: str, step_minutes: int, unit: str
 
 def _unit_per(unit: str, city_minutes: int, minutes: int) -> str:
     """The unit of a city, whose periods are of `city_minutes`, as it is of records of other periods."""
-    ending = f" per {city_minutes} min"
-    if minutes == city_minutes or not unit:
-        return unit
-    if unit.endswith(ending):
-        return f"{unit.removesuffix(ending)} per {minutes} min"
+    told = unit_per(unit, city_minutes, minutes)
+    if minutes == city_minutes or told != unit or not unit:
+        return told
     return f"{unit}, of cells in periods of {minutes} min"
 
 
