@@ -10,7 +10,8 @@ import polars
 import pytest
 import xarray as xr
 
-from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate, whole_number
+from fomo.city import CityError, make_city, mock_city, open_city, save_city, validate
+from fomo.given import whole_number
 
 ROME = ZoneInfo("Europe/Rome")
 

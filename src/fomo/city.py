@@ -17,18 +17,17 @@ forecasters.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
-from numbers import Real
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fomo.files import whole_folder
+from fomo.given import CityError as CityError  # who has to do with cities has it from here
+from fomo.given import edge_km, iso_dates, moments_of, numbers_of, whole_number, zone_of
 
 if TYPE_CHECKING:  # xarray is there with the first city: reading an operator's files needs half a second less
     import xarray as xr
@@ -49,11 +48,6 @@ SCHEMA_VERSION = 1
 MINUTES_PER_DAY = 24 * 60
 #: What lies outside is no time of counters: a clock that was never set, a year of two digits, a slip of the pen.
 EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2100, 1, 1)
-#: Whole years that nanoseconds since 1970 hold; a time beyond comes round to another, of another weekday and minute.
-_FIRST_YEAR, _LAST_YEAR = np.datetime64("1678"), np.datetime64("2261")
-#: What a time ends with that is not wall clock: Z, +02, +0200 or +02:00.
-_OFFSET = re.compile(r"[T ]\d.*([Zz]|[+-]\d\d(:?\d\d)?)$")
-
 #: attribute -> what it says. All are present in every valid city; text may be empty, never missing.
 SCHEMA_ATTRIBUTES = {
     "schema_version": "version of this schema",
@@ -79,22 +73,6 @@ VARIABLE_AXES = {
     "residents": ("y", "x"),
     "covered": ("y", "x"),
 }
-
-
-class CityError(ValueError):
-    """A dataset is not a city. The message names the variable, the place and the remedy."""
-
-
-def whole_number(value: object, name: str) -> int:
-    """A number without a fraction, such as 24, 24.0 or one of numpy, as an int.
-
-    Raises `CityError` for all else, as for 24.5, text, True and None; `name` is what the message calls it.
-    """
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return int(value)
-    raise CityError(f"{name} is {value!r}: write a whole number, like 24")
 
 
 def make_city(
@@ -132,19 +110,21 @@ def make_city(
     `covered` defaults to the cells with at least one recorded value, `family` to the name before its slash. Raises
     `CityError`.
     """
-    step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), _edge_km(cell_km, name) or 1.0
-    amounts = _numbers(traffic, "traffic", name)
+    step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), edge_km(cell_km, name) or 1.0
+    amounts = numbers_of(traffic, VARIABLE_AXES["traffic"], f"traffic of {name!r}")
     if amounts.ndim != 3:
         raise CityError(f"traffic of {name!r} has {amounts.ndim} axes; it needs three: (time, y, x)")
     steps, height, width = amounts.shape
     if time is None:
-        first = _moments(str(start), name, time_zone)
+        first = moments_of(str(start), name, time_zone)
         time = first.astype("datetime64[ns]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
-        _moments(first.astype("datetime64[m]") + (steps - 1) * np.timedelta64(step_minutes, "m"), name)
+        moments_of(first.astype("datetime64[m]") + (steps - 1) * np.timedelta64(step_minutes, "m"), name)
     given = {"users": users, "poi": poi, "residents": residents, "covered": covered, "lon": lon, "lat": lat}
     kinds: dict[str, DTypeLike] = {"covered": bool, "lon": np.float64, "lat": np.float64}
     others = {
-        variable: _numbers(value, variable, name, kinds.get(variable, np.float32))
+        variable: numbers_of(
+            value, VARIABLE_AXES.get(variable, ("y", "x")), f"{variable} of {name!r}", kinds.get(variable, np.float32)
+        )
         for variable, value in given.items()
         if value is not None
     }
@@ -157,7 +137,7 @@ def make_city(
         variables["users"] = (("time", "y", "x"), others["users"], {"units": "users per period"})
     if "residents" in others:
         variables["residents"] = (("y", "x"), others["residents"], {"units": "people"})
-    moments = _moments(time, name, time_zone)
+    moments = moments_of(time, name, time_zone)
     if moments.shape != (steps,):
         raise CityError(
             f"time of {name!r} has the shape {moments.shape}, but the traffic has {steps} steps: give one time a step"
@@ -201,106 +181,6 @@ def make_city(
     return validate(city)
 
 
-def _numbers(given: Any, variable: str, name: str, kind: DTypeLike = np.float32) -> np.ndarray:
-    """An array in the order of its axes, float32 or `kind`; NaN, or False, where it is masked. Raises `CityError`."""
-    axes, told = VARIABLE_AXES.get(variable, ("y", "x")), f"{variable} of {name!r}"
-    dims = tuple(str(dim) for dim in getattr(given, "dims", ()))
-    if not all(re.fullmatch(r"dim_\d+", dim) for dim in dims):
-        if sorted(dims) != sorted(axes):
-            raise CityError(
-                f"{told} has the axes ({', '.join(dims)}); it needs ({', '.join(axes)}): rename them, "
-                "or pass .values in that order"
-            )
-        given = given.transpose(*axes)
-    try:
-        if isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
-            given = np.ma.stack(given)
-        plain = np.asarray(given)
-    except (TypeError, ValueError) as error:
-        raise CityError(
-            f"{told} is no array ({error}): give all its rows one length, with NaN where nothing was recorded"
-        ) from None
-    text = plain.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in plain.flat)
-    try:
-        if text or plain.dtype.kind not in "biufO":
-            raise TypeError("text" if text or plain.dtype.kind in "SU" else str(plain.dtype))
-        numbers = np.asarray(plain, dtype=kind)
-    except (TypeError, ValueError) as error:
-        raise CityError(f"{told} does not hold numbers ({error}): parse it to float32 first") from None
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        numbers = np.where(np.ma.getmaskarray(given), False if numbers.dtype == bool else np.nan, numbers).astype(kind)
-    return numbers
-
-
-def _moments(time: Any, name: str, time_zone: str = "") -> np.ndarray:
-    """Times that nanoseconds hold, as datetime64 where they are text or Python's; those of a zone in that of the city.
-
-    Raises `CityError`.
-    """
-    moments = np.asarray(time)
-    zoned = any(getattr(getattr(time, "dtype", None), zone, None) is not None for zone in ("tz", "time_zone"))
-    if zoned or moments.dtype.kind in "UO":
-        try:
-            if zoned:
-                moments = _with_zone(moments)
-            moments = _wall_clock(moments, name, time_zone).astype("datetime64")
-        except (AttributeError, OverflowError, TypeError, ValueError) as error:
-            if isinstance(error, CityError):
-                raise
-            raise CityError(f"a time of {name!r} cannot be read ({error}): write it like 2024-01-31T23:45") from None
-    if moments.dtype.kind != "M":
-        raise CityError(f"time of {name!r} holds {moments.dtype}, no dates: parse it to datetime64")
-    years = moments.astype("datetime64[Y]")
-    lost = (years < _FIRST_YEAR) | (years > _LAST_YEAR)
-    if lost.any():
-        moment = np.datetime_as_string(moments.reshape(-1)[int(np.argmax(lost))])
-        raise CityError(
-            f"time of {name!r} reaches {moment}, which no clock of a network shows: write years with four digits, "
-            "like 2024-01-31T23:45"
-        )
-    return moments
-
-
-def _with_zone(moments: np.ndarray) -> np.ndarray:
-    """Times of a series that has a zone, as Python's with a zone: numpy gives them in UTC and without one."""
-    some = moments.tolist() if moments.dtype.kind == "O" else moments.astype("datetime64[us]").tolist()
-    return np.array([moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC) for moment in some], object)
-
-
-def _wall_clock(moments: np.ndarray, name: str, time_zone: str) -> np.ndarray:
-    """Text and Python's times without zone and offset, brought to the clock of the city where they have one."""
-
-    def told(moment: Any) -> bool:
-        found = _OFFSET.search(moment) if isinstance(moment, str) else getattr(moment, "tzinfo", None)
-        return found is not None
-
-    aware = [told(moment) for moment in moments.flat]
-    if not any(aware):
-        return moments
-    first = moments.flat[aware.index(True)]
-    if not all(aware):
-        raise CityError(
-            f"time of {name!r} has a zone or an offset in {first}, and none in {moments.flat[aware.index(False)]}: "
-            "write all of them on one wall clock"
-        )
-    if not time_zone:
-        raise CityError(
-            f"time of {name!r} has a zone or an offset, as in {first}, but a city's time is wall clock: "
-            "give time_zone=, like Europe/Rome, to which it is brought, or drop the zone"
-        )
-    zone = _zone(time_zone, name)
-    exact = (datetime.fromisoformat(moment) if isinstance(moment, str) else moment for moment in moments.flat)
-    return np.array([moment.astimezone(zone).replace(tzinfo=None) for moment in exact], object).reshape(moments.shape)
-
-
-def _zone(time_zone: object, name: str) -> ZoneInfo:
-    """A zone by its IANA name. Raises `CityError`."""
-    try:
-        return ZoneInfo(time_zone)  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError, OSError):
-        raise CityError(f"time_zone {time_zone!r} of {name!r} is unknown: write one like Europe/Rome") from None
-
-
 def validate(city: City) -> City:
     """The city itself if it keeps the schema; otherwise `CityError` naming variable, place and remedy."""
     import xarray as xr
@@ -330,30 +210,12 @@ def validate(city: City) -> City:
             raise CityError(
                 f"city {name!r} has {attribute} {city.attrs[attribute]!r}: it is {known[0]!r} or {known[1]!r}"
             )
-    _edge_km(city.attrs["cell_km"], name)
+    edge_km(city.attrs["cell_km"], name)
     if city.attrs["time_zone"] != "":
-        _zone(city.attrs["time_zone"], name)
+        zone_of(city.attrs["time_zone"], name)
     for attribute in ("days_off", "days_worked"):
         iso_dates(city.attrs.get(attribute, ()), f"{attribute} of {name!r}")
     return city
-
-
-def iso_dates(texts: object, where: str) -> tuple[date, ...]:
-    """Dates of texts like 2026-12-25, each once and in their order. Raises `CityError`; `where` is who holds them."""
-    found = set()
-    for text in [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else texts:
-        try:
-            found.add(date.fromisoformat(str(text)))
-        except ValueError:
-            raise CityError(f"{where} holds {str(text)!r}: write dates like 2026-12-25") from None
-    return tuple(sorted(found))
-
-
-def _edge_km(edge: object, name: str) -> float:
-    """The edge of a cell in kilometres, 0 if unknown. Raises `CityError`."""
-    if not (isinstance(edge, Real) and 0 <= float(edge) < np.inf):
-        raise CityError(f"city {name!r} has cell_km {edge!r}: it is the edge of a cell in kilometres, 0 if unknown")
-    return float(edge)
 
 
 def _check_shapes(traffic: tuple[int, ...], arrays: dict[str, np.ndarray], name: str) -> None:

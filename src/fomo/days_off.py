@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fomo.city import CityError, iso_dates, validate
+from fomo.city import CityError, validate
+from fomo.given import iso_dates
 
 if TYPE_CHECKING:
     from fomo.city import City

@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from fomo.city import MINUTES_PER_DAY, City, CityError, validate, whole_number
+from fomo.city import MINUTES_PER_DAY, City, CityError, validate
+from fomo.given import whole_number
 
 #: ' per 15 min', ' per period' and the like in a unit: how many (one where it does not say) of what.
 _PER = re.compile(r" per (?:(\d+) ?)?(period|step|min|minutes?|h|hours?|days?)\b")

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fomo.city import City, CityError, whole_number
+from fomo.city import City, CityError
+from fomo.given import whole_number
 from fomo.windows.task import ContextMode, Task, check_context, forecast_task
 
 #: Steps in a window, the length that the network is trained on (paper, §4.2).

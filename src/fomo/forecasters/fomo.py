@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fomo.city import City, CityError, validate, whole_number
+from fomo.city import City, CityError, validate
 from fomo.days_off import DAYS_OFF, DaysOff
 from fomo.diffusion.process import PROCESSES, PaperProcess
 from fomo.forecast import Forecast, make_forecast
@@ -39,6 +39,7 @@ from fomo.forecasters.gap_hindcasts import judged_in_gaps, said_around
 from fomo.forecasters.judged import judged
 from fomo.forecasters.own_past import OwnPast
 from fomo.forecasters.tiles import count_tiles
+from fomo.given import whole_number
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of

@@ -16,7 +16,8 @@ from zoneinfo import available_timezones
 
 import numpy as np
 
-from fomo.city import City, CityError, make_city, whole_number
+from fomo.city import City, CityError, make_city
+from fomo.given import whole_number
 from fomo.sources.archive import file_hash, table_columns
 from fomo.sources.frames import read_renamed
 from fomo.sources.in_memory import Table, table_of
