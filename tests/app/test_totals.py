@@ -12,7 +12,7 @@ from fomo.app.service.outputs import forecast_frame, write_table
 from fomo.app.service.totals import Totals, all_together, totals_frame, write_totals
 from fomo.city import mock_city
 from fomo.forecast import Forecast, make_forecast, quantiles_of
-from fomo.periods import total_unit
+from fomo.units import total_unit
 from small import Run
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fomo.ingest.cube import State
 from fomo.ingest.store import CityStore
-from fomo.periods import total_unit
+from fomo.units import total_unit
 
 #: A cell that recorded nothing in so many days at the end of the record is named.
 SILENT_DAYS = 7

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 
 from fomo.app.service.outputs import QUANTILES, write_frame
 from fomo.forecast import Forecast, quantiles_of
-from fomo.periods import total_unit
+from fomo.units import total_unit
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 
 from fomo.city import MINUTES_PER_DAY, City, CityError
 from fomo.ingest.cube import State
-from fomo.periods import unit_per
+from fomo.units import unit_per
 
 #: What a value may be, in the order of the numbers in `state`.
 STATES = tuple(state.name.lower().replace("_", " ") for state in State)
