@@ -7,7 +7,8 @@ The release of `mobile_nanjing` tells weekdays, no dates. It begins on a Tuesday
 working day, seven days from its tenth on are like Sundays, and a working day follows; the paper dates its Nanjing data
 February to March 2021. That is 2 February 2021 alone: the holiday was 11 to 17 February, and Sunday the 7th was worked
 for it.
-Asked is the last fifth of the time (15 to 18 February), the same windows for all. `choose` asks the dates before it.
+Asked is the last fifth of the time (15 to 18 February), the same windows for all. `picture` draws the figure alone,
+`choose` asks the dates before it.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def scores_before(model: FoMo, city: City, horizon: int, samples: int, starts: i
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["table", "choose"], default="table")
+    parser.add_argument("what", nargs="?", choices=["table", "picture", "choose"], default="table")
     parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
     parser.add_argument("--samples", type=int, default=24)
     options = parser.parse_args()
@@ -170,10 +171,11 @@ def main() -> None:
     if options.what == "choose":
         choose(data, options.samples)
         return
-    found = rows(data, options.samples)
-    write_rows(found, ROOT / "results/days-off.csv")
-    with whole_file(ROOT / "results/days-off.md") as fresh:
-        fresh.write_text(markdown(found), encoding="utf-8")
+    if options.what == "table":
+        found = rows(data, options.samples)
+        write_rows(found, ROOT / "results/days-off.csv")
+        with whole_file(ROOT / "results/days-off.md") as fresh:
+            fresh.write_text(markdown(found), encoding="utf-8")
     picture(data, 50)
 
 
