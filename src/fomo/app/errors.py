@@ -11,11 +11,11 @@ import errno
 FOR_THE_USER = frozenset(
     {
         "fomo.app.errors.UsageError",
-        "fomo.city.CityError",
         "fomo.config.ConfigError",
         "fomo.evaluation.protocol.EvaluationError",
         "fomo.forecast.ForecastError",
         "fomo.forecasters.registry.UnknownForecaster",
+        "fomo.given.CityError",
         "fomo.ingest.ledger.IngestError",
         "fomo.model.checkpoint.CheckpointError",
         "fomo.planning.load.PlanError",
