@@ -76,7 +76,9 @@ def test_a_misspelt_option_is_explained_and_exits_2(run: Run) -> None:
 def test_errors_for_the_user_are_told_apart_by_names_that_exist() -> None:
     for name in FOR_THE_USER:
         module, kind = name.rsplit(".", 1)
-        assert issubclass(getattr(__import__(module, fromlist=[kind]), kind), Exception), name
+        error = getattr(__import__(module, fromlist=[kind]), kind)
+        assert issubclass(error, Exception), name
+        assert f"{error.__module__}.{error.__qualname__}" == name  # and not one that is there by another name
     assert is_for_the_user(CheckpointError("x"))
     assert is_for_the_user(PermissionError(13, "no", "f"))
     assert not is_for_the_user(ValueError("x"))
