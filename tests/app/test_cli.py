@@ -67,6 +67,13 @@ def test_version(run: Run) -> None:
     assert run("--version").out == f"fomo {fomo.__version__}\n"
 
 
+def test_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "fomo", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"fomo {fomo.__version__}\n"
+    done = subprocess.run([sys.executable, "-m", "fomo", "forecasts"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
 def test_a_misspelt_option_is_explained_and_exits_2(run: Run) -> None:
     said = run("forecast", "city.zarr", "--horizn", "3")
     assert said.code == 2

@@ -1,0 +1,253 @@
+"""Why not less: how much of FoMo's errors could have been known, and what plans would gain by it.
+
+    python benchmarks/hindsight.py errors --data DIR     # results/hindsight-errors.csv, results/hindsight-errors.md
+    python benchmarks/hindsight.py plans --data DIR      # results/hindsight-plans.csv, results/hindsight-plans.md
+
+`errors` asks FoMo what the scoreboard asks (next weeks where recipes/next-week.toml is trained in runs/next-week) and
+takes its errors apart by least squares, fitted to the answers themselves: no rule of that form is better.
+
+- *known*: what FoMo had missed until then, in a forecast made a day earlier: at that time of day, in the last three
+  periods and in the whole day, in the cell itself and in all cells together. Left lying, as far as it helps.
+- *hindsight*: what FoMo misses one and two periods before and after a value, in all other cells at that very time, and
+  in all other cells over the whole horizon. Nobody who forecasts can know any of it.
+
+`plans` plays the sleep plans and the blocks of README's planning table again with members moved towards the truth: by
+hindsight, and by a tenth of FoMo's error after another, until half of the way to the oracle is closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float
+
+from fomo.app.service.scoreboard.plan import Cell, cells, load_scoreboard
+from fomo.app.service.scoreboard.work import ask
+from fomo.city import City, steps_per_day
+from fomo.evaluation.questions import Question
+from fomo.evaluation.scoreboard import first_place, read_scoreboard
+from fomo.files import whole_file
+from fomo.forecasters.fomo import FoMo, load
+from fomo.sources import data_folder, read_family
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Weights that saw nothing of what a set's columns ask.
+WEIGHTS = {"fold-0": "fomo-tiny", "next-week": str(ROOT / "runs/next-week/weights")}
+#: To reach: this much of the best other's error.
+LEAD = 0.9
+#: Periods that count as the last ones known.
+LAST = 3
+#: Windows that are asked at a time.
+BATCH = 16
+
+#: Values of the cells that are asked for; NaN where nothing was recorded.
+Field = Float[np.ndarray, "time cell"]
+Features = Float[np.ndarray, "feature time cell"]
+
+
+def hindsight(missed: Field, mean: Field) -> Features:
+    """What is missed around each value: beside it in time, elsewhere at that time, elsewhere at all times."""
+    around = []
+    for steps in (1, 2):
+        total, count = np.zeros_like(missed), np.zeros_like(missed)
+        for to, of in ((slice(steps, None), slice(None, -steps)), (slice(None, -steps), slice(steps, None))):
+            known = np.isfinite(missed[of])
+            total[to] += np.where(known, missed[of], 0)
+            count[to] += known
+        around.append(total / np.maximum(count, 1))
+    return np.stack([*around, _of_others(missed, mean, False), _of_others(missed, mean, True)])
+
+
+def known_then(missed: Field, mean: Field, ahead: Field) -> Features:
+    """What yesterday's forecast had missed until now, as far as it may last; `ahead`: what is expected now."""
+    steps = np.arange(len(ahead)) % len(missed)
+    own = [missed[steps], *(np.broadcast_to(each.mean(0), ahead.shape) for each in (missed[-LAST:], missed))]
+    factors = [np.nansum(missed[steps], 1) / np.nansum(mean[steps], 1)]
+    factors += [np.nansum(missed[some]) / np.nansum(mean[some]) for some in (slice(-LAST, None), slice(None))]
+    return np.stack([*own, *(np.reshape(factor, (-1, 1)) * ahead for factor in factors)])
+
+
+def _of_others(missed: Field, mean: Field, over_time: bool) -> Field:
+    """By how much all other cells were above what was expected of them, of what is expected here."""
+    both = (np.nan_to_num(each) for each in (missed, mean))
+    more, there = (each.sum(0, keepdims=True) if over_time else each for each in both)
+    more, there = (each.sum(1, keepdims=True) - each for each in (more, there))
+    return np.asarray(mean * np.where(there > 0, more / np.where(there > 0, there, 1), 0))
+
+
+@dataclass
+class LeastSquares:
+    """Errors and what may explain them, window by window, and the best linear rule for them."""
+
+    errors: list[np.ndarray] = field(default_factory=list)
+    features: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, missed: Field, features: Features) -> None:
+        """Another window; values that are not known are left out."""
+        there = np.isfinite(missed) & np.isfinite(features).all(0)
+        self.errors.append(missed[there])
+        self.features.append(features[:, there])
+
+    def rule(self) -> Float[np.ndarray, " feature"]:
+        """What a feature counts for."""
+        errors, features = np.concatenate(self.errors), np.concatenate(self.features, 1)
+        return np.asarray(np.linalg.lstsq(features.T, errors, rcond=None)[0])
+
+    def root_mean_squares(self) -> tuple[float, float]:
+        """Of the errors, and of what the rule leaves of them."""
+        errors, features = np.concatenate(self.errors), np.concatenate(self.features, 1)
+        left = errors - self.rule() @ features
+        return float(np.sqrt(np.mean(errors**2))), float(np.sqrt(np.mean(left**2)))
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A line of the first table; RMSE on traffic scaled to [0, 1]. None: not known."""
+
+    protocol: str
+    city: str
+    task: str
+    context: str
+    fomo: float
+    best_other: float
+    named: str
+    known: float | None  # what is left of FoMo's, where there is a forecast from a day earlier
+    hindsight: float
+
+    @property
+    def goal(self) -> float:
+        """What was to be reached."""
+        return LEAD * self.best_other
+
+    @property
+    def asks(self) -> str:
+        """How much of what hindsight takes off the squared error the goal asks for."""
+        if self.fomo <= self.goal:
+            return "reached"
+        if self.goal <= self.hindsight:
+            return "more than hindsight"
+        share = (self.fomo**2 - self.goal**2) / (self.fomo**2 - self.hindsight**2)
+        return f"{100 * share:.0f} % of it"
+
+
+def errors_of(cell: Cell, questions: Sequence[Question], model: FoMo, samples: int, by_name: dict[str, City]) -> Errors:
+    """FoMo's errors in one column, and what is left of them."""
+    then, after = LeastSquares(), LeastSquares()
+    for first in range(0, len(questions), BATCH):
+        some = questions[first : first + BATCH]
+        for question, forecast in zip(some, model.forecast_tasks([q.task for q in some], samples, 0), strict=True):
+            asked = np.flatnonzero(question.scored.any((1, 2)))
+            steps, there = slice(asked[0], asked[-1] + 1), question.scored.any(0)
+            mean, truth = (
+                np.where(question.scored, each, np.nan)[steps][:, there] / question.reference
+                for each in (forecast.samples.values.mean(0), question.truth)
+            )
+            after.add(truth - mean, hindsight(truth - mean, mean))
+            earlier = yesterday(question, by_name[question.region], model)
+            if earlier is not None:
+                came, said = (each[:, there] / question.reference for each in earlier)
+                then.add(truth - mean, known_then(came - said, said, mean))
+    fomo, left = after.root_mean_squares()
+    known = None
+    if then.errors:
+        whole, rest = then.root_mean_squares()  # of the windows that have a yesterday
+        known = fomo * rest / whole
+    return Errors(cell.column.protocol, cell.city, cell.task, cell.context, fomo, np.nan, "", known, left)
+
+
+def yesterday(question: Question, city: City, model: FoMo) -> tuple[np.ndarray, np.ndarray] | None:
+    """What came in the day before a question, and what FoMo expected of it at its start; None: the past is too short.
+
+    Of traffic alone: with users of the asked hours nobody forecasts.
+    """
+    day, origin = steps_per_day(city), question.first_step
+    if not question.past_week or question.task.context != "none" or origin < 2 * day + 16:
+        return None
+    known = city.isel(time=slice(0, origin - day))
+    ahead = model.forecast(known, horizon=day, samples=2, context="none")
+    return city["traffic"].values[origin - day : origin], ahead.samples.values.mean(0)
+
+
+def all_errors(data: Path) -> list[Errors]:
+    """Every column of forecasts of the scoreboard that all have answered."""
+    recipe = load_scoreboard(ROOT / "recipes/scoreboard.toml")
+    beside = {
+        (row["protocol"], row["city"], row["task"], row["context"]): row
+        for row in first_place(read_scoreboard(ROOT / "results/scoreboard.parquet"))
+    }
+    found = []
+    for cell in cells(recipe, ("FoMo",)):
+        if cell.fold or cell.task == "generate":
+            continue
+        if cell.set == "next-week" and not Path(WEIGHTS[cell.set]).exists():
+            print(f"{cell.column.protocol} is left out: train recipes/next-week.toml first", file=sys.stderr)
+            continue
+        by_name = {str(city.attrs["name"]): city for city in read_family(data, cell.city)}
+        row = errors_of(cell, ask(cell, data), load(WEIGHTS[cell.set]), recipe.samples, by_name)
+        protocol = f"{row.protocol}, fold 0" if cell.column.split == "fold" else row.protocol
+        there = beside[protocol, cell.city, cell.task, cell.context]
+        best = float(there["FoMo"] or 0) / float(there["over best other"] or 1)
+        found.append(replace(row, protocol=protocol, best_other=best, named=str(there["best other"])))
+        print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def errors_table(found: Iterable[Errors]) -> str:
+    """README's part."""
+    heading = (
+        "asked",
+        "of",
+        "users",
+        "FoMo",
+        "best other",
+        f"goal, {LEAD:g} of it",
+        "known",
+        "hindsight",
+        "goal asks for",
+    )
+    lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
+    for row in found:
+        known = "–" if row.known is None else f"{row.known:.4f}"
+        parts = (
+            *(f"{row.city} {row.task}", row.protocol, row.context, f"{row.fomo:.4f}"),
+            *(f"{row.best_other:.4f} ({row.named})", f"{row.goal:.4f}", known, f"{row.hindsight:.4f}", row.asks),
+        )
+        lines.append("| " + " | ".join(parts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write(found: Sequence[object], table: str, name: str) -> None:
+    """Rows to results/NAME.csv, README's part to results/NAME.md."""
+    with whole_file(ROOT / f"results/{name}.csv") as fresh:
+        pl.DataFrame([asdict(row) for row in found]).write_csv(fresh, float_precision=6)  # type: ignore[call-overload]
+    with whole_file(ROOT / f"results/{name}.md") as fresh:
+        fresh.write_text(table, encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["errors", "plans"])
+    parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = data_folder(options.data)
+    if options.what == "errors":
+        found = all_errors(data)
+        write(found, errors_table(found), "hindsight-errors")
+    else:
+        from hindsight_plans import all_plans, plans_table
+
+        played = all_plans(data)
+        write(played, plans_table(played), "hindsight-plans")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Plans on forecasts that know better: of `hindsight.py plans`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from hindsight import Features, Field, LeastSquares, hindsight
+from plan import ORIGINS, WITH_USERS
+
+from fomo.app.service.planning.allocating import PrbSetting, play_allocating
+from fomo.app.service.planning.origins import Origin, find_origins
+from fomo.app.service.planning.sleeping import SleepSetting, play_sleeping
+from fomo.app.service.planning.strategies import SHIPPED_FITS, Expected, expected
+from fomo.planning.channel import ChannelParameters
+from fomo.planning.comparison import Played, closed_interval
+from fomo.planning.energy import EnergyModel
+from fomo.planning.sleep import SleepParameters
+from fomo.sources import read_family
+
+#: To reach, of the way from the best other plan to the oracle.
+HALF = 0.5
+#: Parts of FoMo's errors that are left, in turn.
+LEFT = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+#: Plans that are judged in many places; where users are known, with those of the planned hours as well.
+LINES = [
+    (what, users, city)
+    for users, some in (("past", tuple(ORIGINS)), ("full", WITH_USERS[:3]))
+    for what in ("sleep", "prb")
+    for city in some
+]
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A line of the second table: shares of the way from the best other plan to the oracle that are closed."""
+
+    plan: str
+    city: str
+    users: str
+    fomo: float
+    hindsight: float
+    hindsight_error: float  # over FoMo's
+    half_at: float | None  # the part of FoMo's error at which half of the way is closed; None: not above the least
+
+
+def closed(what: str, city: str, users: str, data: Path) -> Closed:
+    """Plans of FoMo, of hindsight, and of forecasts with a part of FoMo's error."""
+    regions = read_family(data, city)
+    by_name = {str(region.attrs["name"]): region for region in regions}
+    sleep = what == "sleep"
+    seeds = (0, 1, 2) if sleep else (0,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        origins = find_origins(regions, "long" if sleep else "short", users, ORIGINS.get(city))  # type: ignore[arg-type]
+        everyone = expected(
+            origins, weights="fomo-tiny", rival="Lag-Llama", fits=SHIPPED_FITS, samples=24, seeds=seeds, tails=sleep
+        )
+    if sleep:
+        play: Callable[..., list[Played]] = functools.partial(
+            play_sleeping, setting=SleepSetting(SleepParameters(), EnergyModel())
+        )
+    else:
+        play = functools.partial(play_allocating, setting=PrbSetting(ChannelParameters()))
+
+    def played(some: Sequence[Expected]) -> list[Played]:
+        return [each for origin in origins for each in play(by_name[origin.region], origin, some, seeds=seeds)]
+
+    others = [each for each in everyone if each.strategy != "fomo"]
+    fomo = next(each for each in everyone if each.strategy == "fomo")
+    beside = played(others)
+
+    def closes(members: Expected) -> float:
+        mine = [each for each in played([members]) if each.strategy == "fomo"]
+        return closed_interval([*beside, *mine])[0]
+
+    squares = LeastSquares()
+    for origin in origins:
+        squares.add(*_scaled(*_missed(fomo, origin)))
+    rule, (whole, rest) = squares.rule(), squares.root_mean_squares()
+
+    def in_hindsight(missed: Field, mean: Field) -> Field:
+        return np.tensordot(rule, hindsight(missed, mean), 1)
+
+    shares = [(1.0, closes(fomo))]
+    for left in LEFT:
+        if shares[-1][1] >= HALF:
+            break
+        moved = _moved(fomo, origins, seeds, lambda missed, mean, left=left: (1 - left) * missed, left)
+        shares.append((left, closes(moved)))
+    told = closes(_moved(fomo, origins, seeds, in_hindsight, rest / whole))
+    return Closed(what, city, users, shares[0][1], told, rest / whole, _crossed(shares))
+
+
+def _missed(fomo: Expected, origin: Origin, seed: int = 0) -> tuple[Field, Field]:
+    """What FoMo misses at an origin, and what it expects, in the cells that are asked for."""
+    there = origin.task.asked.any(0)
+    mean = fomo.at(origin, seed)[:, :, there].mean(0)
+    return origin.truth[:, there] - mean, mean
+
+
+def _scaled(missed: Field, mean: Field) -> tuple[Field, Features]:
+    full = np.max(mean + missed)
+    return missed / full, hindsight(missed / full, mean / full)
+
+
+def _moved(
+    fomo: Expected,
+    origins: Sequence[Origin],
+    seeds: Sequence[int],
+    towards: Callable[[Field, Field], Field],
+    width: float,
+) -> Expected:
+    """FoMo's members, moved by what is known of what they miss, and as much narrower."""
+    members = {}
+    for origin in origins:
+        there = origin.task.asked.any(0)
+        for seed in seeds:
+            found = fomo.at(origin, seed).copy()
+            missed, mean = _missed(fomo, origin, seed)
+            found[:, :, there] = np.maximum(mean + towards(missed, mean) + width * (found[:, :, there] - mean), 0.0)
+            members[origin.name, seed] = found
+    return replace(fomo, members=members)
+
+
+def _crossed(shares: Sequence[tuple[float, float]]) -> float | None:
+    """Where the way that is closed becomes half, between two parts of the error; None: nowhere."""
+    if shares[0][1] >= HALF:
+        return None
+    for (more, less_closed), (less, more_closed) in pairwise(shares):
+        if more_closed >= HALF:
+            return more - (more - less) * (HALF - less_closed) / (more_closed - less_closed)
+    return None
+
+
+def all_plans(data: Path) -> list[Closed]:
+    """All lines of sleep plans and of blocks that are judged in many places."""
+    found = []
+    for what, users, city in LINES:
+        found.append(closed(what, city, users, data))
+        print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def plans_table(found: Iterable[Closed]) -> str:
+    """README's table."""
+    heading = ("plan", "users", "city", "FoMo closes", "half is closed at", "hindsight closes", "with")
+    lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
+    for row in found:
+        half = (
+            f"{row.half_at:.0%} of FoMo's error"
+            if row.half_at
+            else "reached"
+            if row.fomo >= HALF
+            else f"below {LEFT[-1]:.0%}"
+        )
+        line = (
+            row.plan,
+            row.users,
+            row.city,
+            f"{row.fomo:.0%}",
+            half,
+            f"{row.hindsight:.0%}",
+            f"{row.hindsight_error:.0%} of it",
+        )
+        lines.append("| " + " | ".join(line).replace("%", " %") + " |")
+    return "\n".join(lines) + "\n"
