@@ -3,13 +3,15 @@
     python benchmarks/hindsight.py errors --data DIR     # results/hindsight-errors.csv, results/hindsight-errors.md
     python benchmarks/hindsight.py plans --data DIR      # results/hindsight-plans.csv, results/hindsight-plans.md
 
-`errors` asks FoMo what the scoreboard asks (next weeks where recipes/next-week.toml is trained in runs/next-week) and
-takes its errors apart by least squares, fitted to the answers themselves: no rule of that form is better.
+`errors` asks FoMo's shipped weights what the scoreboard asks of regions never seen and of whole cities, and takes their
+errors apart by least squares:
 
 - *known*: what FoMo had missed until then, in a forecast made a day earlier: at that time of day, in the last three
-  periods and in the whole day, in the cell itself and in all cells together. Left lying, as far as it helps.
+  periods and in the whole day, in the cell itself and in all cells together. What counts for how much is found in the
+  other windows. Left lying, as far as it helps.
 - *hindsight*: what FoMo misses one and two periods before and after a value, in all other cells at that very time, and
-  in all other cells over the whole horizon. Nobody who forecasts can know any of it.
+  in all other cells over the whole horizon. Nobody who forecasts can know any of it, and it is fitted to the answers
+  themselves, so that no rule of that form is better.
 
 `plans` plays the sleep plans and the blocks of README's planning table again with members moved towards the truth: by
 hindsight, and by a tenth of FoMo's error after another, until half of the way to the oracle is closed.
@@ -38,14 +40,14 @@ from fomo.forecasters.fomo import FoMo, load
 from fomo.sources import data_folder, read_family
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Weights that saw nothing of what a set's columns ask.
-WEIGHTS = {"fold-0": "fomo-tiny", "next-week": str(ROOT / "runs/next-week/weights")}
+#: The training part of the scoreboard whose weights are shipped.
+SHIPPED = "fold-0"
 #: To reach: this much of the best other's error.
 LEAD = 0.9
 #: Periods that count as the last ones known.
 LAST = 3
-#: Windows that are asked at a time.
-BATCH = 16
+#: Windows that are asked at a time; fewer than these say nothing of each other.
+BATCH, FEWEST = 16, 4
 
 #: Values of the cells that are asked for; NaN where nothing was recorded.
 Field = Float[np.ndarray, "time cell"]
@@ -95,16 +97,20 @@ class LeastSquares:
         self.errors.append(missed[there])
         self.features.append(features[:, there])
 
-    def rule(self) -> Float[np.ndarray, " feature"]:
-        """What a feature counts for."""
-        errors, features = np.concatenate(self.errors), np.concatenate(self.features, 1)
+    def rule(self, without: int | None = None) -> Float[np.ndarray, " feature"]:
+        """What a feature counts for; `without` one of the windows."""
+        some = [index for index in range(len(self.errors)) if index != without]
+        features = np.concatenate([self.features[index] for index in some], 1)
+        errors = np.concatenate([self.errors[index] for index in some])
         return np.asarray(np.linalg.lstsq(features.T, errors, rcond=None)[0])
 
-    def root_mean_squares(self) -> tuple[float, float]:
-        """Of the errors, and of what the rule leaves of them."""
-        errors, features = np.concatenate(self.errors), np.concatenate(self.features, 1)
-        left = errors - self.rule() @ features
-        return float(np.sqrt(np.mean(errors**2))), float(np.sqrt(np.mean(left**2)))
+    def root_mean_squares(self, apart: bool = False) -> tuple[float, float]:
+        """Of the errors, and of what the rule leaves of them; `apart`: the rule that the other windows give."""
+        many = range(len(self.errors))
+        rules = [self.rule(index) for index in many] if apart else [self.rule()] * len(many)
+        left = [error - rule @ found for error, rule, found in zip(self.errors, rules, self.features, strict=True)]
+        whole, rest = (float(np.sqrt(np.mean(np.concatenate(each) ** 2))) for each in (self.errors, left))
+        return whole, rest
 
 
 @dataclass(frozen=True)
@@ -156,8 +162,8 @@ def errors_of(cell: Cell, questions: Sequence[Question], model: FoMo, samples: i
                 then.add(truth - mean, known_then(came - said, said, mean))
     fomo, left = after.root_mean_squares()
     known = None
-    if then.errors:
-        whole, rest = then.root_mean_squares()  # of the windows that have a yesterday
+    if len(then.errors) >= FEWEST:  # windows that have a yesterday
+        whole, rest = then.root_mean_squares(apart=True)
         known = fomo * rest / whole
     return Errors(cell.column.protocol, cell.city, cell.task, cell.context, fomo, np.nan, "", known, left)
 
@@ -176,21 +182,18 @@ def yesterday(question: Question, city: City, model: FoMo) -> tuple[np.ndarray, 
 
 
 def all_errors(data: Path) -> list[Errors]:
-    """Every column of forecasts of the scoreboard that all have answered."""
+    """Every column of forecasts of the scoreboard that the shipped weights answer."""
     recipe = load_scoreboard(ROOT / "recipes/scoreboard.toml")
     beside = {
         (row["protocol"], row["city"], row["task"], row["context"]): row
         for row in first_place(read_scoreboard(ROOT / "results/scoreboard.parquet"))
     }
-    found = []
+    model, found = load(), []
     for cell in cells(recipe, ("FoMo",)):
-        if cell.fold or cell.task == "generate":
-            continue
-        if cell.set == "next-week" and not Path(WEIGHTS[cell.set]).exists():
-            print(f"{cell.column.protocol} is left out: train recipes/next-week.toml first", file=sys.stderr)
+        if cell.set != SHIPPED or cell.task == "generate":
             continue
         by_name = {str(city.attrs["name"]): city for city in read_family(data, cell.city)}
-        row = errors_of(cell, ask(cell, data), load(WEIGHTS[cell.set]), recipe.samples, by_name)
+        row = errors_of(cell, ask(cell, data), model, recipe.samples, by_name)
         protocol = f"{row.protocol}, fold 0" if cell.column.split == "fold" else row.protocol
         there = beside[protocol, cell.city, cell.task, cell.context]
         best = float(there["FoMo"] or 0) / float(there["over best other"] or 1)

@@ -68,6 +68,15 @@ def test_the_best_rule_leaves_what_nothing_explains(hindsight):
     assert_allclose(left, 0.1, rtol=0.02)
 
 
+def test_a_rule_of_other_windows_does_not_learn_a_window_by_heart(hindsight):
+    random = np.random.default_rng(1)
+    found = hindsight.LeastSquares()
+    for _ in range(4):
+        found.add(random.normal(0, 1, (2, 3)), random.normal(0, 1, (5, 2, 3)))
+    whole, left = found.root_mean_squares()
+    assert left < whole < found.root_mean_squares(apart=True)[1]
+
+
 @pytest.mark.parametrize(
     ("fomo", "best", "left", "says"),
     [(0.9, 1.0, 0.5, "reached"), (1.0, 1.0, 0.95, "more than hindsight"), (1.0, 1.0, 0.6, "30 % of it")],
