@@ -14,7 +14,8 @@ errors apart by least squares:
   themselves, so that no rule of that form is better.
 
 `plans` plays the sleep plans and the blocks of README's planning table again with members moved towards the truth: by
-hindsight, and by a tenth of FoMo's error after another, until half of the way to the oracle is closed.
+hindsight, and by a tenth of FoMo's error after another, until half of the way to the oracle is closed. It goes on where
+it was killed: delete its CSV to play all of them again. Blocks with one seed.
 """
 
 from __future__ import annotations
@@ -248,8 +249,9 @@ def main() -> None:
     else:
         from hindsight_plans import all_plans, plans_table
 
-        played = all_plans(data)
-        write(played, plans_table(played), "hindsight-plans")
+        for played in all_plans(data, ROOT / "results/hindsight-plans.csv"):
+            write(played, plans_table(played), "hindsight-plans")
+            print(played[-1], file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

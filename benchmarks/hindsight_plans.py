@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from hindsight import Features, Field, LeastSquares, hindsight
-from plan import ORIGINS, WITH_USERS
+from plan import BARCELONA, CITIES, ORIGINS, WITH_USERS
 
-from fomo.app.service.planning.allocating import PrbSetting, play_allocating
+from fomo.app.service.planning.allocating import PrbSetting, measured_at, play_allocating, played_at
 from fomo.app.service.planning.origins import Origin, find_origins
 from fomo.app.service.planning.sleeping import SleepSetting, play_sleeping
 from fomo.app.service.planning.strategies import SHIPPED_FITS, Expected, expected
+from fomo.city import City
 from fomo.planning.channel import ChannelParameters
 from fomo.planning.comparison import Played, closed_interval
 from fomo.planning.energy import EnergyModel
 from fomo.planning.sleep import SleepParameters
 from fomo.sources import read_family
+from fomo.sources.barcelona_radio import JoinedSites, join_sites, read_radio_records
 
 #: To reach, of the way from the best other plan to the oracle.
 HALF = 0.5
@@ -30,10 +31,10 @@ HALF = 0.5
 LEFT = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 #: Plans that are judged in many places; where users are known, with those of the planned hours as well.
 LINES = [
-    (what, users, city)
-    for users, some in (("past", tuple(ORIGINS)), ("full", WITH_USERS[:3]))
-    for what in ("sleep", "prb")
-    for city in some
+    *(("sleep", "past", city) for city in ORIGINS),
+    *(("sleep", "full", city) for city in WITH_USERS if city in ORIGINS),
+    *(("prb", "past", city) for city in (*CITIES, BARCELONA)),
+    *(("prb", "full", city) for city in WITH_USERS),
 ]
 
 
@@ -52,8 +53,10 @@ class Closed:
 
 def closed(what: str, city: str, users: str, data: Path) -> Closed:
     """Plans of FoMo, of hindsight, and of forecasts with a part of FoMo's error."""
-    regions = read_family(data, city)
-    by_name = {str(region.attrs["name"]): region for region in regions}
+    joined = None
+    if city == BARCELONA:
+        joined = join_sites(read_radio_records(data / f"{city}.parquet"))
+    regions = read_family(data, city) if joined is None else [joined.city]
     sleep = what == "sleep"
     seeds = (0, 1, 2) if sleep else (0,)
     with warnings.catch_warnings():
@@ -62,15 +65,10 @@ def closed(what: str, city: str, users: str, data: Path) -> Closed:
         everyone = expected(
             origins, weights="fomo-tiny", rival="Lag-Llama", fits=SHIPPED_FITS, samples=24, seeds=seeds, tails=sleep
         )
-    if sleep:
-        play: Callable[..., list[Played]] = functools.partial(
-            play_sleeping, setting=SleepSetting(SleepParameters(), EnergyModel())
-        )
-    else:
-        play = functools.partial(play_allocating, setting=PrbSetting(ChannelParameters()))
+    play = _player(sleep, {str(region.attrs["name"]): region for region in regions}, joined, seeds)
 
     def played(some: Sequence[Expected]) -> list[Played]:
-        return [each for origin in origins for each in play(by_name[origin.region], origin, some, seeds=seeds)]
+        return [each for origin in origins for each in play(origin, some)]
 
     others = [each for each in everyone if each.strategy != "fomo"]
     fomo = next(each for each in everyone if each.strategy == "fomo")
@@ -96,6 +94,21 @@ def closed(what: str, city: str, users: str, data: Path) -> Closed:
         shares.append((left, closes(moved)))
     told = closes(_moved(fomo, origins, seeds, in_hindsight, rest / whole))
     return Closed(what, city, users, shares[0][1], told, rest / whole, _crossed(shares))
+
+
+def _player(
+    sleep: bool, by_name: dict[str, City], joined: JoinedSites | None, seeds: Sequence[int]
+) -> Callable[[Origin, Sequence[Expected]], list[Played]]:
+    """Plays the plans of all who expect something at a start, with every seed."""
+    if sleep:
+        asleep = SleepSetting(SleepParameters(), EnergyModel())
+        return lambda origin, some: play_sleeping(by_name[origin.region], origin, some, asleep, seeds)
+    shared = PrbSetting(ChannelParameters())
+    if joined is None:
+        return lambda origin, some: play_allocating(by_name[origin.region], origin, some, shared, seeds)
+    return lambda origin, some: [
+        each for seed in seeds for each in played_at(measured_at(joined, origin, shared), origin, some, shared, seed)
+    ]
 
 
 def _missed(fomo: Expected, origin: Origin, seed: int = 0) -> tuple[Field, Field]:
@@ -139,13 +152,14 @@ def _crossed(shares: Sequence[tuple[float, float]]) -> float | None:
     return None
 
 
-def all_plans(data: Path) -> list[Closed]:
-    """All lines of sleep plans and of blocks that are judged in many places."""
+def all_plans(data: Path, kept: Path) -> Iterator[list[Closed]]:
+    """All lines of sleep plans and of blocks, after each of them; those of `kept` (CSV) are not played again."""
+    known = pl.read_csv(kept).iter_rows(named=True) if kept.exists() else ()
+    before = {(line["plan"], line["users"], line["city"]): Closed(**line) for line in known}
     found = []
     for what, users, city in LINES:
-        found.append(closed(what, city, users, data))
-        print(found[-1], file=sys.stderr, flush=True)
-    return found
+        found.append(before.get((what, users, city)) or closed(what, city, users, data))
+        yield found
 
 
 def plans_table(found: Iterable[Closed]) -> str:
@@ -153,21 +167,12 @@ def plans_table(found: Iterable[Closed]) -> str:
     heading = ("plan", "users", "city", "FoMo closes", "half is closed at", "hindsight closes", "with")
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
     for row in found:
-        half = (
-            f"{row.half_at:.0%} of FoMo's error"
-            if row.half_at
-            else "reached"
-            if row.fomo >= HALF
-            else f"below {LEFT[-1]:.0%}"
-        )
+        half = "reached" if row.fomo >= HALF else f"below {LEFT[-1]:.0%}"
+        if row.half_at is not None:
+            half = f"{row.half_at:.0%} of FoMo's error"
         line = (
-            row.plan,
-            row.users,
-            row.city,
-            f"{row.fomo:.0%}",
-            half,
-            f"{row.hindsight:.0%}",
-            f"{row.hindsight_error:.0%} of it",
+            *(row.plan, row.users, row.city, f"{row.fomo:.0%}", half),
+            *(f"{row.hindsight:.0%}", f"{row.hindsight_error:.0%} of it"),
         )
         lines.append("| " + " | ".join(line).replace("%", " %") + " |")
     return "\n".join(lines) + "\n"
