@@ -93,7 +93,7 @@ def closed(what: str, city: str, users: str, data: Path) -> Closed:
         moved = _moved(fomo, origins, seeds, lambda missed, mean, left=left: (1 - left) * missed, left)
         shares.append((left, closes(moved)))
     told = closes(_moved(fomo, origins, seeds, in_hindsight, rest / whole))
-    return Closed(what, city, users, shares[0][1], told, rest / whole, _crossed(shares))
+    return Closed(what, city, users, shares[0][1], told, rest / whole, crossed(shares))
 
 
 def _player(
@@ -142,7 +142,7 @@ def _moved(
     return replace(fomo, members=members)
 
 
-def _crossed(shares: Sequence[tuple[float, float]]) -> float | None:
+def crossed(shares: Sequence[tuple[float, float]]) -> float | None:
     """Where the way that is closed becomes half, between two parts of the error; None: nowhere."""
     if shares[0][1] >= HALF:
         return None

@@ -15,7 +15,7 @@ import fomo
 from fomo.app.service.planning.ahead import Ahead, open_both, prb_ahead, sleep_ahead, write_ahead
 from fomo.app.service.planning.allocating import PrbSetting
 from fomo.app.service.planning.sleeping import SleepSetting
-from fomo.city import City, make_city
+from fomo.city import City, make_city, save_city
 from fomo.forecast import Forecast, make_forecast
 from fomo.planning.channel import ChannelParameters
 from fomo.planning.energy import EnergyModel
@@ -285,3 +285,19 @@ def test_squares_without_a_station_are_counted_and_told_apart_in_the_table() -> 
         plain = plan(forecast_of(city), past(city), setting)  # type: ignore[operator]
         assert not any("no station" in remark for remark in every.remarks + plain.remarks)
         assert every.table.drop("stations").equals(plain.table) and "stations" not in plain.table.columns
+
+
+def test_hardware_is_not_dimensioned_by_a_slip(tmp_path: Path) -> None:
+    city = town()
+    forecast_of(city).save(tmp_path / "f.zarr")
+    save_city(with_traffic(past(city), lambda values: values.__setitem__((5, 1, 1), 1e19)), tmp_path / "c.zarr")
+    with pytest.warns(UserWarning, match="taken as not recorded"):
+        assert np.isnan(open_both(tmp_path / "f.zarr", tmp_path / "c.zarr")[1]["traffic"].values[5, 1, 1])
+
+
+def test_a_forecast_of_other_ground_is_refused(tmp_path: Path) -> None:
+    city = town()
+    forecast_of(city).save(tmp_path / "f.zarr")
+    save_city(past(city).assign_coords(x=city["x"] + 50), tmp_path / "moved.zarr")
+    with pytest.raises(PlanError, match="lie elsewhere than those of"):
+        open_both(tmp_path / "f.zarr", tmp_path / "moved.zarr")

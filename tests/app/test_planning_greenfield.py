@@ -37,6 +37,21 @@ def generated(layout: str = "grid") -> Forecast:
     return make_forecast(members, asked, city, forecaster="FoMo")
 
 
+def test_hours_without_traffic_carry_nothing() -> None:
+    forecast = generated()
+    night = forecast.dataset["time"].dt.hour < 6
+    quiet = Forecast(forecast.dataset.assign(samples=forecast.samples.where(~night, 0.0)))
+    table = stations_ahead(quiet, OWN_CELL, served=0.9).table
+    assert (table["carried_by_stations"] <= table["expected_load"] * (1 + 1e-6)).all()
+
+
+def test_cells_of_no_known_size_have_no_reach() -> None:
+    forecast = generated()
+    unknown = Forecast(forecast.dataset.assign_attrs(cell_km=0.0))
+    with pytest.raises(PlanError, match="nobody said how large the cells of 'town' are"):
+        stations_ahead(unknown, OWN_CELL)
+
+
 def test_stations_go_into_the_asked_cells_where_they_carry_most() -> None:
     """By brute force: a station serves its own cell, and takes what is expected there up to what it carries."""
     forecast = generated()

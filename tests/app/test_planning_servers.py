@@ -46,3 +46,10 @@ def test_a_single_cell_has_nobody_to_share_with() -> None:
     city = city_at((5, 5))
     with pytest.raises(PlanError, match="only 1 cell of 'x' carries traffic"):
         servers_of_all(city, with_traffic(city))
+
+
+def test_a_list_may_lie_along_either_axis() -> None:
+    along = make_city(np.ones((24, 1, 40)), name="x", start="2024-01-01", step_minutes=60, layout="list")
+    down = make_city(np.ones((24, 40, 1)), name="x", start="2024-01-01", step_minutes=60, layout="list")
+    sizes = [[len(each.places) for each in servers_of_all(city, with_traffic(city))] for city in (along, down)]
+    assert sizes == [[16, 16, 8]] * 2

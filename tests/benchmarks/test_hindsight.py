@@ -91,6 +91,6 @@ def test_what_a_goal_asks_for(hindsight, fomo, best, left, says):
 
 def test_where_half_is_closed(benchmark_module):
     plans = benchmark_module("hindsight_plans")
-    assert plans._crossed([(1.0, 0.6)]) is None
-    assert plans._crossed([(1.0, 0.3), (0.9, 0.4)]) is None
-    assert_allclose(plans._crossed([(1.0, 0.2), (0.9, 0.4), (0.8, 0.6)]), 0.85)
+    assert plans.crossed([(1.0, 0.6)]) is None
+    assert plans.crossed([(1.0, 0.3), (0.9, 0.4)]) is None
+    assert_allclose(plans.crossed([(1.0, 0.2), (0.9, 0.4), (0.8, 0.6)]), 0.85)

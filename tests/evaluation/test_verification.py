@@ -178,7 +178,7 @@ def test_nothing_came_is_no_bias(city):
         (lambda city: city.isel(time=slice(None, None, 2)).assign_attrs(step_minutes=120), "granularity period"),
         (
             lambda city: city.assign(traffic=city["traffic"].where(city["time"] < city["time"][-AHEAD])),
-            "nothing of what the forecast of 'mock' asks for is recorded",
+            "the forecast of 'mock' is of .* nothing of what it asks for is recorded in 'mock'",
         ),
     ],
 )
@@ -212,3 +212,34 @@ def test_of_several_forecasts_titles_say_which_one_is_drawn(city):
     assert f"Sum of 11 cells, forecast from {last}" in titles
     assert f"Cells' totals: came less expected\nforecast from {last}" in titles
     assert "Error by lead time of 3 forecasts, lower is better" in titles
+
+
+def test_what_has_not_come_is_left_out_and_said(city):
+    known, come = city.isel(time=slice(0, STEPS - AHEAD)), drawn(city, STEPS - 2 * AHEAD)
+    tomorrow = drawn(city, STEPS - AHEAD, seed=1)
+    found = verify([tomorrow, come], known)
+    assert [each.forecast for each in found.compared] == [come]
+    np.testing.assert_array_equal(found.values[0].crps, verify([come], known).values[0].crps)
+    assert [remark for remark in found.remarks if remark.startswith("left out")] == [
+        "left out: the forecast of 'mock' is of 2024-01-09T12:00 to 2024-01-09T23:00, and 'mock' ends at "
+        "2024-01-09T11:00: let it grow first ('fomo city append', or import what has come since)"
+    ]
+    with pytest.raises(CityError, match="let it grow first"):
+        verify([tomorrow, tomorrow], known)
+
+
+def test_a_record_that_begins_later_is_not_told_to_grow(city):
+    with pytest.raises(
+        CityError, match="'mock' begins at 2024-01-05T00:00: give the city with the record of that time"
+    ):
+        verify([drawn(city, 24)], city.isel(time=slice(96, None)))
+
+
+def test_a_slip_of_the_record_is_not_held_against_forecasts(city):
+    forecast, traffic = drawn(city, STEPS - AHEAD), city["traffic"].copy()
+    traffic[STEPS - 3, 1, 1] = 1e19
+    with pytest.warns(UserWarning, match="taken as not recorded"):
+        found = verify([forecast], city.assign(traffic=traffic))
+    traffic[STEPS - 3, 1, 1] = np.nan
+    expected = verify([forecast], city.assign(traffic=traffic))
+    assert [each.rmse for each in found.values] == [each.rmse for each in expected.values]

@@ -18,6 +18,7 @@ from fomo.evaluation.protocol import FEW_UNDEFINED
 from fomo.forecast import Forecast
 from fomo.forecasters.rule import Rule
 from fomo.forecasters.rules import rules_for
+from fomo.windows.scale import without_slips
 from fomo.windows.task import forecast_task
 
 #: What rules look back on before a forecast: two days, or as many steps as forecasts do.
@@ -158,6 +159,28 @@ def compare(forecast: Forecast, city: City) -> Compared:
     Raises `CityError`: another grid, granularity period or unit; none of the asked steps is in the city, or nothing
     was recorded in them.
     """
+    _check_fit(forecast, city)
+    asked, time = forecast.asked.values, forecast.dataset["time"].values
+    steps = np.flatnonzero(asked.any((1, 2)))
+    lacks = _not_here(forecast, city)
+    if lacks:
+        raise CityError(lacks)
+    first = time[steps[0]]
+    here = steps[np.isin(time[steps], city["time"].values)]
+    members = forecast.samples.isel(time=here).values.astype(np.float64)
+    truth = city["traffic"].sel(time=time[here]).values.astype(np.float64)
+    truth = np.where(asked[here] & np.isfinite(members).all(0), truth, np.nan)
+    if not np.isfinite(truth).any():
+        name, of = city.attrs["name"], forecast.attrs["city"]
+        raise CityError(f"nothing of what the forecast of {of!r} asks for has members where {name!r} is recorded")
+    step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
+    lead = ((time[here] - first) // step + 1).astype(np.int64)
+    before = city.isel(time=city["time"].values < first)
+    return Compared(forecast, members, truth, time[here], lead, int(asked.sum()), before)
+
+
+def _check_fit(forecast: Forecast, city: City) -> None:
+    """Raises `CityError` where a forecast is not one of this city, asks for nothing, or has no members."""
     name, about = city.attrs["name"], forecast.attrs
     whose = f"the forecast of {about['city']!r}"
     if about.get("quantiles"):
@@ -173,39 +196,47 @@ def compare(forecast: Forecast, city: City) -> Compared:
     for axis in ("y", "x"):
         if not np.allclose(forecast.dataset[axis].values, city[axis].values, atol=1e-6):
             raise CityError(f"{whose} does not fit {name!r}: the centres of its cells lie elsewhere along {axis}")
-    asked, time = forecast.asked.values, forecast.dataset["time"].values
-    steps = np.flatnonzero(asked.any((1, 2)))
-    if not steps.size:
+    if not forecast.asked.values.any():
         raise CityError(f"{whose} asks for no value")
-    first, last = time[steps[0]], time[steps[-1]]
+
+
+def _not_here(forecast: Forecast, city: City) -> str:
+    """Why nothing of what a forecast asks for is recorded in the city, in a sentence; empty where something is."""
+    time, asked = forecast.dataset["time"].values, forecast.asked.values
+    steps = np.flatnonzero(asked.any((1, 2)))
     here = steps[np.isin(time[steps], city["time"].values)]
-    if not here.size:
-        raise CityError(
-            f"{whose} is of {_clock(first)} to {_clock(last)}, and {name!r} ends at {_clock(city['time'].values[-1])}: "
-            "let it grow first ('fomo city append', or import what has come since)"
-        )
-    members = forecast.samples.isel(time=here).values.astype(np.float64)
-    truth = city["traffic"].sel(time=time[here]).values.astype(np.float64)
-    truth = np.where(asked[here] & np.isfinite(members).all(0), truth, np.nan)
-    if not np.isfinite(truth).any():
-        raise CityError(f"nothing of what {whose} asks for is recorded in {name!r}")
-    step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
-    lead = ((time[here] - first) // step + 1).astype(np.int64)
-    before = city.isel(time=city["time"].values < first)
-    return Compared(forecast, members, truth, time[here], lead, int(asked.sum()), before)
+    recorded = np.isfinite(city["traffic"].sel(time=time[here]).values)
+    if (asked[here] & recorded).any():
+        return ""
+    name, begins, ends = city.attrs["name"], city["time"].values[0], city["time"].values[-1]
+    of = f"the forecast of {forecast.attrs['city']!r} is of {_clock(time[steps[0]])} to {_clock(time[steps[-1]])}, and"
+    if time[steps[-1]] < begins:
+        return f"{of} {name!r} begins at {_clock(begins)}: give the city with the record of that time"
+    if time[steps[0]] > ends:
+        grow = "let it grow first ('fomo city append', or import what has come since)"
+        return f"{of} {name!r} ends at {_clock(ends)}: {grow}"
+    return f"{of} nothing of what it asks for is recorded in {name!r}"
 
 
 def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verification:
     """Forecasts of one city beside what came, and simple rules on the same steps. `seed`: of the rules' members.
 
-    Raises `CityError`: see `compare`; no forecast.
+    Slips of the record (`windows.scale.without_slips`) are taken as not recorded, with a warning. Of several forecasts,
+    those of which nothing has come are left out, and said. Raises `CityError`: see `compare`; no
+    forecast; nothing has come of any.
     """
     if not forecasts:
         raise CityError("there is no forecast to verify")
-    compared = sorted((compare(each, city) for each in forecasts), key=lambda each: each.time[0])
+    city = city.assign(traffic=city["traffic"].copy(data=without_slips(city["traffic"].values)))
+    for each in forecasts:
+        _check_fit(each, city)
+    lacks = [_not_here(each, city) for each in forecasts]
+    come = [each for each, why in zip(forecasts, lacks, strict=True) if not why]
+    compared = sorted((compare(each, city) for each in come or forecasts), key=lambda each: each.time[0])
     names = list(dict.fromkeys(str(each.forecast.attrs["forecaster"]) for each in compared))
     ours = [_values(names[0], each, each.members, each.antithetic) for each in compared]
     values, remarks = [_joined(ours, ", ".join(names))], _remarks(compared, city)
+    remarks += [f"left out: {why}" for why in lacks if why]
     if any(_looked_back_on(each) is None for each in compared):
         remarks.append("no rule is beside it: the city holds no record from before the forecast")
     else:

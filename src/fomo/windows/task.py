@@ -156,7 +156,7 @@ def forecast_task(
     if not np.isfinite(window["traffic"].values[:history]).any():
         raise CityError(
             f"the last {history} steps of {city.attrs['name']!r} hold no recorded traffic: a forecast needs a history; "
-            "look back on a longer history or cut the empty end off"
+            "give what has come since ('fomo city append'), or a city that ends where its record does"
         )
     if context == "full" and "users" in city:
         window = _with_users_ahead(window, history, horizon, users_ahead)

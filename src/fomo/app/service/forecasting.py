@@ -15,7 +15,7 @@ from fomo.app.service.outputs import Outputs
 from fomo.app.service.sharing import Work
 from fomo.city import City, steps_per_day
 from fomo.days_off import with_days_off
-from fomo.forecasters.ahead import members_unit
+from fomo.forecasters.ahead import history_of, members_unit
 from fomo.forecasters.fomo import FoMo, load
 from fomo.processes import Place
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode
@@ -53,7 +53,7 @@ class ForecastOptions:
         check_samples(self.samples)
         if self.days_off is not None:
             city = with_days_off(city, self.days_off)
-        city = to_last_recorded(city)
+        city = to_last_recorded(city, history_of(self.horizon, None))
         ahead = _assumed(city, self.horizon, self.context, self.assume_users)
         if self.history is not None and self.history < 1:
             raise UsageError(f"--history {self.history}: look back on one step at least")
@@ -88,15 +88,17 @@ class ForecastOptions:
         return Work(districts, self.samples, members_unit(self.horizon), -(-grid[0] * grid[1] // districts))
 
 
-def to_last_recorded(city: City) -> City:
+def to_last_recorded(city: City, looked_back_on: int) -> City:
     """A city without periods of its last day in which nothing is recorded any more; a warning says so.
 
-    A city that grows by days has all periods of its last day, of which the later ones may not have come yet. A longer
-    silence is one, and stays.
+    A city that grows by days has all periods of its last day, of which the later ones may not have come yet; or nothing
+    came of a whole day, which is cut where a forecast looks back on no more steps than that. A longer silence is one,
+    and stays.
     """
     some = np.flatnonzero(np.isfinite(city["traffic"].values).any((1, 2)))
     silent = city.sizes["time"] - 1 - (int(some[-1]) if some.size else -1)
-    if not 0 < silent < steps_per_day(city):
+    day = steps_per_day(city)
+    if not (0 < silent < day or looked_back_on <= silent < 2 * day):
         return city
     last, end = (np.datetime_as_string(city["time"].values[at], unit="m") for at in (some[-1], -1))
     warnings.warn(

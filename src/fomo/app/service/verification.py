@@ -80,7 +80,8 @@ def verify_forecasts(city: City, files: Sequence[Path], outputs: VerifyOutputs, 
     """Saved forecasts of a city beside what it has recorded. Raises `CityError`, `ForecastError`, `UsageError`."""
     if not files:
         raise UsageError("--forecast: name one forecast of this city at least, as 'fomo forecast --out' writes it")
-    found = verify([Forecast.open(file) for file in files], city, seed=seed)
+    named = dict.fromkeys(file.resolve() for file in files)  # one that is named twice counts once
+    found = verify([Forecast.open(file) for file in named], city, seed=seed)
     marks = marks_of(found)
     written = []
     if outputs.cells is not None:

@@ -31,13 +31,13 @@ def stations_ahead(
     """
     load = _district(forecast)
     demand = demand_of_traffic(load)
-    parameters = parameters.dimensioned_for(demand, served)
+    parameters, hours = parameters.dimensioned_for(demand, served), len(demand)
     demand = demand[demand.sum(1) > 0]  # an hour without traffic says nothing of where stations go
     located = locate(demand, load.position_km, parameters, weights=1 / demand.sum(1), seconds=seconds)
     in_proportion = proportional(demand.sum(0), parameters.stations, parameters.stations_per_place)
     played = play_coverage(located.stations, demand, load.position_km, parameters)
     by_rule = play_coverage(in_proportion, demand, load.position_km, parameters).mean_ratio
-    table = _table(forecast, load, demand, located, in_proportion, played.carried)
+    table = _table(forecast, load, demand, located, in_proportion, played.carried.sum(0) / hours)
     few = _by_member(load, located, parameters)
     about, unit = forecast.attrs, load.unit or "unit not stated"
     summary = [
@@ -68,6 +68,8 @@ def _district(forecast: Forecast) -> Load:
     about, asked = forecast.attrs, forecast.asked.values
     if about.get("layout") == "list":
         raise PlanError(f"{about['city']!r} is a list of cells without a map: stations reach cells by their distance")
+    if not about.get("cell_km"):
+        raise PlanError(f"nobody said how large the cells of {about['city']!r} are: stations reach so many kilometres")
     periods = asked.any((1, 2))
     members = forecast.samples.values[:, periods]
     places = np.argwhere(asked.any(0) & np.isfinite(members).any((0, 1)))
@@ -93,7 +95,7 @@ def _table(
     demand: Float[np.ndarray, "hour cell"],
     located: Located,
     in_proportion: Int[np.ndarray, " cell"],
-    carried: Float[np.ndarray, "hour cell"],
+    carried: Float[np.ndarray, " cell"],
 ) -> pl.DataFrame:
     """The plan: one row per cell; loads are means of a period, the busiest one that of an hour of the mean day."""
     rows, columns = load.places.T
@@ -107,7 +109,7 @@ def _table(
             "stations_in_proportion": in_proportion,
             "expected_load": load.mean.mean(0),
             "busiest_hour_load": demand.max(0),
-            "carried_by_stations": carried.mean(0),
+            "carried_by_stations": carried,
             "unit": load.unit,
         }
     )

@@ -10,17 +10,23 @@ from fomo.app.service.planning.record import cells_named
 from fomo.app.service.planning.servers import with_traffic
 from fomo.city import City, open_city
 from fomo.forecast import Forecast
+from fomo.forecasters.believed import believed
 from fomo.planning.load import Load, PlanError, load_of_forecast
 
 
 def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
-    """A forecast and the city that it is of. Raises `PlanError`, `ForecastError`, `CityError`."""
-    found, city = Forecast.open(forecast), open_city(history)
+    """A forecast and the city that it is of, without slips, which would say what hardware carries.
+
+    Raises `PlanError`, `ForecastError`, `CityError`.
+    """
+    found, city = Forecast.open(forecast), believed(open_city(history))
     grid = tuple(city.sizes[axis] for axis in ("y", "x"))
     if found.asked.shape[1:] != grid:
         raise PlanError(
             f"the forecast {forecast} is on a grid of {found.asked.shape[1:]}, the city {history} of {grid}"
         )
+    if any(not np.allclose(found.dataset[axis].values, city[axis].values, atol=1e-6) for axis in ("y", "x")):
+        raise PlanError(f"the cells of {forecast} lie elsewhere than those of {history}: give the city that it is of")
     if found.attrs["city"] != city.attrs["name"]:
         raise PlanError(f"{forecast} is a forecast of {found.attrs['city']!r}, {history} is {city.attrs['name']!r}")
     if int(found.attrs["step_minutes"]) != int(city.attrs["step_minutes"]):

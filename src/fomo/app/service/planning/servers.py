@@ -64,7 +64,8 @@ def servers_of_all(city: City, places: Int[np.ndarray, "cell 2"]) -> list[Server
 def _squares(city: City, places: Int[np.ndarray, "cell 2"]) -> list[Server]:
     """The squares of a grid that have any of the places."""
     if city.attrs["layout"] == "list":
-        squares = np.stack([np.zeros(len(places), int), places[:, 1] // EDGE**2], -1)
+        index = places @ np.array([city.sizes["x"], 1])  # a list may lie along either axis
+        squares = np.stack([np.zeros(len(places), int), index // EDGE**2], -1)
     else:
         squares = places // EDGE
     several, name = np.unique(squares, axis=0), str(city.attrs["name"])
