@@ -228,11 +228,11 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
     if not forecasts:
         raise CityError("there is no forecast to verify")
     city = city.assign(traffic=city["traffic"].copy(data=without_slips(city["traffic"].values)))
-    for each in forecasts:
-        _check_fit(each, city)
-    lacks = [_not_here(each, city) for each in forecasts]
-    come = [each for each, why in zip(forecasts, lacks, strict=True) if not why]
-    compared = sorted((compare(each, city) for each in come or forecasts), key=lambda each: each.time[0])
+    for forecast in forecasts:
+        _check_fit(forecast, city)
+    lacks = [_not_here(forecast, city) for forecast in forecasts]
+    come = [forecast for forecast, why in zip(forecasts, lacks, strict=True) if not why]
+    compared = sorted((compare(forecast, city) for forecast in come or forecasts), key=lambda each: each.time[0])
     names = list(dict.fromkeys(str(each.forecast.attrs["forecaster"]) for each in compared))
     ours = [_values(names[0], each, each.members, each.antithetic) for each in compared]
     values, remarks = [_joined(ours, ", ".join(names))], _remarks(compared, city)
