@@ -352,3 +352,23 @@ def test_days_in_service_are_read_from_usual_columns_and_given_ones(written):
 def test_days_in_service_that_cannot_be_are_refused(written, rows, says):
     with pytest.raises(IngestError, match=says):
         read_sites(written("cell,lon,lat,from,to\n" + rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2024-03-31 23:59:59.999999", date(2024, 3, 31)),
+        ("1709999900", date(2024, 3, 9)),  # 15:58:20 UTC
+        ("1709929990", date(2024, 3, 8)),
+        ("9999-12-31", None),
+        ("2999/12/31 23:59:59", None),
+        ("31-DEC-9999", None),
+        ("99991231", None),
+        ("99991231235959", None),
+        ("12/31/9999", None),
+    ],
+)
+def test_there_is_no_end_where_the_year_says_so_and_not_where_other_digits_do(written, text, day):
+    """The digits were looked for anywhere: fractions of a second and counts of them ended nothing, without a word."""
+    table = read_sites(written(f"cell,lon,lat,to\nA,13.4,52.5,{text}\n")).table
+    assert table["to"].to_list() == [day]

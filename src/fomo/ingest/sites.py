@@ -39,7 +39,8 @@ SITES: dict[str, polars.DataType] = {
     "to": polars.Date(),
 }
 GUESSED_METRES = 100.0  # a range without a unit is in metres where half of them are above this, else in kilometres
-FAR_AWAY = "9999|2999"  # in a date: there is no end
+#: The year of a day that says that there is no end, as days are written: first, last, or without anything between.
+FAR_AWAY = r"^(?:9999|2999)(?:\b|\d{4}(?:\d{4}(?:\d{2})?)?$)|^\d{1,2}[-./ ]\w{1,3}[-./ ](?:9999|2999)\b"
 MOST_RANGE_KM = 300.0  # of a cell: what is above is a mistake
 MOST_GRID_CELLS = 10_000_000  # of a ground
 USUAL_GRID_CELLS = 10_000  # grids below this are never called nearly empty
