@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import polars
@@ -372,3 +372,20 @@ def test_there_is_no_end_where_the_year_says_so_and_not_where_other_digits_do(wr
     """The digits were looked for anywhere: fractions of a second and counts of them ended nothing, without a word."""
     table = read_sites(written(f"cell,lon,lat,to\nA,13.4,52.5,{text}\n")).table
     assert table["to"].to_list() == [day]
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-03-31T00:00:00+02:00", "2024-03-31 23:30:00-0500", "2024-03-31T00:00Z", "2024-03-31 00:00:00.000 +02"]
+)
+def test_of_a_time_with_an_offset_the_day_as_written_counts(written, text):
+    """East of Greenwich midnight is on the day before in UTC, and cells ended a day early."""
+    table = read_sites(written(f"cell,lon,lat,from,to\nA,13.4,52.5,2024-03-01,{text}\nB,13.4,52.5,,\n")).table
+    assert table["to"].to_list() == [date(2024, 3, 31), None]
+
+
+def test_midnight_of_a_zone_in_parquet_is_on_its_day(tmp_path):
+    midnights = [datetime(2024, 3, 31), datetime(2024, 4, 1), None]
+    ends = polars.Series(midnights, dtype=polars.Datetime("us")).dt.replace_time_zone("Europe/Rome")
+    frame = polars.DataFrame({"cell": ["A", "B", "C"], "lon": [13.4] * 3, "lat": [52.5] * 3, "to": ends})
+    frame.write_parquet(tmp_path / "sites.parquet")
+    assert read_sites(tmp_path / "sites.parquet").table["to"].to_list() == [date(2024, 3, 31), date(2024, 4, 1), None]

@@ -41,6 +41,8 @@ SITES: dict[str, polars.DataType] = {
 GUESSED_METRES = 100.0  # a range without a unit is in metres where half of them are above this, else in kilometres
 #: The year of a day that says that there is no end, as days are written: first, last, or without anything between.
 FAR_AWAY = r"^(?:9999|2999)(?:\b|\d{4}(?:\d{4}(?:\d{2})?)?$)|^\d{1,2}[-./ ]\w{1,3}[-./ ](?:9999|2999)\b"
+#: Of a time, at its end.
+OFFSET = r"\s*(?:[Zz]|[-+]\d{2}(?::?\d{2})?)$"
 MOST_RANGE_KM = 300.0  # of a cell: what is above is a mistake
 MOST_GRID_CELLS = 10_000_000  # of a ground
 USUAL_GRID_CELLS = 10_000  # grids below this are never called nearly empty
@@ -259,7 +261,10 @@ def _range_km(text: polars.DataFrame, path: Path, ledger: Ledger) -> polars.Seri
 
 
 def _date(text: polars.DataFrame, name: str, path: Path) -> polars.Series:
-    """Days of a column; null where it is empty, or far away: 9999-12-31 stands for no end. Raises `IngestError`."""
+    """Days of a column; null where it is empty, or far away: 9999-12-31 stands for no end. Raises `IngestError`.
+
+    They are those that are written: midnight of a zone is on its day, whatever day it is in UTC.
+    """
     nothing = polars.Series([None] * text.height, dtype=polars.Date)
     if name not in text.columns:
         return nothing
@@ -272,7 +277,9 @@ def _date(text: polars.DataFrame, name: str, path: Path) -> polars.Series:
         raise IngestError(f"column {name!r} of {path} {error}: write days like 2024-03-31") from None
     if not form:
         return nothing
-    days = polars.select(time_of(polars.lit(given), form)).to_series().cast(polars.Date)
+    zoned = form.endswith("%#z")
+    local = given.str.replace(OFFSET, "") if zoned else given
+    days = polars.select(time_of(polars.lit(local), form.removesuffix("%#z"))).to_series().cast(polars.Date)
     wrong = days.is_null() & given.is_not_null()
     if wrong.any():
         at = wrong.arg_max() or 0
