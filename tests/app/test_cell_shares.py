@@ -133,6 +133,21 @@ def test_cells_out_of_service_have_no_share() -> None:
     np.testing.assert_allclose(by_hour.sum(2), 10, rtol=1e-6)
 
 
+@pytest.mark.parametrize("served", [False, True])
+def test_a_cell_alone_in_its_square_has_no_share_out_of_service_and_the_square_is_not_shared(served: bool) -> None:
+    """All that it ever carried said that the square's traffic was its own, ended or not."""
+    city, cells = city_of(traffic_of())
+    one, forecast = cells.isel(cell=[1]), ahead_of(city)
+    end = city["time"].values[-1] + np.timedelta64(3, "D")
+    usual = usual_of_cells(one, city, forecast, lambda day: np.array([served or day < end]))
+    found = forecast_per_cell(forecast, sparse.csr_array(np.ones((1, 1))), ["home"], usual)
+    by_day = found["traffic"].values.reshape(7, 24)
+    np.testing.assert_allclose(by_day[:3], 10, rtol=1e-6)
+    np.testing.assert_allclose(by_day[3:], 10 if served else 0, rtol=1e-6)
+    assert found.attrs["not_shared"] == pytest.approx(0 if served else 4 / 7)
+    assert found.attrs["not_shared_grid_cells"] == (not served)
+
+
 def test_a_forecast_whose_days_have_come_since_is_still_the_forecast() -> None:
     traffic = traffic_of(DAYS + 7)
     city, cells = city_of(traffic)

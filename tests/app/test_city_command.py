@@ -19,6 +19,7 @@ import zarr
 import fomo
 from fomo.app.service.city_building import report_lines
 from fomo.app.service.city_surroundings import counts_of
+from fomo.forecast import make_forecast
 from fomo.ingest.build import report_of
 from fomo.ingest.poi import PoiLayers
 from fomo.sources.categories import CATEGORIES
@@ -27,6 +28,7 @@ from small import Run
 sys.path.append(str(Path(__file__).parents[1] / "ingest"))
 from operator_made import traffic_of, write_days, write_sites
 
+HOUR = np.timedelta64(1, "h")
 POI = "lon,lat,category\n24.94,60.17,restaurant\n24.95,60.17,amenity=school\n24.94,60.171,castle in the air\n"
 
 
@@ -79,6 +81,24 @@ def test_from_counters_to_a_forecast_and_its_maps(operator: Path, run: Run) -> N
     build_as(operator, run, other)
     said = run("city", "export", other, "--forecast", forecast, "--kind", "cells", "--out", operator / "no.csv")
     assert said.code == 2 and "the forecast is of 'city', not of 'other'" in said.err
+
+
+def test_a_forecast_for_squares_that_nobody_serves_any_more_is_in_no_cells_row_and_that_is_said(
+    operator: Path, run: Run
+) -> None:
+    """A cell that had ended got all of a square that it has alone."""
+    sites = polars.read_csv(operator / "sites.csv")
+    ended = polars.col("cell").str.starts_with("S4")
+    sites.with_columns(to=polars.when(ended).then(polars.lit("2024-03-05"))).write_csv(operator / "sites.csv")
+    out, forecast = build(operator, run), operator / "forecast.zarr"
+    city = fomo.open_city(out)
+    window = city.isel(time=slice(0, 4)).assign_coords(time=city["time"].values[-1] + np.arange(1, 5) * HOUR)
+    asked = np.broadcast_to(city["covered"].values, window["traffic"].shape)
+    make_forecast(np.where(asked, np.ones((2, *asked.shape)), np.nan), asked, window, forecaster="made").save(forecast)
+    said = run("city", "export", out, "--forecast", forecast, "--kind", "cells", "--out", operator / "next.csv")
+    assert said.code == 0 and re.search(r"[\d.]+ % of the forecast traffic is in no cell's row: \d+ squares", said.err)
+    cells = polars.read_csv(operator / "next.csv").filter(polars.col("traffic") > 0)
+    assert cells.height and not cells.filter(ended).height
 
 
 def build_as(operator: Path, run: Run, out: Path) -> None:

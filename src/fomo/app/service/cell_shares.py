@@ -52,8 +52,7 @@ def usual_of_cells(
 
     By hour and kind of day, working day or day off, over the `DAYS` before the forecast, or around each day of a city
     that was filled. Then, for squares of which no cell carried anything at that hour, the cells' means over these days,
-    and over all that is recorded. Cells that are not `in_service` on a day (None: all are) carry nothing then, but in
-    the last of these.
+    and over all that is recorded. Cells that are not `in_service` on a day (None: all are) carry nothing then.
     """
     time, traffic = city["time"].values, cells["traffic"]
     ahead = forecast.dataset["time"].values
@@ -61,7 +60,8 @@ def usual_of_cells(
     around = is_filled(forecast)
     windows = [_window(time, day if around else ahead[0], around) for day in days]
     weeks = dict[tuple[int, int], _Weeks]()
-    by_hour, lately = list[np.ndarray](), list[np.ndarray]()
+    by_hour, lately, whenever = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+    ever = traffic.isel(time=slice(0, max(last for _, last in windows))).mean("time").values
     for day, (first, last) in zip(days, windows, strict=True):
         clock = Clock.of(city.isel(time=slice(first, None)))
         if (first, last) not in weeks:
@@ -71,12 +71,12 @@ def usual_of_cells(
         there = 1.0 if in_service is None else in_service(day)
         by_hour.append(there * weeks[first, last].usual(kind))
         lately.append(there * np.nan_to_num(weeks[first, last].mean))
+        whenever.append(there * ever)  # NaN stays NaN: of such a cell nothing is known
     hour = ((ahead - ahead.astype("datetime64[D]")) / np.timedelta64(1, "h")).astype(int)
-    ever = traffic.isel(time=slice(0, max(last for _, last in windows))).mean("time").values
     return (
         Usual(np.concatenate(by_hour), HOURS_PER_DAY * of_day + hour),
         Usual(np.stack(lately), of_day),
-        Usual(ever[None], np.zeros(len(ahead), int)),
+        Usual(np.stack(whenever), of_day),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from fomo.ingest.parallel import Submit
 from fomo.ingest.store import CityStore
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from fomo.city import City
 
 Kind = Literal["geotiff", "bil", "asc", "geojson", "gpkg", "cells"]
@@ -228,6 +231,7 @@ def export(
             spread = store.allocation()
             usual = usual_of_cells(cells, city, what, spread.in_service)
             cells = forecast_per_cell(what, spread.matrix, spread.cells, usual, recorded_beside(cells, city, what))
+            _say_not_shared(cells)
         if times is not None:
             cells = cells.sel(time=times)
         return [export_cells(cells, out, overwrite=overwrite)]
@@ -242,6 +246,17 @@ def export(
             what, out, kind=kind, statistic=statistic, variable=variable, city=given, times=times, overwrite=overwrite
         )
     )
+
+
+def _say_not_shared(cells: xr.Dataset) -> None:
+    """Warn of what of a forecast is in no cell's row."""
+    squares = cells.attrs["not_shared_grid_cells"]
+    if squares:
+        warnings.warn(
+            f"{100 * cells.attrs['not_shared']:.2g} % of the forecast traffic is in no cell's row: {squares} squares, some "
+            "at some times only, have no cell in service that ever carried any",
+            stacklevel=3,
+        )
 
 
 __all__ = [
