@@ -95,8 +95,17 @@ def test_quarters_become_hours_with_their_gaps_and_all_else(tmp_path):
     [
         ("GB per hour", "GB per 120 min"),
         ("GB per 60 min", "GB per 120 min"),
-        ("GB per 160 min", "GB per 160 min"),
+        ("GB per 160 min", "GB per 160 min x 60 min per 120 min"),
         ("GB per period", "GB per period"),
+        ("GB/h", "GB per 120 min"),
+        ("GB / 60 min", "GB per 120 min"),
+        ("GB Per Hour", "GB per 120 min"),
+        ("GB per hr", "GB per 120 min"),
+        ("GB per 3600 s", "GB per 120 min"),
+        ("GB/h/km2", "GB per 120 min/km2"),
+        ("Mbit/s", "Mbit/s x 60 min per 120 min"),
+        ("GB per shift", "GB per shift, summed over 120 min"),
+        ("GB per 1/4 h", "GB per 1/4 h, summed over 120 min"),
         ("bytes", "bytes"),
     ],
 )
@@ -104,8 +113,14 @@ def test_a_unit_that_ends_with_the_period_names_the_longer_one(unit, said):
     assert coarser(mock_city().assign_attrs(unit=unit), 120).attrs["unit"] == said
 
 
-def test_two_ways_to_a_period_make_one_city():
-    fine = mock_city(step_minutes=15)
+@pytest.mark.parametrize("unit", ["GB/15 min", "GB per quarter hour", "GB per quarter-hour", "GB per 900 s"])
+def test_a_quarter_of_an_hour_is_known_however_it_is_written(unit):
+    assert coarser(mock_city(step_minutes=15).assign_attrs(unit=unit), 60).attrs["unit"] == "GB per 60 min"
+
+
+@pytest.mark.parametrize("unit", ["GB/15 min", "Mbit/s", "GB per shift", "bytes"])
+def test_two_ways_to_a_period_make_one_city(unit):
+    fine = mock_city(step_minutes=15).assign_attrs(unit=unit)
     assert coarser(coarser(fine, 30), 60).attrs == coarser(fine, 60.0).attrs
     assert coarser(fine, 15) is fine
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fomo.city import MINUTES_PER_DAY, City, CityError, validate
 from fomo.given import whole_number
-from fomo.units import unit_per
+from fomo.units import unit_of_sums
 
 
 def coarser(city: City, minutes: float) -> City:
@@ -14,8 +14,8 @@ def coarser(city: City, minutes: float) -> City:
 
     Periods begin at whole multiples of `minutes` from midnight, and are called by their beginning; what is left over
     before the first and after the last is dropped. All else is kept, but that the city is another one of another
-    family, `town@60min`, as its amounts are of another scale; so is a unit that ends with the period, `GB per 15 min`.
-    A city that has such periods already is given back. Raises `CityError` where they cannot be made of its own.
+    family, `town@60min`, as its amounts are of another scale; so is a unit that names a time, see `unit_of_sums`. A
+    city that has such periods already is given back. Raises `CityError` where they cannot be made of its own.
     """
     name, step = validate(city).attrs["name"], int(city.attrs["step_minutes"])
     minutes = whole_number(minutes, "minutes of coarser()")
@@ -51,7 +51,7 @@ def coarser(city: City, minutes: float) -> City:
         values = city[variable].values[first : first + periods * factor]
         return np.asarray(values.reshape(periods, factor, *values.shape[1:]))
 
-    unit = unit_per(str(city.attrs["unit"]), step, minutes)
+    unit = unit_of_sums(str(city.attrs["unit"]), step, minutes)
     made = {"traffic": (city["traffic"].dims, parts("traffic").sum(1), {**city["traffic"].attrs, "units": unit})}
     if "users" in city:
         made["users"] = (city["users"].dims, parts("users").mean(1), city["users"].attrs)
