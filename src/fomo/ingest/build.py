@@ -37,6 +37,7 @@ from fomo.ingest.reporting import cells_that_report
 from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
 from fomo.ingest.undo import put_back
+from fomo.ingest.unlike_days import unlike_days, unlike_remark
 
 #: Name -> (axes, values) of what does not change with time.
 Layers = dict[str, tuple[tuple[str, ...], np.ndarray]]
@@ -250,7 +251,7 @@ def _ingest(
     out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None,
     days_off: DaysOffSource | None, names: dict[str, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Read what is not read yet, alone; what had to be cleared away for it is among the report's `remarks`.
+    """Read what is not read yet, alone; the report's `remarks` say what had to be cleared away for it, and what is odd.
 
     `on_grid` in the report is an `OnGrid`.
 
@@ -269,6 +270,8 @@ def _ingest(
         else:
             report = ingest_in_parallel(store, files, submit, progress)
         report = {**_with_rows(report, store, files), "on_grid": on_grid(store, LATEST_DAYS)}
+        unlike = unlike_remark(unlike_days(store, store.touched))
+        remarks += [unlike] if unlike else []
     lost = report.get("cells_without_place", {})
     if lost and pattern_for(lost, store.cell_names()):
         remarks.append(f"cells without a place: build the city again and {advice(lost, store.cell_names())}")

@@ -91,6 +91,7 @@ class CityStore:
         exact = self.cumulative and metadata["cells/counter"]["data_type"] == "float64"
         self.kind: Kind = np.float64 if exact else np.float32  # of the counts as they are read
         self._arrays: dict[str, Any] = {}
+        self.touched: set[np.datetime64] = set()  # days that were written, or made room for, since it was opened
 
     @classmethod
     def create(
@@ -186,6 +187,7 @@ class CityStore:
 
     def reserve(self, dates: Sequence[np.datetime64]) -> None:
         """Room for days, so that others can write them."""
+        self.touched.update(dates)
         last = max((self._index(date) for date in dates), default=-1)
         if last >= self.days:
             self._grow(last + 1)
@@ -208,6 +210,7 @@ class CityStore:
         if index >= self._room:
             self._grow(index + 1, ROOM_AHEAD)
         self.days = max(self.days, index + 1)
+        self.touched.add(date)
         self._put("cells/traffic", index, day.traffic)
         self._put("cells/state", index, day.state)
         self._put("traffic", index, traffic)
