@@ -12,7 +12,7 @@ from operator_made import traffic_of, write_days, write_sites
 from fomo.ingest.build import BuildConfig, append_city, build_city
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping
-from fomo.ingest.name_patterns import advice, pattern_for
+from fomo.ingest.name_patterns import advice, advice_on_unknown, pattern_for
 
 CELLS = [f"S{site}-{sector}" for site in range(12) for sector in (1, 2, 3)]
 
@@ -70,3 +70,20 @@ def test_an_append_whose_names_do_not_match_remarks_it(tmp_path):
         "build the city again and take the cell's name out of the object's with --cell-pattern 'Cell="
         in (report["remarks"][0])
     )
+
+
+def test_a_single_renamed_cell_is_told_by_its_name_and_not_by_a_pattern_that_loses_others():
+    """The advice for TS005_2N was a pattern that loses every name with an N."""
+    cells = [f"{area}{site:03}_{sector}" for area in ("TS", "TN") for site in range(9) for sector in (1, 2, 3)]
+    assert pattern_for(["TS005_2N"], cells)[0] == "^([^N]+)"
+    told = advice_on_unknown(["TS005_2N"], cells)
+    assert "--cell-names TS005_2N=OLD" in told and "site list" in told and "--cell-pattern" not in told
+
+
+def test_a_pattern_that_keeps_the_known_names_is_shown_second_and_for_many_names_first():
+    told = advice_on_unknown(["S1-1@west", "S2-1@west"], CELLS)
+    assert 0 < told.index("--cell-names S1-1@west=OLD") < told.index("--cell-pattern '^([^@]+)'")
+    assert "--cell-pattern" not in advice_on_unknown(["S1-1@west", "X1", "X2"], CELLS)  # it is no help to most
+    assert "--cell-pattern" not in advice_on_unknown(["S1-1@west"], CELLS, patterned=True)
+    assert advice_on_unknown([f"{cell}@west" for cell in CELLS], CELLS).startswith("build the city again and take")
+    assert advice_on_unknown([], CELLS) == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import polars
 import pytest
@@ -111,3 +113,27 @@ def test_a_city_of_an_older_fomo_goes_on_with_the_same_mapping(tmp_path, days):
     root.write_text(root.read_text(encoding="utf-8").replace(', \\"names\\": {}', ""), encoding="utf-8")
     assert "names" not in report_of(tmp_path / "city.zarr")["asked"]["mapping"]["cell"]
     build_city(config(tmp_path, days[:2], mapping=Mapping()))
+
+
+def test_rows_that_came_before_their_name_was_told_are_said_and_can_be_given_again_packed(tmp_path, days):
+    """The name stayed on the list of cells without a place, and a file that was given again was passed over unsaid."""
+    build_city(config(tmp_path, days[:2]))
+    city = tmp_path / "city.zarr"
+    (remark,) = append_city(city, days[2:])["remarks"]
+    assert "--cell-names X1-1=OLD" in remark
+    report = append_city(city, days[2:3], names={"X1-1": "S1-1"})
+    (remark,) = report["remarks"]
+    assert remark.startswith("48 rows under X1-1, read before") and f"{days[2].name} is not read again" in remark
+    assert report["cells_without_place"] == {} == report_of(city)["cells_without_place"]
+    packed = [path.with_suffix(".csv.gz") for path in days[2:]]
+    for path, whole in zip(packed, days[2:], strict=True):
+        path.write_bytes(gzip.compress(whole.read_bytes()))
+    assert "remarks" not in append_city(city, packed)
+    same_as_whole(tmp_path)
+
+
+def test_names_without_a_place_are_remarked_by_the_run_that_meets_them(tmp_path, days):
+    build_city(config(tmp_path, days[:1]))
+    assert "remarks" in append_city(tmp_path / "city.zarr", days[2:3])
+    report = append_city(tmp_path / "city.zarr", days[1:2])
+    assert "remarks" not in report and "X1-1" in report["cells_without_place"]

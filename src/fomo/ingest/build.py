@@ -29,9 +29,10 @@ from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError, Ledger, check_rejects
 from fomo.ingest.lock import locked
 from fomo.ingest.mapping import Mapping, guess_mapping, mapping_text
-from fomo.ingest.name_patterns import advice, pattern_for
+from fomo.ingest.name_patterns import advice, advice_on_unknown, pattern_for
 from fomo.ingest.on_grid import LATEST_DAYS, on_grid
 from fomo.ingest.parallel import Submit, ingest_in_parallel
+from fomo.ingest.pouring import left_out
 from fomo.ingest.reading import hash_of
 from fomo.ingest.reporting import cells_that_report
 from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stations_on
@@ -264,7 +265,8 @@ def _ingest(
         if days_off is not None:
             store.tell_days_off(days_off)
         if names:
-            _tell_names(store, names)
+            remarks += _tell_names(store, names, files)
+        before = store.report.get("cells_without_place", {})
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)
         else:
@@ -272,14 +274,28 @@ def _ingest(
         report = {**_with_rows(report, store, files), "on_grid": on_grid(store, LATEST_DAYS)}
         unlike = unlike_remark(unlike_days(store, store.touched))
         remarks += [unlike] if unlike else []
-    lost = report.get("cells_without_place", {})
-    if lost and pattern_for(lost, store.cell_names()):
-        remarks.append(f"cells without a place: build the city again and {advice(lost, store.cell_names())}")
+        remarks += _remark_on_unknown(store, before)
     return {**report, "remarks": remarks} if remarks else report
 
 
-def _tell_names(store: CityStore, names: dict[str, str]) -> None:
-    """Keep more names of cells with the mapping of a city, for all who read. Raises `IngestError`, `ConfigError`."""
+def _remark_on_unknown(store: CityStore, before: dict[str, int]) -> list[str]:
+    """What to do about names without a place that this run has met; `before`: those of earlier runs, and rows.
+
+    Cells of the site list that did not report when the city was built have a remark of their own in the ledger.
+    """
+    lost = store.report.get("cells_without_place", {})
+    listed = set(left_out(store))
+    met = [name for name, rows in lost.items() if rows > before.get(name, 0) and name not in listed]
+    patterned = bool(store.report["mapping"]["cell"].get("pattern"))
+    told = advice_on_unknown(met, store.cell_names(), patterned=patterned)
+    return [f"cells without a place: {told}"] if told else []
+
+
+def _tell_names(store: CityStore, names: dict[str, str], files: Sequence[Path]) -> list[str]:
+    """Keep more names of cells with the mapping of a city, for all who read; remarks on rows that came too early.
+
+    Raises `IngestError`, `ConfigError`.
+    """
     cells = store.cell_names()
     _check_names(names, cells, str(store.path))
     there = sorted(set(names) & set(cells))
@@ -288,7 +304,31 @@ def _tell_names(store: CityStore, names: dict[str, str]) -> None:
     mapping = dict(store.report["mapping"])
     cell = {**mapping["cell"], "names": {**mapping["cell"].get("names", {}), **names}}
     told = parse({**mapping, "cell": cell}, Mapping, "names of cells")
-    store.commit({"mapping": told.model_dump(mode="json"), "mapping_text": mapping_text(told)})
+    without = dict(store.report.get("cells_without_place", {}))
+    early = {name: without.pop(name) for name in sorted(names) if name in without}
+    store.commit(
+        {"mapping": told.model_dump(mode="json"), "mapping_text": mapping_text(told), "cells_without_place": without}
+    )
+    return [_remark_on_early(store, early, files)] if early else []
+
+
+def _remark_on_early(store: CityStore, early: dict[str, int], files: Sequence[Path]) -> str:
+    """That rows were read before it was told whose they are, and which of these files are not read again for them."""
+    known = store.report.get("files", {})
+    again = named_shortly(file.name for file in files if _is_known(file, known))
+    some = ", ".join(list(early)[:3]) + (", …" if len(early) > 3 else "")
+    return (
+        f"{sum(early.values()):,} rows under {some}, read before the name was told, are not in the city"
+        + (f", and {again} is not read again, as it was read already" if again else "")
+        + ": give their files once more, packed (as by gzip), or build the city again"
+    )
+
+
+def _is_known(file: Path, known: Collection[str]) -> bool:
+    """Whether a file's hash is among these; one that cannot be read is named when it comes to be read."""
+    with suppress(IngestError):
+        return hash_of(file) in known
+    return False
 
 
 def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) -> dict[str, Any]:

@@ -8,6 +8,10 @@ from itertools import islice
 
 #: Names of counters, and of the list, among which an example is looked for.
 OBJECTS, CELLS = 50, 20_000
+#: A pattern is advised for a city's unknown names where it leads so many of them to its cells.
+FIXED = 0.9
+#: Fewer unknown names than this part of the cells, or this number, are single cells: renamed ones, or new ones.
+FEW, MANY = 0.5, 100
 
 
 def pattern_for(objects: Iterable[str], cells: Collection[str]) -> tuple[str, str, str] | None:
@@ -44,6 +48,33 @@ def advice(objects: Iterable[str], cells: Collection[str]) -> str:
     )
 
 
+def advice_on_unknown(unknown: Collection[str], cells: Collection[str], *, patterned: bool = False) -> str:
+    """What to do where a city of `cells` meets names that it does not know; '' of none.
+
+    `patterned`: its mapping has a pattern already, so that these are parts of names, and none can be made of them.
+    """
+    if not unknown:
+        return ""
+    found = None if patterned else pattern_for(unknown, cells)
+    pattern = found[0] if found is not None and _share(found[0], unknown, cells) >= FIXED else ""
+    takes = f"build the city again and {advice(unknown, cells)}" if pattern else ""
+    if pattern and len(unknown) >= min(MANY, FEW * len(cells)):
+        return takes
+    # A pattern is for all names: one that cells are lost by which are found now is no help.
+    keeps = pattern and all((match := re.search(pattern, cell)) is not None and match[1] == cell for cell in cells)
+    single = (
+        f"a cell that has another name now is told by 'fomo city append' --cell-names {min(unknown)}=OLD (its name in "
+        "the city), a new one needs the city built again with the new site list"
+    )
+    return f"{single}; where it is the form of all names that changed, {takes}" if keeps else single
+
+
+def _share(pattern: str, names: Collection[str], cells: Collection[str]) -> float:
+    """The part of names that a pattern leads to a cell."""
+    known = set(cells)
+    return sum((match := re.search(pattern, name)) is not None and match[1] in known for name in names) / len(names)
+
+
 def _around(thing: str, cell: str) -> list[str]:
     """Patterns of the part of an object's name that holds the cell's, by what leads to it; the best guess first."""
     at = thing.rindex(cell)
@@ -60,4 +91,4 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\.^$*+?{}\[\]|()&~-])", r"\\\1", text)
 
 
-__all__ = ["advice", "pattern_for"]
+__all__ = ["advice", "advice_on_unknown", "pattern_for"]
