@@ -341,3 +341,15 @@ def test_an_overview_of_parquet_misses_no_cell_and_no_time(tmp_path, order):
     found = overview(tmp_path / "made.parquet", mapping(), Ledger())
     assert found.cells == set(frame["cell"].drop_nulls()) and "once" in found.cells
     assert found.times == {frame["time"].min(), frame["time"].max()} and found.minutes == 15
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_is_cut_within_its_last_number_is_noted(write, packed):
+    """Half a number is a number, and nobody said that the line did not end."""
+    text, noted = (ROWS[:-2] + "12345\n").encode(), []
+    for name, content in (("whole", text), ("cut", text[:-4]), ("blank", text + b"  ")):
+        ledger = Ledger()
+        frame = read(write(gzip.compress(content) if packed else content, f"{name}.csv"), FIFTEEN, ledger)
+        assert frame["traffic"].to_list() == [1, 12 if name == "cut" else 12345]
+        noted.append((ledger.noted[lines_module.UNENDED], ledger.first.get(lines_module.UNENDED)))
+    assert noted == [(0, None), (1, "cut.csv, line 3"), (0, None)]
