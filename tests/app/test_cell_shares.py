@@ -46,7 +46,7 @@ def ahead_of(city: City, amount: float = 10.0, days: int = 7) -> Forecast:
 
 
 def shared(city: City, cells: xr.Dataset, forecast: Forecast) -> xr.Dataset:
-    usual, recorded = usual_of_cells(cells, city, forecast), recorded_beside(cells, city, forecast)
+    usual, recorded = usual_of_cells(cells, city, forecast), recorded_beside(cells, city, forecast, MATRIX)
     return forecast_per_cell(forecast, MATRIX, NAMES, usual, recorded)
 
 
@@ -154,3 +154,28 @@ def test_a_forecast_whose_days_have_come_since_is_still_the_forecast() -> None:
     before = city.isel(time=slice(0, DAYS * 24))
     late, early = (shared(city, of, ahead_of(before)) for of in (cells, cells.isel(time=slice(0, DAYS * 24))))
     np.testing.assert_allclose(late["traffic"].values[:, :3], early["traffic"].values[:, :3])
+
+
+def test_a_row_that_came_after_the_city_was_filled_changes_no_cell_that_was_recorded() -> None:
+    """One late row of one cell put shares in place of what was recorded of all cells of the city in that period."""
+    names, gap = ["both", "late", "far"], 15 * 24 + 12
+    matrix = sparse.csr_array(np.array([[0.5, 1, 0], [0.5, 0, 0], [0, 0, 1]]))  # squares in a row
+    traffic = np.tile([4.0, 9.0, 2.0], (DAYS * 24, 1))
+
+    def made(amounts: np.ndarray) -> tuple[City, xr.Dataset]:
+        grid = (matrix @ amounts.T).T  # NaN where a cell is: only what feeds the square
+        grid = np.stack([grid[:, 0], amounts[:, 0] / 2, amounts[:, 2]], 1)
+        city = make_city(grid[:, None], name="made", start=START, step_minutes=60, unit="GB per 60 min")
+        cells = xr.Dataset({"traffic": (("time", "cell"), amounts)}, {"time": city["time"].values, "cell": names})
+        return city, cells
+
+    before = traffic.copy()
+    before[gap, 1] = np.nan
+    forecast = filled(made(before)[0], 8.0)
+    tables = []
+    for city, cells in (made(before), made(traffic)):
+        recorded = recorded_beside(cells, city, forecast, matrix)
+        tables.append(forecast_per_cell(forecast, matrix, names, usual_of_cells(cells, city, forecast), recorded))
+    for found in tables:
+        np.testing.assert_allclose(found["traffic"].values[gap], [4, 6, 2])
+    np.testing.assert_array_equal(tables[0]["traffic"].values, tables[1]["traffic"].values)

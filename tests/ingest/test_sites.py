@@ -375,7 +375,7 @@ def test_there_is_no_end_where_the_year_says_so_and_not_where_other_digits_do(wr
 
 
 @pytest.mark.parametrize(
-    "text", ["2024-03-31T00:00:00+02:00", "2024-03-31 23:30:00-0500", "2024-03-31T00:00Z", "2024-03-31 00:00:00.000 +02"]
+    "text", ["2024-03-31T00:00:00+02:00", "2024-03-31 23:30:00-0500", "2024-03-31T00:00Z", "2024-03-31 00:00:00.0 +02"]
 )
 def test_of_a_time_with_an_offset_the_day_as_written_counts(written, text):
     """East of Greenwich midnight is on the day before in UTC, and cells ended a day early."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,6 +17,8 @@ from fomo.windows.clock import HOURS_PER_DAY, ROUNDING, Clock
 
 #: Days that say what is usual.
 DAYS = 14
+#: Of a square: a square is recorded without the cells that carry less of it (`Allocation.to_grid`).
+TRIFLE = 0.01
 DAY = np.timedelta64(1, "D")
 
 
@@ -80,15 +83,28 @@ def usual_of_cells(
     )
 
 
-def recorded_beside(cells: xr.Dataset, city: City, forecast: Forecast) -> Float[np.ndarray, "time cell"]:
+def recorded_beside(cells: xr.Dataset, city: City, forecast: Forecast, matrix: Any) -> Float[np.ndarray, "time cell"]:
     """What is recorded of cells, in the periods of their city, at those of a forecast of it that knew it; else NaN.
 
-    A forecast whose asked values have come since did not know what cells carried then.
+    A forecast whose asked values have come since did not know what cells carried then. One of a city that was filled
+    did know the others: only cells that feed, by `matrix` (grid, cell), what came are not known, and not those that
+    carry more than a trifle of a square that was recorded before.
     """
     there = forecast.dataset["time"]
-    came = np.isfinite(city["traffic"].reindex(time=there).values) & forecast.asked.values
-    recorded = cells["traffic"].reindex(time=there).values
-    return np.where(came.any((1, 2))[:, None], np.nan, recorded)
+    asked = forecast.asked.values.reshape(len(there), -1)
+    came = np.isfinite(city["traffic"].reindex(time=there).values.reshape(asked.shape)) & asked
+    recorded = np.array(cells["traffic"].reindex(time=there).values, float)
+    if not is_filled(forecast):
+        return np.where(came.any(1)[:, None], np.nan, recorded)
+    before = np.isfinite(forecast.samples.values[0].reshape(asked.shape)) & ~asked
+    share = matrix.tocoo()
+    for period in np.flatnonzero(came.any(1)):
+        carried = share.data * np.nan_to_num(recorded[period])[share.col]
+        whole = np.bincount(share.row, carried, asked.shape[1])
+        knew = before[period, share.row] & (carried > TRIFLE * whole[share.row])
+        late = (share.data > 0) & came[period, share.row]
+        recorded[period, np.setdiff1d(share.col[late], share.col[knew])] = np.nan
+    return recorded
 
 
 def is_filled(forecast: Forecast) -> bool:

@@ -230,7 +230,8 @@ def export(
         if isinstance(what, Forecast):
             spread = store.allocation()
             usual = usual_of_cells(cells, city, what, spread.in_service)
-            cells = forecast_per_cell(what, spread.matrix, spread.cells, usual, recorded_beside(cells, city, what))
+            recorded = recorded_beside(cells, city, what, spread.matrix)
+            cells = forecast_per_cell(what, spread.matrix, spread.cells, usual, recorded)
             _say_not_shared(cells)
         if times is not None:
             cells = cells.sel(time=times)
@@ -253,8 +254,8 @@ def _say_not_shared(cells: xr.Dataset) -> None:
     squares = cells.attrs["not_shared_grid_cells"]
     if squares:
         warnings.warn(
-            f"{100 * cells.attrs['not_shared']:.2g} % of the forecast traffic is in no cell's row: {squares} squares, some "
-            "at some times only, have no cell in service that ever carried any",
+            f"{100 * cells.attrs['not_shared']:.2g} % of the forecast traffic is in no cell's row: {squares} squares, "
+            "some at some times only, have no cell in service that ever carried any",
             stacklevel=3,
         )
 
