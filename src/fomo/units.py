@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+#: The unit of amounts that have no scale: 1 is what counts as full in their city, whatever that is.
+SHARES = "share of full traffic"
 #: What one is of which a unit is, in minutes; a period is of any length.
 _MINUTES = {
     **dict.fromkeys(("period", "step"), None),
@@ -80,4 +82,4 @@ def _minutes(found: re.Match[str]) -> float | None:
     return None if one is None else round(float(number or 1) * one, 6)
 
 
-__all__ = ["total_unit", "unit_of_sums", "unit_per"]
+__all__ = ["SHARES", "total_unit", "unit_of_sums", "unit_per"]

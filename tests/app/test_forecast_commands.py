@@ -382,6 +382,24 @@ def test_a_whole_city_without_traffic_is_generated_from_its_poi(
         assert "give some cells with traffic, or users, POI or residents" in said.err
 
 
+def test_a_whole_measured_city_is_generated_in_shares_and_that_is_said(
+    run: Run, city_folder: Path, context_weights: Path, tmp_path: Path
+) -> None:
+    """As if it had no history, so without a scale; amounts were called GB."""
+    made, table, out = tmp_path / "g.zarr", tmp_path / "g.csv", tmp_path / "o"
+    asked = ("generate", city_folder, "--weights", context_weights, "--samples", 3, "--out", made, "--csv", table)
+    said = run(*asked, "--area", "0:4,0:5")
+    assert said.code == 0 and "values [share of full traffic] in" in said.out
+    assert "1 is full traffic, whatever that is here: nothing is recorded beside what was asked for" in said.out
+    assert ",share of full traffic\n" in table.read_text(encoding="utf-8")
+    said = run("plan", "deploy", "--forecast", made, "--stations", 3, "--out", out)
+    assert said.code == 0 and "[share of full traffic]" in (out / "plan.html").read_text(encoding="utf-8")
+    said = run("verify", city_folder, "--forecast", made)
+    assert said.code == 2 and "its unit is 'share of full traffic', that of the city 'GB per period'" in said.err
+    said = run(*asked, "--area", "0:4,0:4")
+    assert said.code == 0 and "values [GB per period] in" in said.out and "1 is full traffic" not in said.out
+
+
 def test_filling_uses_the_context_too(run: Run, context_weights: Path, tmp_path: Path) -> None:
     saved = fomo.save_city(fomo.synthetic_city("gaps", 4, 4, days=4, missing=0.1), tmp_path / "gaps.zarr")
     said = run("fill", saved, "--weights", context_weights, "--samples", 2, "--out", tmp_path / "f.zarr")

@@ -368,6 +368,16 @@ def test_a_city_without_any_traffic_can_still_be_drawn(tmp_path):
     assert (tmp_path / "zero.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_amounts_are_not_drawn_beside_shares_of_full_traffic():
+    city = mock_city(steps=24)
+    whole = np.ones(city["traffic"].shape, bool)
+    traffic = city["traffic"].values[None]
+    shares = make_forecast(traffic / 50, whole, city.assign_attrs(unit="share of full traffic"), forecaster="f")
+    amounts = make_forecast(traffic, whole, city, forecaster="f")
+    shown = [{axes.get_title(loc="left") for axes in forecast_figure(city, each).axes} for each in (shares, amounts)]
+    assert ["Truth" in titles for titles in shown] == [False, True]
+
+
 def test_chosen_cells_replace_the_busiest_and_the_median():
     city = mock_city(240)
     figure = forecast_figure(city, asked(city), cells=[(1, 2)])

@@ -861,6 +861,18 @@ def test_a_city_without_traffic_has_the_scale_of_its_family_where_that_is_known(
     one = reader({"references": {"other": 50.0}}).generate(without_traffic(), everywhere, samples=3)
     other = reader({"references": {"town": 50.0}}).generate(without_traffic(), everywhere, samples=3)
     np.testing.assert_allclose(other.samples.values, 50 * one.samples.values, rtol=1e-4)
+    assert other.attrs["unit"] == other.samples.units == without_traffic().attrs["unit"]
+
+
+@pytest.mark.parametrize("city", [town(70), without_traffic()], ids=["measured", "without traffic"])
+def test_a_whole_city_of_an_unknown_family_is_in_shares_and_its_record_gives_no_scale(reader, city):
+    """Shares were called what the record is in, such as GB, and so were 250 times too small."""
+    made = reader().generate(city, np.ones((4, 4), bool), samples=3)
+    assert made.attrs["unit"] == made.samples.units == "share of full traffic"
+    np.testing.assert_array_equal(made.samples, reader().generate(without_traffic(), np.ones((4, 4), bool), 3).samples)
+    area = np.arange(16).reshape(4, 4) < 15  # one cell is left, which has a scale
+    if np.isfinite(city["traffic"].values).all():
+        assert reader().generate(city, area, samples=3).attrs["unit"] == city.attrs["unit"]
 
 
 def test_generating_a_whole_city_without_context_is_refused_with_a_remedy(reader, model):

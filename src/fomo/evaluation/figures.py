@@ -44,6 +44,7 @@ from fomo.evaluation.figure_values import (
 from fomo.evaluation.metrics import enough_members
 from fomo.evaluation.plain_text import share_in_words
 from fomo.forecast import Forecast, quantiles_of
+from fomo.units import SHARES
 
 #: Central intervals of the fan and their opacity.
 FAN = ((0.9, 0.18), (0.5, 0.38))
@@ -60,12 +61,15 @@ def forecast_figure(
     """Left: total, busiest and median cell over time with the fan. Right: maps of the asked period.
 
     `city` holds the truth as far as there is one and may reach before and after the forecast; without a truth
-    its line and map are left out. `rule` is drawn as a dashed line where it is defined. `cells` replaces the
-    chosen (y, x). The total is over the asked cells that were recorded throughout, or at each step over those recorded
-    then where those carry too little. A 'list' city has no map: its cells are drawn as forecast against truth.
+    its line and map are left out, as beside shares of full traffic. `rule` is drawn as a dashed line where it is
+    defined. `cells` replaces the chosen (y, x). The total is over the asked cells that were recorded throughout, or at
+    each step over those recorded then where those carry too little. A 'list' city has no map: its cells are drawn as
+    forecast against truth.
     """
     window = city.reindex(time=forecast.dataset["time"])
     traffic, asked = window["traffic"].values, forecast.asked.values
+    if forecast.attrs["unit"] == SHARES != city.attrs["unit"]:
+        traffic = np.full_like(traffic, np.nan)  # amounts, which no share lies beside
     members = forecast.samples.values
     point = None if rule is None else rule.mean.values
     known = truth_known(traffic, asked)

@@ -43,6 +43,7 @@ from fomo.given import whole_number
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
+from fomo.units import SHARES
 from fomo.windows.batch import collate
 from fomo.windows.context import full_users
 from fomo.windows.scale import reference_of, to_share
@@ -192,7 +193,8 @@ class FoMo:
         """Traffic of the cells of `area` (bool (y, x)) at all times of the city, as if they had no history.
 
         `layers`: which of the city's users, POI and residents are used; `context` `past` leaves the users out, as
-        nothing lies before what is asked. The area may be the whole city where there is context to go by.
+        nothing lies before what is asked. The area may be the whole city where there is context to go by: in a family
+        that the weights do not know nothing then gives a scale, and the unit is `share of full traffic`.
         """
         return self._windowed(validate(city), generation_of(area), samples, seed, context, layers, only)
 
@@ -408,7 +410,9 @@ class FoMo:
         recorded, city = city["traffic"].values, believed(city)
         whole = ask(city, context=context, layers=layers)  # what is asked, where it is recorded, sets no scale
         known = np.isfinite(whole.window["traffic"].values)
-        reference = self.reference(whole.window) if known.any() else self._made_up_reference(city, whole)
+        reference, unit = (
+            (self.reference(whole.window), str(city.attrs["unit"])) if known.any() else self._made_up_scale(city, whole)
+        )
         users_reference = self.users_reference(city) if "users" in whole.layers else None
         gaps = gaps and known.any() and self.drawing.process.standardise and self.sampling.hindcasts > 0
         around = said_around(city["traffic"].values, city) if gaps else None
@@ -443,16 +447,21 @@ class FoMo:
                     asked[start : start + WINDOW] = wanted[start].asked
         np.copyto(members, recorded, where=~asked)  # slips, too
         said = context_of(wanted.values()) if self.reads_context else ("none", "")
-        return told_of_users(self._forecast(members, asked, city, *said, seed, reference, blend), city)
+        named = city.assign_attrs(unit=unit)
+        return told_of_users(self._forecast(members, asked, named, *said, seed, reference, blend), city)
 
-    def _made_up_reference(self, city: City, task: Task) -> float:
-        """The scale of a city without any traffic: that of its family, or 1, so that values are shares of full."""
+    def _made_up_scale(self, city: City, task: Task) -> tuple[float, str]:
+        """Scale and unit of a city without any traffic: those of its family, or 1, so that values are shares of full.
+
+        The city may have a record that is asked for: it is as if it were not there, so it gives no scale.
+        """
         if not (task.layers and self.reads_context):
             raise CityError(
                 f"no traffic is recorded in {city.attrs['name']!r} and no context is known, so there is nothing "
                 "to go by: give some cells with traffic, or users, POI or residents"
             )
-        return self.checkpoint.references.get(str(city.attrs["family"]), 1.0)
+        stored = self.checkpoint.references.get(str(city.attrs["family"]))
+        return (1.0, SHARES) if stored is None else (stored, str(city.attrs["unit"]))
 
     def _provenance(self, reference: float, layers: str) -> dict[str, str | float | int]:
         return {

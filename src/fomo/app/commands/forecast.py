@@ -265,6 +265,7 @@ def _of_its_past(attrs: Mapping[str, Any]) -> list[str]:
 
 def _say(answer: Answer, asked_context: str) -> int:
     from fomo.app.service.totals import Totals, all_together
+    from fomo.units import SHARES
 
     if answer.forecast is None:
         print(f"{answer.place}: {answer.drew} in {answer.seconds:.1f} s; {answer.joined_by} joins and writes them")
@@ -272,6 +273,8 @@ def _say(answer: Answer, asked_context: str) -> int:
     members, asked = answer.forecast.samples.sizes["sample"], int(answer.forecast.asked.values.sum())
     attrs = answer.forecast.attrs
     print(f"{attrs['city']}: {members} members of {asked:,} values [{attrs['unit']}] in {answer.seconds:.1f} s")
+    if attrs["unit"] == SHARES:
+        print("1 is full traffic, whatever that is here: nothing is recorded beside what was asked for to take it from")
     if asked:
         print(all_together(answer.forecast, Totals.of(answer.forecast)))
     used, layers = attrs["context"], attrs["context_layers"] or "no layer"

@@ -185,7 +185,7 @@ def plan_deploy_of(
     rows, columns = district.places.T
     run = DeployRun(
         district, deployments, parameters, generated.mean.values[:, rows, columns], float(city.attrs["cell_km"]),
-        str(city.attrs["unit"]),
+        str(generated.attrs["unit"]),
     )  # fmt: skip
     remarks = [
         f"{parameters.stations} stations for {len(rows)} cells, together {served:.0%} of the busiest hour's people; "
