@@ -127,6 +127,21 @@ def test_what_is_masked_is_missing_and_not_the_number_under_the_mask(listed):
     assert not city.covered.values[1, 2] and city.covered.values.sum() == 11
 
 
+def test_what_is_masked_in_lists_of_lists_is_missing_too():
+    """It came back as the number under the mask, 999."""
+    row = np.ma.masked_equal([1.0, 999.0, 3.0, 4.0], 999)
+    city = a_town(users=[[row, row, [5.0] * 4]] * 24)
+    missing = np.isnan(city.users.values)
+    assert missing[:, :2, 1].all() and missing.sum() == 48
+
+
+@pytest.mark.parametrize("nothing", [np.nan, None, np.ma.masked])
+def test_what_is_not_known_to_be_covered_is_not(nothing):
+    covered = [[1, nothing, 1, 0]] * 3
+    city = make_city(np.full((24, 3, 4), np.nan), name="town", start="2024-01-01", step_minutes=60, covered=covered)
+    np.testing.assert_array_equal(city.covered, [[True, False, True, False]] * 3)
+
+
 def test_arrays_with_names_of_their_axes_are_turned_by_name():
     """They were taken as they lay: days became rows, and the city was upside down in time and space."""
     traffic, poi = np.random.default_rng(0).random((24, 3, 4)), np.ones((2, 3, 4))

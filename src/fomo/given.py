@@ -45,8 +45,7 @@ def numbers_of(given: Any, axes: tuple[str, ...], told: str, kind: DTypeLike = n
             )
         given = given.transpose(*axes)
     try:
-        if isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
-            given = np.ma.stack(given)
+        given = _stacked(given)
         plain = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise CityError(
@@ -56,12 +55,28 @@ def numbers_of(given: Any, axes: tuple[str, ...], told: str, kind: DTypeLike = n
     try:
         if text or plain.dtype.kind not in "biufO":
             raise TypeError("text" if text or plain.dtype.kind in "SU" else str(plain.dtype))
-        numbers = np.asarray(plain, dtype=kind)
+        numbers = _as_bool(plain) if np.dtype(kind) == bool else np.asarray(plain, dtype=kind)
     except (TypeError, ValueError) as error:
         raise CityError(f"{told} does not hold numbers ({error}): parse it to float32 first") from None
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         numbers = np.where(np.ma.getmaskarray(given), False if numbers.dtype == bool else np.nan, numbers).astype(kind)
     return numbers
+
+
+def _stacked(given: Any) -> Any:
+    """Lists in which there are masked arrays, however deep, as one: numpy forgets masks in lists."""
+    if not isinstance(given, list | tuple):
+        return given
+    parts = [_stacked(part) for part in given]
+    return np.ma.stack(parts) if any(isinstance(part, np.ma.MaskedArray) for part in parts) else given
+
+
+def _as_bool(plain: np.ndarray) -> np.ndarray:
+    """Whether numbers are other than 0; NaN, which is not known, is False, though it is True to Python."""
+    if plain.dtype.kind in "biu":
+        return plain.astype(bool)
+    numbers = np.asarray(plain, np.float64)
+    return np.asarray(~np.isnan(numbers) & (numbers != 0))
 
 
 def moments_of(time: Any, name: str, time_zone: str = "") -> np.ndarray:

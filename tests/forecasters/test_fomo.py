@@ -793,6 +793,18 @@ def asked_of(forecaster: FoMo, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     return seen
 
 
+def test_assumed_users_that_are_masked_are_not_known_in_any_block(reader):
+    """What was under the mask, 999, was taken for users."""
+    city = town()
+    ahead = np.ones((64, 4, 4))
+    ahead[:, 0, 1] = np.nan
+    masked = np.ma.array(np.nan_to_num(ahead, nan=999.0), mask=np.isnan(ahead))
+    one, other = (
+        reader().forecast(city, 64, samples=2, context="full", users_ahead=users) for users in (ahead, masked)
+    )
+    np.testing.assert_array_equal(one.samples, other.samples)
+
+
 def test_every_block_of_a_long_horizon_knows_the_assumed_users_of_its_own_steps(reader, monkeypatch):
     city = town()
     ahead = np.random.default_rng(1).uniform(1, 60, (100, 4, 4)).astype(np.float32)

@@ -150,6 +150,15 @@ def late(city, first=12):
     return asked
 
 
+def test_cells_of_an_area_that_are_nan_or_masked_are_not_asked():
+    """A float NaN was True, so that a map with gaps asked for everything."""
+    area = np.full((4, 4), np.nan)
+    area[1, 1:3] = 1, 0
+    for given in (area, np.ma.array(np.ones((4, 4)), mask=area != 1)):
+        asked = generate_task(full_city(), given).asked
+        np.testing.assert_array_equal(asked, np.broadcast_to(area == 1, asked.shape))
+
+
 @pytest.mark.parametrize("kept", [LAYERS, ("poi",), ("users", "residents"), ()])
 @pytest.mark.parametrize("context", ["none", "past", "full"])
 def test_a_task_shows_the_layers_that_are_kept_and_no_other(context, kept):

@@ -39,7 +39,7 @@ from fomo.forecasters.gap_hindcasts import judged_in_gaps, said_around
 from fomo.forecasters.judged import judged
 from fomo.forecasters.own_past import OwnPast
 from fomo.forecasters.tiles import count_tiles
-from fomo.given import whole_number
+from fomo.given import numbers_of, whole_number
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
 from fomo.model.transformer import MaskedDiffusionTransformer
 from fomo.seeds import derived_seed, seed_of
@@ -176,6 +176,8 @@ class FoMo:
         if horizon < 1:
             raise CityError(f"the horizon is {horizon} steps; it must be at least 1")
         looked = history_of(horizon, None if history is None else whole_number(history, "the history"))
+        if users_ahead is not None:
+            users_ahead = numbers_of(users_ahead, ("time", "y", "x"), "the assumed users")
         return Ahead(
             city, horizon, looked, self.reference(city), past_week, context, users_ahead, self.users_reference(city)
         )

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from fomo.city import City, CityError, validate
+from fomo.given import numbers_of
 
 ContextMode = Literal["none", "past", "full"]
 #: Layers of context that a city may have.
@@ -186,13 +187,13 @@ def _with_users_ahead(window: City, history: int, horizon: int, users_ahead: np.
         )
     if np.shape(users_ahead) != size:
         raise CityError(f"the assumed users {np.shape(users_ahead)} do not lie on the asked steps {size}")
-    given = np.asarray(users_ahead)
+    given = numbers_of(users_ahead, ("time", "y", "x"), "the assumed users")
     if ((given < 0) | np.isinf(given)).any():
         raise CityError(
             "the assumed users hold negative or infinite numbers: give counts of 0 or more, NaN = not known"
         )
     users = window["users"].values.copy()
-    users[history:] = users_ahead
+    users[history:] = given
     return window.assign(users=window["users"].copy(data=users))
 
 
@@ -206,7 +207,7 @@ def generate_task(
     layers: Sequence[str] = CONTEXT_LAYERS,
 ) -> Task:
     """All steps of the cells of `area` (bool (y, x)), from their neighbours and context: equation (6)."""
-    area = np.asarray(area, bool)
+    area = numbers_of(area, ("y", "x"), "the area to generate", bool)
     if area.shape != (city.sizes["y"], city.sizes["x"]):
         raise CityError(f"the area {area.shape} does not lie on the grid {(city.sizes['y'], city.sizes['x'])}")
     if not area.any():
