@@ -805,6 +805,16 @@ def test_assumed_users_that_are_masked_are_not_known_in_any_block(reader):
     np.testing.assert_array_equal(one.samples, other.samples)
 
 
+def test_where_no_user_is_known_no_context_is_said(reader):
+    """It said `past` of users that were NaN throughout."""
+    city = town().drop_vars(["poi", "residents", "poi_names"], errors="ignore")
+    city["users"][:] = np.nan
+    area = np.arange(16).reshape(4, 4) < 2
+    for horizon in (16, 64):
+        assert told(reader().forecast(city, horizon, samples=2)) == ("none", "")
+    assert told(reader().generate(city, area, samples=2)) == ("none", "")
+
+
 def test_every_block_of_a_long_horizon_knows_the_assumed_users_of_its_own_steps(reader, monkeypatch):
     city = town()
     ahead = np.random.default_rng(1).uniform(1, 60, (100, 4, 4)).astype(np.float32)

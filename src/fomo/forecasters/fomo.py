@@ -336,8 +336,8 @@ class FoMo:
         blend: Blend,
     ) -> Forecast:
         """The forecast of a task, on some steps of its window."""
-        context, layers = (task.context, ", ".join(task.layers)) if self.reads_context else ("none", "")
-        return self._forecast(members, asked, window, context, layers, seed, reference, blend)
+        said = context_of([task]) if self.reads_context else ("none", "")
+        return self._forecast(members, asked, window, *said, seed, reference, blend)
 
     def _forecast(
         self,
