@@ -217,6 +217,16 @@ def test_times_with_a_zone_become_the_local_wall_clock(write):
         read_table(path, time_zone="Mars/Olympus")
 
 
+@pytest.mark.parametrize("ending", ["Z", "+00:00", "+0000"])
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"])
+def test_text_with_an_offset_becomes_the_local_wall_clock(write, form, ending):
+    """It was refused with a time zone, too, though it says which instant it is of."""
+    path = write(rows().with_columns(polars.col("time").dt.strftime(form) + ending))
+    assert read_table(path, time_zone="Europe/Helsinki").time.values[0] == np.datetime64("2024-03-02T00:00")
+    with pytest.raises(CityError, match=r"times have an offset, as in '2024-.*: pass .* \(--time-zone\)"):
+        read_table(path)
+
+
 def test_uneven_times_are_refused_and_name_the_place(write):
     times = [START + timedelta(minutes=minute) for minute in (0, 0, 60, 60, 150, 150)]
     with pytest.raises(CityError, match="uneven: 2024-03-01T23:00:00 is followed by 2024-03-02T00:30:00"):

@@ -24,6 +24,8 @@ TIME_FORMATS = (
     "%Y%m%d%H%M",
     "%d.%m.%Y %H:%M",
 )
+#: Those with an offset or Z, `%#z`: of one instant everywhere.
+INSTANT_FORMATS = tuple(form + "%#z" for form in TIME_FORMATS if form.startswith("%Y-%m-%d") and "%H" in form)
 
 
 def read_columns(path: Table, columns: Mapping[str, str], time_zone: str = "") -> polars.DataFrame:
@@ -116,19 +118,32 @@ def _as_time(column: polars.Series, path: Table, time_zone: str) -> polars.Serie
         for form in TIME_FORMATS:
             if column.head(1).str.to_datetime(form, strict=False).null_count() == 0:
                 return column.str.to_datetime(form, strict=False, time_unit="us")
+        for form in INSTANT_FORMATS:
+            if _instants(column.head(1), form).null_count() == 0:
+                return _on_the_clock(_instants(column, form), path, time_zone, f"have an offset, as in {column[0]!r}")
         raise CityError(
             f"column {column.name!r} of {path} begins with {column[0]!r}: write local wall-clock time "
-            "like 2024-01-31T23:45, without an offset"
+            "like 2024-01-31T23:45"
         )
     if not (column.dtype == polars.Date or isinstance(column.dtype, polars.Datetime)):
         raise CityError(
             f"column {column.name!r} of {path} is {column.dtype}: write local wall-clock time like 2024-01-31T23:45"
         )
     if isinstance(column.dtype, polars.Datetime) and column.dtype.time_zone:
-        if not time_zone:
-            raise CityError(
-                f"column {column.name!r} of {path}: times are in {column.dtype.time_zone}: "
-                "pass the city's time zone (time_zone=), or write local wall clock"
-            )
-        column = column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
+        column = _on_the_clock(column, path, time_zone, f"are in {column.dtype.time_zone}")
     return column.cast(polars.Datetime("us"))
+
+
+def _instants(column: polars.Series, form: str) -> polars.Series:
+    """Text with an offset or Z as times in UTC; null where it is none."""
+    return column.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+
+
+def _on_the_clock(column: polars.Series, path: Table, time_zone: str, told: str) -> polars.Series:
+    """Times with a zone on the wall clock of the city. Raises `CityError` where its zone is not known."""
+    if not time_zone:
+        raise CityError(
+            f"column {column.name!r} of {path}: times {told}: "
+            "pass the city's time zone, time_zone= (--time-zone), or write local wall clock"
+        )
+    return column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
