@@ -227,6 +227,13 @@ def test_text_with_an_offset_becomes_the_local_wall_clock(write, form, ending):
         read_table(path)
 
 
+def test_a_table_that_is_not_utf8_is_called_that_and_not_damaged(tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes("cell,time,traffic,row,col\nKöln,2024-01-01T00:00,1,0,0\n".encode("latin-1"))
+    with pytest.raises(CityError, match=r"latin\.csv is not in UTF-8, perhaps in Latin-1: write it anew in UTF-8"):
+        read_table(path)
+
+
 def test_uneven_times_are_refused_and_name_the_place(write):
     times = [START + timedelta(minutes=minute) for minute in (0, 0, 60, 60, 150, 150)]
     with pytest.raises(CityError, match="uneven: 2024-03-01T23:00:00 is followed by 2024-03-02T00:30:00"):

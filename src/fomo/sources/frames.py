@@ -48,6 +48,8 @@ def read_columns(path: Table, columns: Mapping[str, str], time_zone: str = "") -
     try:
         frame = scan(path).select(*columns).collect()
     except (polars.exceptions.PolarsError, OSError) as error:
+        if "utf-8" in str(error).lower():
+            raise CityError(f"{path} is not in UTF-8, perhaps in Latin-1: write it anew in UTF-8") from None
         raise CityError(f"{path} is damaged or is no table ({first_line(error)}): fetch it again") from None
     if not frame.height:
         raise CityError(f"{path} has no rows: export it again")
