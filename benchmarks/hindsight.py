@@ -37,6 +37,7 @@ from fomo.city import City, steps_per_day
 from fomo.evaluation.questions import Question
 from fomo.evaluation.scoreboard import first_place, read_scoreboard
 from fomo.files import whole_file
+from fomo.forecasters.ahead import SHORTEST_HISTORY
 from fomo.forecasters.fomo import FoMo, load
 from fomo.sources import data_folder, read_family
 
@@ -79,9 +80,10 @@ def known_then(missed: Field, mean: Field, ahead: Field) -> Features:
 
 def _of_others(missed: Field, mean: Field, over_time: bool) -> Field:
     """By how much all other cells were above what was expected of them, of what is expected here."""
-    both = (np.nan_to_num(each) for each in (missed, mean))
-    more, there = (each.sum(0, keepdims=True) if over_time else each for each in both)
-    more, there = (each.sum(1, keepdims=True) - each for each in (more, there))
+    known = np.isfinite(missed)
+    both = [np.where(known, each, 0) for each in (missed, mean)]  # of sums, which leave out what is not known
+    of_cells = [each.sum(0, keepdims=True) if over_time else each for each in both]
+    more, there = (each.sum(1, keepdims=True) - each for each in of_cells)
     return np.asarray(mean * np.where(there > 0, more / np.where(there > 0, there, 1), 0))
 
 
@@ -175,7 +177,7 @@ def yesterday(question: Question, city: City, model: FoMo) -> tuple[np.ndarray, 
     Of traffic alone: with users of the asked hours nobody forecasts.
     """
     day, origin = steps_per_day(city), question.first_step
-    if not question.past_week or question.task.context != "none" or origin < 2 * day + 16:
+    if not question.past_week or question.task.context != "none" or origin < 2 * day + SHORTEST_HISTORY:
         return None
     known = city.isel(time=slice(0, origin - day))
     ahead = model.forecast(known, horizon=day, samples=2, context="none")
@@ -205,17 +207,8 @@ def all_errors(data: Path) -> list[Errors]:
 
 def errors_table(found: Iterable[Errors]) -> str:
     """README's part."""
-    heading = (
-        "asked",
-        "of",
-        "users",
-        "FoMo",
-        "best other",
-        f"goal, {LEAD:g} of it",
-        "known",
-        "hindsight",
-        "goal asks for",
-    )
+    goal = f"goal, {LEAD:g} of it"
+    heading = ("asked", "of", "users", "FoMo", "best other", goal, "known", "hindsight", "goal asks for")
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
     for row in found:
         known = "–" if row.known is None else f"{row.known:.4f}"

@@ -48,7 +48,7 @@ class Closed:
     fomo: float
     hindsight: float
     hindsight_error: float  # over FoMo's
-    half_at: float | None  # the part of FoMo's error at which half of the way is closed; None: not above the least
+    half_at: float | None  # with which part of FoMo's error half is closed; None: with all of it, or none of LEFT
 
 
 def closed(what: str, city: str, users: str, data: Path) -> Closed:

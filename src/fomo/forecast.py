@@ -88,6 +88,10 @@ class Forecast:
         """Quantiles of what may come, see `quantiles_of`: (time, y, x) or (quantile, time, y, x)."""
         return self.samples.quantile(q, dim="sample", method=METHOD, skipna=False, keep_attrs=True)
 
+    def elsewhere(self, city: xr.Dataset) -> list[str]:
+        """The axes along which the centres of its cells are not those of a city with as many."""
+        return [axis for axis in ("y", "x") if not np.allclose(self.dataset[axis], city[axis], atol=1e-6)]
+
     def __eq__(self, other: object) -> bool:
         """Whether members, what was asked and provenance are the same."""
         return isinstance(other, Forecast) and self.dataset.identical(other.dataset)

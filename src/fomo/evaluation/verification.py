@@ -160,11 +160,16 @@ def compare(forecast: Forecast, city: City) -> Compared:
     was recorded in them.
     """
     _check_fit(forecast, city)
-    asked, time = forecast.asked.values, forecast.dataset["time"].values
-    steps = np.flatnonzero(asked.any((1, 2)))
     lacks = _not_here(forecast, city)
     if lacks:
         raise CityError(lacks)
+    return _beside(forecast, city)
+
+
+def _beside(forecast: Forecast, city: City) -> Compared:
+    """A forecast that fits a city, and of which something has come. Raises `CityError`: it has no members there."""
+    asked, time = forecast.asked.values, forecast.dataset["time"].values
+    steps = np.flatnonzero(asked.any((1, 2)))
     first = time[steps[0]]
     here = steps[np.isin(time[steps], city["time"].values)]
     members = forecast.samples.isel(time=here).values.astype(np.float64)
@@ -193,9 +198,8 @@ def _check_fit(forecast: Forecast, city: City) -> None:
     for what, theirs, ours in facts:
         if theirs != ours:
             raise CityError(f"{whose} does not fit {name!r}: its {what} is {theirs!r}, that of the city {ours!r}")
-    for axis in ("y", "x"):
-        if not np.allclose(forecast.dataset[axis].values, city[axis].values, atol=1e-6):
-            raise CityError(f"{whose} does not fit {name!r}: the centres of its cells lie elsewhere along {axis}")
+    for axis in forecast.elsewhere(city):
+        raise CityError(f"{whose} does not fit {name!r}: the centres of its cells lie elsewhere along {axis}")
     if not forecast.asked.values.any():
         raise CityError(f"{whose} asks for no value")
 
@@ -222,8 +226,8 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
     """Forecasts of one city beside what came, and simple rules on the same steps. `seed`: of the rules' members.
 
     Slips of the record (`windows.scale.without_slips`) are taken as not recorded, with a warning. Of several forecasts,
-    those of which nothing has come are left out, and said. Raises `CityError`: see `compare`; no
-    forecast; nothing has come of any.
+    those of which nothing has come are left out, and said. Raises `CityError`: see `compare`; no forecast; nothing has
+    come of any.
     """
     if not forecasts:
         raise CityError("there is no forecast to verify")
@@ -231,8 +235,10 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
     for forecast in forecasts:
         _check_fit(forecast, city)
     lacks = [_not_here(forecast, city) for forecast in forecasts]
-    come = [forecast for forecast, why in zip(forecasts, lacks, strict=True) if not why]
-    compared = sorted((compare(forecast, city) for forecast in come or forecasts), key=lambda each: each.time[0])
+    if all(lacks):
+        raise CityError(lacks[0])
+    come = (forecast for forecast, why in zip(forecasts, lacks, strict=True) if not why)
+    compared = sorted((_beside(forecast, city) for forecast in come), key=lambda each: each.time[0])
     names = list(dict.fromkeys(str(each.forecast.attrs["forecaster"]) for each in compared))
     ours = [_values(names[0], each, each.members, each.antithetic) for each in compared]
     values, remarks = [_joined(ours, ", ".join(names))], _remarks(compared, city)

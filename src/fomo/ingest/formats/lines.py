@@ -28,6 +28,7 @@ BLOCK = 8 << 20
 HEAD = 64 << 10
 #: Bytes that are counted at once.
 COUNTED = 1 << 16
+#: What a table is told of whose last number may lack digits.
 UNENDED = "a last row without a line break after it (is the file cut off?)"
 WESTERN = "letters that are not UTF-8: read as Western European ones (Windows-1252)"
 
@@ -124,9 +125,8 @@ class Lines:
         spaces = (separator + b" ", b" " + separator, b"\n ", b" \n", b" \r")
         for block in self._blocks(size or BLOCK):
             lines = _count(block, b"\n") + (not block.endswith(b"\n"))
-            if (
-                not block.endswith(b"\n") and block[block.rfind(b"\n") + 1 :].strip()
-            ):  # the last block's alone can be so
+            unended = block[block.rfind(b"\n") + 1 :]  # of the last block alone
+            if unended.strip():
                 ledger.note(UNENDED, 1, f"{self.path.name}, line {line + lines - 1}")
             if not block.isspace():
                 yield self._frame(self._as_utf8(block, line, ledger), line, lines, numbers, spaces, ledger)

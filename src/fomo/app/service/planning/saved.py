@@ -25,7 +25,7 @@ def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
         raise PlanError(
             f"the forecast {forecast} is on a grid of {found.asked.shape[1:]}, the city {history} of {grid}"
         )
-    if any(not np.allclose(found.dataset[axis].values, city[axis].values, atol=1e-6) for axis in ("y", "x")):
+    if found.elsewhere(city):
         raise PlanError(f"the cells of {forecast} lie elsewhere than those of {history}: give the city that it is of")
     if found.attrs["city"] != city.attrs["name"]:
         raise PlanError(f"{forecast} is a forecast of {found.attrs['city']!r}, {history} is {city.attrs['name']!r}")
