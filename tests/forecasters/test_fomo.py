@@ -493,7 +493,7 @@ def test_a_history_of_nothing_recorded_is_refused_with_a_remedy(model):
     city = mock_city(steps=80)
     late = city["traffic"].values.copy()
     late[30:] = np.nan
-    with pytest.raises(CityError, match=r"last 48 steps of 'mock' hold no recorded traffic.*longer"):
+    with pytest.raises(CityError, match=r"last 48 steps of 'mock' hold no recorded traffic.*fomo city append"):
         model().forecast(city.assign(traffic=(("time", "y", "x"), late)), horizon=16)
 
 
