@@ -263,7 +263,15 @@ def test_a_search_needs_settings_and_a_rival_that_is_trained(board: Path, data: 
 def test_rates_of_rivals_change_their_trainings_only(board: Path) -> None:
     board.write_text("rates = {PatchTST = 0.002}\n" + board.read_text(encoding="utf-8"), encoding="utf-8")
     recipe = load_scoreboard(board)
-    assert recipe.fit_of("PatchTST").learning_rate == 0.002 and recipe.fit_of("UniST") == recipe.fit
+    assert recipe.fit_of("PatchTST", "fold-0").learning_rate == 0.002 and recipe.fit_of("UniST", "fold-0") == recipe.fit
+
+
+def test_steps_of_a_rival_are_of_one_set(board: Path) -> None:
+    text = board.read_text(encoding="utf-8").replace("[sets.fold-0]", "[sets.fold-0]\nsteps = {PatchTST = 7}")
+    board.write_text(text, encoding="utf-8")
+    recipe = load_scoreboard(board)
+    assert recipe.fit_of("PatchTST", "fold-0").steps == 7
+    assert recipe.fit_of("PatchTST", "fold-1") == recipe.fit_of("UniST", "fold-0") == recipe.fit
 
 
 def test_a_process_that_is_killed_costs_its_job_only(board: Path, place: Place) -> None:
@@ -284,6 +292,7 @@ def test_a_process_that_is_killed_costs_its_job_only(board: Path, place: Place) 
         (("samples = 3", 'samples = 3\nrates = {"patchtst" = 0.1}'), "write 'PatchTST', not 'patchtst'"),
         (("samples = 3", 'samples = 3\nrates = {"FoMo" = 0.1}'), "FoMo is not trained here"),
         (("samples = 3", 'samples = 3\nrates = {"PatchTST" = -0.1}'), "rates.PatchTST"),
+        (("[sets.fold-0]", '[sets.fold-0]\nsteps = {"ARIMA" = 9}'), "sets.fold-0.steps: ARIMA is not trained here"),
         (('split = "fold"', 'split = "area"'), "the split 'area' names its area"),
     ],
 )

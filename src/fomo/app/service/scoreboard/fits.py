@@ -120,7 +120,7 @@ def _training_of(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path) 
     modules = {part for module in (_module(entry), TRAINING) for part in with_imports(module)}
     return {
         "rival": entry.name,
-        "fit": recipe.fit_of(entry.name).model_dump(mode="json"),
+        "fit": recipe.fit_of(entry.name, name).model_dump(mode="json"),
         "data": base.data.model_dump(mode="json"),
         "augment": base.augment.model_dump(mode="json"),
         "files": data_hashes(base.data, data),
@@ -130,7 +130,7 @@ def _training_of(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path) 
 
 def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Path, told: Told) -> Trained:
     folder = out / "fits" / slug(name) / slug(entry.name)
-    base, config = recipe.base(name), recipe.fit_of(entry.name)
+    base, config = recipe.base(name), recipe.fit_of(entry.name, name)
     torch.manual_seed(config.seed)
     network = entry.load()
     assert isinstance(network, RivalNetwork)

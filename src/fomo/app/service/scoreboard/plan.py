@@ -24,6 +24,9 @@ class SetConfig(Config):
     first_week_only: bool = False
     weights: str = ""  # FoMo's weights of this set where they are there already; else they are trained
     logs: tuple[str, ...] = ()  # the logs of their training, for the time that it took
+    #: Rivals that are trained for so many steps, not for the minutes of `fit`: on a machine of another speed than the
+    #: one that trained the others, what the minutes gave there.
+    steps: dict[str, PositiveInt] = Field(default_factory=dict)
 
 
 class ColumnConfig(Config):
@@ -73,13 +76,14 @@ class ScoreboardRecipe(Config):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ScoreboardRecipe:
-        for section in ("every", "rates"):
-            for name in getattr(self, section):
+        steps = {f"sets.{name}.steps": one.steps for name, one in self.sets.items()}
+        for section, names in ({"every": self.every, "rates": self.rates} | steps).items():
+            for name in names:
                 (entry,) = find_entries((name,))
                 if name != entry.name:
                     raise ValueError(f"{section}: write {entry.name!r}, not {name!r}")
-                if section == "rates" and entry.kind != "deep":
-                    raise ValueError(f"rates: {name} is not trained here, so it has no learning rate")
+                if section != "every" and entry.kind != "deep":
+                    raise ValueError(f"{section}: {name} is not trained here")
         if self.search is not None:
             held_back = self.sets[self.search.set].held_back_folds if self.search.set in self.sets else ()
             if self.search.fold not in held_back:
@@ -101,9 +105,11 @@ class ScoreboardRecipe(Config):
         raw = {**self._recipe(self.tuned).data.model_dump(), **changes}
         return parse(raw, DataConfig, f"the data of the set {name!r}")
 
-    def fit_of(self, rival: str) -> FitConfig:
-        """How a rival is trained."""
-        return self.fit.model_copy(update={"learning_rate": self.rates.get(rival, self.fit.learning_rate)})
+    def fit_of(self, rival: str, name: str) -> FitConfig:
+        """How a rival is trained on a set."""
+        rate = self.rates.get(rival, self.fit.learning_rate)
+        steps = self.sets[name].steps.get(rival, self.fit.steps)
+        return self.fit.model_copy(update={"learning_rate": rate, "steps": steps})
 
     def fomo(self, name: str, start: Path) -> tuple[Recipe, Recipe]:
         """FoMo's two trainings on a set: traffic alone, then from `start` with its context."""
