@@ -1,8 +1,8 @@
-"""The denoiser by PyTorch and by onnxruntime, fp32 and int8, on one thread in one run; the last line is JSON.
+"""The denoiser by PyTorch, by onnxruntime, fp32 and int8, and by OpenVINO, on one thread; the last line is JSON.
 
-    python benchmarks/onnx_speed.py     # needs the extra `onnx`, and no data
+    python benchmarks/onnx_speed.py     # needs the extra `onnx`, and no data; OpenVINO where it is installed
 
-32 members of one 64 x 8 x 8 window pass the network, as many as a forecast lets pass at once. The three take turns, and
+32 members of one 64 x 8 x 8 window pass the network, as many as a forecast lets pass at once. All take turns, and
 each has its least time of many. int8 is onnxruntime's dynamic quantisation of the linear layers (weights per output,
 what goes in by its own range). Errors are root mean squares over that of what is right: of F at each noise level, and
 of the residuals after the steps of the sampler; journal/2026-11-26-onnx.md.
@@ -32,6 +32,11 @@ from fomo.windows.batch import collate
 from fomo.windows.observation import observe
 from fomo.windows.task import forecast_task
 
+try:
+    import openvino
+except ImportError:  # then its rows are left out
+    openvino = None
+
 WINDOW, MEMBERS = (64, 8, 8), 32
 #: F of noised values at a noise label, both as tensors.
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -42,6 +47,23 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def by_openvino(path: Path, feeds: dict[str, np.ndarray]) -> Network:
+    """A graph in OpenVINO on one thread, in float32, compiled for the shapes of `feeds`: it is slower without them."""
+    core = openvino.Core()
+    graph = core.read_model(path)
+    graph.reshape({port.any_name: list(feeds[port.any_name].shape) for port in graph.inputs})
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(graph, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(noised: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        asked = feeds | {"noised": noised.numpy(), "noise_label": label.numpy()}
+        found = request.infer({port: asked[port.any_name] for port in compiled.inputs}, share_inputs=True)
+        return torch.from_numpy(np.array(found[SAID[0].name]))
+
+    return run
 
 
 def error(found: torch.Tensor, right: torch.Tensor) -> float:
@@ -90,6 +112,9 @@ def measure(folder: Path, horizon: int, weights: str, repeats: int) -> dict[str,
         "onnxruntime": by_graph(DENOISER),
         "onnxruntime_int8": by_graph("int8.onnx"),
     }
+    if openvino is not None:
+        shaped = {"noised": np.zeros((1, MEMBERS, *WINDOW), np.float32), "noise_label": np.zeros(1, np.float32)}
+        networks["openvino"] = by_openvino(folder / DENOISER, shaped | fixed)
     process = model.drawing.process
     levels = model.drawing.levels()
     noise = torch.randn(1, MEMBERS, *WINDOW, generator=torch.Generator().manual_seed(0))
@@ -106,9 +131,12 @@ def measure(folder: Path, horizon: int, weights: str, repeats: int) -> dict[str,
     residuals = {name: drawn(network) for name, network in networks.items()}
     found: dict[str, object] = {"asked_steps": horizon, "kept_tokens": len(kept), "tokens": math.prod((16, 4, 4))}
     for name, right in (("relative_mean", condition.mean), ("log_scale", condition.log_scale)):
-        found[f"encoder_error_of_{name}"] = float(f"{error(torch.from_numpy(encoded[name]), right):.2g}")
+        # PyTorch says nothing of steps that are not asked.
+        found[f"encoder_error_of_{name}"] = float(
+            f"{error(torch.from_numpy(encoded[name])[batch.hidden], right[batch.hidden]):.2g}"
+        )
     found |= {f"{name}_milliseconds": round(1e3 * least, 2) for name, least in seconds.items()}
-    for name in ("onnxruntime", "onnxruntime_int8"):
+    for name in list(networks)[1:]:
         found[f"{name}_speed_over_pytorch"] = round(seconds["pytorch"] / seconds[name], 3)
         for sigma in levels[:-1]:
             label = process.coefficients(sigma[None])[3]
@@ -136,6 +164,7 @@ def main() -> None:
         with torch.inference_mode():
             found = [measure(folder, horizon, options.weights, options.repeats) for horizon in (16, 48)]
     versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
+    versions |= {} if openvino is None else {"openvino": openvino.__version__}
     print(json.dumps({"rows": found, "bytes": sizes, **versions}))
 
 
