@@ -131,7 +131,9 @@ def test_squares_without_a_station_are_told_where_plans_are_judged(
     city = fomo.synthetic_city("squares", 4, 4, days=20, seed=2)
     stations = np.zeros((4, 4), np.float32)
     stations[0, 0] = 2
-    fomo.save_city(city.assign(stations=(("y", "x"), stations)), tmp_path / "squares.zarr")
+    lon, lat = (("y", "x"), 9 + np.arange(16.0).reshape(4, 4) / 100), (("y", "x"), np.full((4, 4), 45.0))
+    city = city.assign(stations=(("y", "x"), stations)).assign_coords(lon=lon, lat=lat)
+    fomo.save_city(city, tmp_path / "squares.zarr")
     said = run(
         "plan", what, "--data", tmp_path, "--city", "squares", "--weights", weights, *FEW, "--origins", 1,
         "--no-sensitivity", "--out", tmp_path / "o",
@@ -139,8 +141,11 @@ def test_squares_without_a_station_are_told_where_plans_are_judged(
     assert said.code == 0, said.err
     cells = with_traffic(city)
     told = f"{cells - 1} of {cells} squares have no station"
-    assert told in said.out and told in (tmp_path / "o" / "plan.html").read_text(encoding="utf-8")
-    assert pl.read_csv(tmp_path / "o" / "plan.csv")["stations"].max() == 2
+    page, plan = (tmp_path / "o" / "plan.html").read_text(encoding="utf-8"), pl.read_csv(tmp_path / "o" / "plan.csv")
+    assert told in said.out and told in page
+    assert plan["stations"].max() == 2
+    assert plan["lon"].to_list() == pytest.approx((9 + (4 * plan["row"] + plan["column"]) / 100).to_list())
+    assert plan["lat"].unique().to_list() == [45.0] and "the centre of its square in degrees (lon, lat)" in page
 
 
 def test_a_district_is_planned_and_judged_by_its_users(planned: Any, context_weights: Path) -> None:

@@ -287,6 +287,31 @@ def test_squares_without_a_station_are_counted_and_told_apart_in_the_table() -> 
         assert every.table.drop("stations").equals(plain.table) and "stations" not in plain.table.columns
 
 
+def placed(city: City) -> City:
+    """The city with the places of its squares, of which one is not known."""
+    lon, lat = np.meshgrid(9 + 0.01 * np.arange(city.sizes["x"]), 45 + 0.02 * np.arange(city.sizes["y"]))
+    lon[0, 1] = lat[0, 1] = np.nan
+    return city.assign_coords(lon=(("y", "x"), lon), lat=(("y", "x"), lat))
+
+
+@pytest.mark.parametrize(("plan", "setting"), [(sleep_ahead, SLEEP), (prb_ahead, PRB)])
+def test_a_plan_says_where_its_squares_lie_where_the_forecast_or_the_city_knows_it(plan: Any, setting: object) -> None:
+    """Rows and columns of a grid send nobody to a site."""
+    city = town()
+    nowhere = plan(forecast_of(city), past(city), setting).table
+    by_forecast = plan(forecast_of(placed(city)), past(city), setting).table
+    by_history = plan(forecast_of(city), placed(past(city)), setting).table
+    assert by_forecast.equals(by_history) and not {"lon", "lat"} & set(nowhere.columns)
+    assert by_forecast.drop("lon", "lat").equals(nowhere)
+    after = by_forecast.get_column_index("column")
+    assert by_forecast.columns[after + 1 : after + 3] == ["lon", "lat"]
+    for row, column, lon, lat in by_forecast.select("row", "column", "lon", "lat").iter_rows():
+        known = (row, column) != (0, 1)
+        assert (lon, lat) == ((9 + 0.01 * column, 45 + 0.02 * row) if known else (None, None))
+    both = plan(forecast_of(placed(city)), with_stations(past(city), slice(None)), setting).table
+    assert both.columns[after + 1 : after + 4] == ["lon", "lat", "stations"]
+
+
 def test_hardware_is_not_dimensioned_by_a_slip(tmp_path: Path) -> None:
     city = town()
     forecast_of(city).save(tmp_path / "f.zarr")

@@ -45,6 +45,18 @@ def test_hours_without_traffic_carry_nothing() -> None:
     assert (table["carried_by_stations"] <= table["expected_load"] * (1 + 1e-6)).all()
 
 
+def test_a_district_says_where_its_squares_lie_where_the_forecast_knows_it() -> None:
+    forecast = generated()
+    lon, lat = np.meshgrid(np.arange(5.0), 40 + np.arange(4.0))
+    placed = Forecast(forecast.dataset.assign_coords(lon=(("y", "x"), lon), lat=(("y", "x"), lat)))
+    table, plain = (stations_ahead(each, OWN_CELL).table for each in (placed, forecast))
+    assert table.columns[:7] == ["row", "column", "x_km", "y_km", "lon", "lat", "stations"]
+    assert (
+        table["lon"].to_list() == table["column"].to_list() and table["lat"].to_list() == (40 + table["row"]).to_list()
+    )
+    assert table.drop("lon", "lat").equals(plain)
+
+
 def test_cells_of_no_known_size_have_no_reach() -> None:
     forecast = generated()
     unknown = Forecast(forecast.dataset.assign_attrs(cell_km=0.0))

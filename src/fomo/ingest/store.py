@@ -64,6 +64,13 @@ class Layout:
     allocation: Allocation
 
 
+def is_of_operator(path: Path) -> bool:
+    """Whether a city on disk has an operator's own cells beside it, as `fomo city build` makes it."""
+    if not all((path / group / ROOT).exists() for group in ("", "cells", "allocation")):
+        return False
+    return "ingest" in json.loads((path / ROOT).read_text(encoding="utf-8"))["attributes"]
+
+
 class CityStore:
     """Writes days; `commit` makes them visible."""
 
@@ -393,4 +400,4 @@ def _write_root(path: Path, attributes: dict[str, Any]) -> None:
         fresh.write_text(json.dumps(root), encoding="utf-8")
 
 
-__all__ = ["ROOT", "CityStore", "Layout"]
+__all__ = ["ROOT", "CityStore", "Layout", "is_of_operator"]

@@ -166,14 +166,14 @@ class _Forecast(_Ask):
     def _ahead(self, plan: Callable[..., Ahead], setting: object, said: list[tuple[str, object, str, str]]) -> int:
         """The plan of a saved forecast."""
         from fomo.app.errors import UsageError
-        from fomo.app.service.planning.ahead import open_both
+        from fomo.app.service.planning.ahead import plan_saved
 
         if self.forecast is None or self.history is None:
             raise UsageError("--forecast DIR goes with --history CITY, the city that it is of")
         self._alone()
         self._check()
         with working("planning"):
-            found = plan(*open_both(self.forecast, self.history), setting)
+            found = plan_saved(plan, setting, self.forecast, self.history)
         return self._say_ahead(found, said)
 
 

@@ -83,6 +83,12 @@ def usual_of_cells(
     )
 
 
+def lately_of_cells(cells: xr.Dataset, moment: np.datetime64) -> Float[np.ndarray, " cell"]:
+    """What cells (time, cell) carry in the mean of the last `DAYS` on record before a moment; NaN of none recorded."""
+    first, last = _window(cells["time"].values, moment, around=False)
+    return np.asarray(cells["traffic"].isel(time=slice(first, last)).mean("time").values, np.float64)
+
+
 def recorded_beside(cells: xr.Dataset, city: City, forecast: Forecast, matrix: Any) -> Float[np.ndarray, "time cell"]:
     """What is recorded of cells, in the periods of their city, at those of a forecast of it that knew it; else NaN.
 
@@ -135,4 +141,4 @@ def _over(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-__all__ = ["DAYS", "is_filled", "recorded_beside", "usual_of_cells"]
+__all__ = ["DAYS", "is_filled", "lately_of_cells", "recorded_beside", "usual_of_cells"]

@@ -5,7 +5,7 @@ There is nothing to judge them by yet, so nothing is compared; what a plan expec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ import polars as pl
 from fomo.app.service.outputs import write_frame
 from fomo.app.service.planning.allocating import BLOCKS_A_CELL, PrbSetting, blocks_of, one_scale, prbs_of
 from fomo.app.service.planning.moments import clock_of, is_dated, moment
+from fomo.app.service.planning.own_cells import HOLDS, cells_that_serve
 from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.record import cells_named, record_of, recorded_together, share_together
 from fomo.app.service.planning.saved import load_and_history, open_both
 from fomo.app.service.planning.servers import Server, servers_of_all
 from fomo.app.service.planning.sleeping import SleepSetting, few_members_said, plan_table, risk_said
-from fomo.app.service.planning.squares import with_stations, without_station
+from fomo.app.service.planning.squares import place_said, with_lonlat, with_stations, without_station
 from fomo.app.service.planning.writing import TITLES, preview
 from fomo.city import City
 from fomo.evaluation.figures import save_figure
@@ -49,6 +50,7 @@ class Ahead:
     summary: list[str]
     remarks: list[str]
     figure: object | None  # None: of one period there is no picture over time
+    cells: pl.DataFrame | None = None  # the operator's own ones that serve each square, where the city knows them
     rows: str = "one row per cell and period"  # of the table
     shows: str = "the plan over time"  # the figure, for those who do not see it
 
@@ -64,6 +66,21 @@ class _Shared:
     load: Load
     delay_slots: float  # mean over cells, slots and members that are played
     recorded: float  # share of the recorded periods that all cells have
+
+
+def plan_saved(plan: Callable[..., Ahead], setting: object, forecast: Path, history: Path) -> Ahead:
+    """A plan (`sleep_ahead`, `prb_ahead`) of a forecast and a city on disk, with the operator's cells where it has any.
+
+    Raises `PlanError`, `ForecastError`, `CityError`.
+    """
+    opened, city = open_both(forecast, history)
+    found = plan(opened, city, setting)
+    squares = found.table.select("row", "column").unique(maintain_order=True).to_numpy()
+    time = opened.dataset["time"].values[opened.asked.values.any((1, 2))]
+    cells, remarks = cells_that_serve(history, squares, time)
+    if cells is None:
+        return found
+    return replace(found, cells=with_lonlat(cells, opened.dataset, city), remarks=[*remarks, *found.remarks])
 
 
 def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
@@ -94,7 +111,7 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
     remarks = [*few, *without_station(city, load.places), *_about(forecast, city, history)]
     if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
         remarks.append("Its members lack the tails that errors have, where traffic is lost: fomo forecast --tails.")
-    table = with_stations(plan_table(load, plan, capacity, dated), city)
+    table = with_lonlat(with_stations(plan_table(load, plan, capacity, dated), city), forecast.dataset, city)
     return Ahead("sleep", str(city.attrs["name"]), table, summary, remarks, figure)
 
 
@@ -130,13 +147,20 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
     ]
     figure = _blocks(shared, str(forecast.attrs["forecaster"]), dated) if len(load.time) > 1 else None
     remarks = [*without_station(city, load.places), *_about(forecast, city, history), *_gaps(shared)]
-    return Ahead("prb", str(city.attrs["name"]), with_stations(table, city), summary, remarks, figure)
+    table = with_lonlat(with_stations(table, city), forecast.dataset, city)
+    return Ahead("prb", str(city.attrs["name"]), table, summary, remarks, figure)
 
 
 def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], out: Path) -> list[Path]:
-    """plan.csv, plan.parquet, plan.html, and plan.png where there is a figure."""
+    """plan.csv and plan.html, plan.png where there is a figure, plan-cells.csv where there are cells.
+
+    Tables are .parquet too. Returns the paths.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    written = [write_frame(found.table, out / "plan.csv"), write_frame(found.table, out / "plan.parquet")]
+    tables = {"plan": found.table} if found.cells is None else {"plan": found.table, "plan-cells": found.cells}
+    written = [
+        write_frame(table, out / f"{name}{suffix}") for name, table in tables.items() for suffix in (".csv", ".parquet")
+    ]
     pictures: list[Picture] = []
     if found.figure is not None:
         path = save_figure(found.figure, out / "plan.png")  # type: ignore[arg-type]
@@ -149,7 +173,10 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
         rows=[],
         figures=pictures,
         plan_preview=preview(found.table),
-        files=[("plan.csv", f"the plan, {found.rows}; also .parquet")],
+        files=[
+            ("plan.csv", f"the plan, {found.rows}{place_said(found.table)}; also .parquet"),
+            *([] if found.cells is None else [("plan-cells.csv", HOLDS)]),
+        ],
         remarks=found.remarks,
     )
     with whole_file(out / "plan.html") as fresh:
@@ -212,4 +239,4 @@ def _about(forecast: Forecast, city: City, history: City) -> list[str]:
     ]
 
 
-__all__ = ["Ahead", "open_both", "prb_ahead", "sleep_ahead", "write_ahead"]
+__all__ = ["Ahead", "open_both", "plan_saved", "prb_ahead", "sleep_ahead", "write_ahead"]

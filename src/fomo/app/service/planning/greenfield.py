@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from fomo.app.service.planning.ahead import PLAYED, Ahead
+from fomo.app.service.planning.squares import with_lonlat
 from fomo.evaluation.planning_figures import deployment_figure
 from fomo.forecast import Forecast
 from fomo.planning.coverage import play_coverage
@@ -99,12 +100,12 @@ def _table(
 ) -> pl.DataFrame:
     """The plan: one row per cell; loads are means of a period, the busiest one that of an hour of the mean day."""
     rows, columns = load.places.T
-    data = forecast.dataset
-    place = {"row": rows, "column": columns, "x_km": load.position_km[:, 0], "y_km": load.position_km[:, 1]}
-    place |= {name: data[name].values[rows, columns] for name in ("lon", "lat") if name in data.coords}
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {
-            **place,
+            "row": rows,
+            "column": columns,
+            "x_km": load.position_km[:, 0],
+            "y_km": load.position_km[:, 1],
             "stations": located.stations,
             "stations_in_proportion": in_proportion,
             "expected_load": load.mean.mean(0),
@@ -113,6 +114,7 @@ def _table(
             "unit": load.unit,
         }
     )
+    return with_lonlat(table, forecast.dataset)
 
 
 def _map(forecast: Forecast, load: Load, located: Located, in_proportion: Int[np.ndarray, " cell"]) -> object:

@@ -16,7 +16,7 @@ from fomo.app.service.planning import allocating, deploying, sleeping
 from fomo.app.service.planning.moments import clock_of, is_dated, moment
 from fomo.app.service.planning.origins import Origin, find_origins
 from fomo.app.service.planning.servers import with_traffic
-from fomo.app.service.planning.squares import with_stations, without_station
+from fomo.app.service.planning.squares import with_lonlat, with_stations, without_station
 from fomo.app.service.planning.strategies import Expected, Told, expected
 from fomo.city import City
 from fomo.evaluation.questions import TaskName
@@ -206,7 +206,7 @@ def plan_deploy_of(
         city=request.city,
         rows=rows_of(with_regret(played), "deploy", request.city, deploying.UNITS),
         closed=closed_interval(played),
-        table=deploying.station_table(district, deployments),
+        table=with_lonlat(deploying.station_table(district, deployments), city),
         remarks=remarks,
         origins=len({each.origin for each in played}),
         deploy=run,
@@ -287,10 +287,10 @@ def _sum_up(
     region = part.origins[-1].region
     city = part.cities[region]
     remarks = [*without_station(city, with_traffic(city)), *part.remarks]
+    table = with_lonlat(with_stations(table, city), city)
     return Compared(
-        application, request.city, rows, closed_interval(played), with_stations(table, city), remarks, number,
-        part.dated, region,
-    )  # fmt: skip
+        application, request.city, rows, closed_interval(played), table, remarks, number, part.dated, region
+    )
 
 
 def _names(cities: Sequence[City]) -> str:

@@ -18,6 +18,7 @@ from fomo.app.service.planning.page import Picture, planning_page
 from fomo.app.service.planning.record import cells_named
 from fomo.app.service.planning.run import Compared, Request
 from fomo.app.service.planning.sleeping import risk_said
+from fomo.app.service.planning.squares import place_said
 from fomo.evaluation.figures import save_figure
 from fomo.evaluation.planning_figures import (
     coverage_figure,
@@ -86,7 +87,7 @@ def write_plan(
         figures=pictures,
         plan_preview=preview(found.table),
         files=[
-            ("plan.csv", f"{_table_said(found)}; also .parquet"),
+            ("plan.csv", f"{_table_said(found)}{place_said(found.table)}; also .parquet"),
             ("comparison.csv", "every number of this page with its interval"),
         ],
         remarks=found.remarks,
