@@ -318,6 +318,29 @@ def test_append_then_inspect_then_export(operator: Path, run: Run) -> None:
     )
 
 
+def test_an_append_says_what_it_added_beside_the_totals(operator: Path, run: Run) -> None:
+    *before, last = sorted((operator / "counters").iterdir())
+    out = operator / "city.zarr"
+    said = run("city", "build", "--counters", *before, "--sites", operator / "sites.csv", "--out", out)
+    assert said.code == 0 and "in this run" not in said.out
+    text = last.read_text(encoding="utf-8")
+    last.write_text(text.replace("S1-1", "X1-1"), encoding="utf-8")
+    said = run("city", "append", out, "--counters", operator / "counters")
+    lines = {line.split("  ")[0].strip(): " ".join(line.split("  ")[1:]).strip() for line in said.out.splitlines()}
+    assert lines["files read"] == "1 in this run, 5 since the build"
+    assert lines["rows taken"] == "336 in this run, 1,776 since the build"
+    assert lines["days"] == "1 added, 2024-03-05"
+    assert lines["rows not taken"].startswith("24 in this run, 24 x ") and "since the build, first: " in said.out
+    said = run("city", "append", out, "--counters", operator / "counters")
+    assert said.code == 0 and "added nothing: its files were read already" in said.out
+    assert "none in this run, 5 since the build" in said.out and "none in this run, 24 x " in said.out
+    last.write_text(text.replace("S1-1", "X1-2"), encoding="utf-8")
+    said = run("city", "append", out, "--counters", operator / "counters")
+    assert "added nothing: its rows are in the city already, or were not taken" in said.out
+    said = run("city", "inspect", out)
+    assert "in this run" not in said.out
+
+
 def city_cells(out: Path) -> int:
     return fomo.open_city(out)["covered"].values.sum()
 

@@ -37,6 +37,7 @@ from fomo.ingest.reading import hash_of
 from fomo.ingest.reporting import cells_that_report
 from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
+from fomo.ingest.this_run import this_run
 from fomo.ingest.undo import put_back
 from fomo.ingest.unlike_days import unlike_days, unlike_remark
 
@@ -254,7 +255,7 @@ def _ingest(
 ) -> dict[str, Any]:  # fmt: skip
     """Read what is not read yet, alone; the report's `remarks` say what had to be cleared away for it, and what is odd.
 
-    `on_grid` in the report is an `OnGrid`.
+    `on_grid` in the report is an `OnGrid`; `this_run` a `ThisRun`, where the city had read something before.
 
     Raises `IngestError`.
     """
@@ -266,15 +267,17 @@ def _ingest(
             store.tell_days_off(days_off)
         if names:
             remarks += _tell_names(store, names, files)
-        before = store.report.get("cells_without_place", {})
+        before, first_new = store.report, store.first_day + np.timedelta64(store.visible_days, "D")
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)
         else:
             report = ingest_in_parallel(store, files, submit, progress)
         report = {**_with_rows(report, store, files), "on_grid": on_grid(store, LATEST_DAYS)}
+        added = this_run(before, store.report, store.touched, first_new)
+        report |= {} if added is None else {"this_run": added}
         unlike = unlike_remark(unlike_days(store, store.touched))
         remarks += [unlike] if unlike else []
-        remarks += _remark_on_unknown(store, before)
+        remarks += _remark_on_unknown(store, before.get("cells_without_place", {}))
     return {**report, "remarks": remarks} if remarks else report
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fomo.app.errors import UsageError
+from fomo.app.service.city_counts import counted_lines
 from fomo.app.service.city_surroundings import Surroundings, category_lines, context_of, some_of
 from fomo.config import parse
 from fomo.ingest.alone import Progress
@@ -129,15 +130,7 @@ def build(
 
 def report_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What became of the rows that were read, for a terminal."""
-    in_part = list(report.get("files_in_part", {}).values())
-    taken = report.get("taken", 0) + sum(part["rows"] for part in in_part)  # those of a file count when it ends
-    lines = [("files read", str(len(report.get("files", {})))), ("rows taken", f"{taken:,}")]
-    lines += [("file read in part", f"{part['file']}: {part['rows']:,} rows so far") for part in in_part]
-    first = report.get("first", {})
-    for kind, title in (("rejected", "rows not taken"), ("noted", "rows taken and marked")):
-        for reason, count in sorted(report.get(kind, {}).items(), key=lambda item: -item[1]):
-            where = f", first: {first[reason]}" if first.get(reason) else ""
-            lines.append((title, f"{count:,} x {reason}{where}"))
+    lines = counted_lines(report)
     lines += [("files not read", error) for error in report.get("faults", {}).values()]
     lost = report.get("cells_without_place", {})
     if lost:
