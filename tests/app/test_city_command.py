@@ -359,6 +359,24 @@ def test_a_renamed_cell_is_told_at_an_append(operator: Path, run: Run) -> None:
     assert np.nansum(fomo.open_city(out)["traffic"].values) == pytest.approx(1e-9 * traffic_of(5).sum(), rel=1e-5)
 
 
+def test_counters_that_an_upgrade_renamed_are_told_at_an_append(operator: Path, run: Run) -> None:
+    *before, last = sorted((operator / "counters").iterdir())
+    text = last.read_text(encoding="utf-8")
+    last.rename(operator / "last.csv").write_text(text.replace("dl_bytes", "new_bytes"), encoding="utf-8")
+    out = operator / "city.zarr"
+    assert run("city", "build", "--counters", *before, "--sites", operator / "sites.csv", "--out", out).code == 0
+    append = ("city", "append", out, "--counters", operator / "last.csv")
+    said = run(*append)  # users are there
+    assert said.code == 0 and "no traffic is recorded on 2024-03-05, only users" in said.out, said.err
+    said = run(*append, "--mapping", operator / "nowhere.toml")
+    assert said.code == 2 and "there is no mapping" in said.err and said.err.count("\n") == 1
+    upgraded = operator / "upgraded.toml"
+    upgraded.write_text('[traffic]\ncounters = {"new_bytes" = 1e-9}\nunit = "GB"\n', encoding="utf-8")
+    said = run(*append, "--mapping", upgraded)
+    assert said.code == 0 and "1 rewritten" in said.out and "no traffic is recorded" not in said.out, said.err
+    assert np.nansum(fomo.open_city(out)["traffic"].values) == pytest.approx(1e-9 * traffic_of(5).sum(), rel=1e-5)
+
+
 def test_rejected_rows_are_added_to_rejected_rows_alone(operator: Path, run: Run) -> None:
     out = build(operator, run, "--rejects", operator / "rejected.csv")
     counters = sorted((operator / "counters").iterdir())

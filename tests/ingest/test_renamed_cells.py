@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-
 import numpy as np
 import polars
 import pytest
@@ -115,7 +113,7 @@ def test_a_city_of_an_older_fomo_goes_on_with_the_same_mapping(tmp_path, days):
     build_city(config(tmp_path, days[:2], mapping=Mapping()))
 
 
-def test_rows_that_came_before_their_name_was_told_are_said_and_can_be_given_again_packed(tmp_path, days):
+def test_rows_that_came_before_their_name_was_told_are_said_and_their_files_can_be_given_again(tmp_path, days):
     """The name stayed on the list of cells without a place, and a file that was given again was passed over unsaid."""
     build_city(config(tmp_path, days[:2]))
     city = tmp_path / "city.zarr"
@@ -123,12 +121,9 @@ def test_rows_that_came_before_their_name_was_told_are_said_and_can_be_given_aga
     assert "--cell-names X1-1=OLD" in remark
     report = append_city(city, days[2:3], names={"X1-1": "S1-1"})
     (remark,) = report["remarks"]
-    assert remark.startswith("48 rows under X1-1, read before") and f"{days[2].name} is not read again" in remark
+    assert remark.startswith("48 rows under X1-1 were read before the name was told") and "read again" in remark
     assert report["cells_without_place"] == {} == report_of(city)["cells_without_place"]
-    packed = [path.with_suffix(".csv.gz") for path in days[2:]]
-    for path, whole in zip(packed, days[2:], strict=True):
-        path.write_bytes(gzip.compress(whole.read_bytes()))
-    assert "remarks" not in append_city(city, packed)
+    assert "remarks" not in append_city(city, days[3:], names={"X1-1": "S1-1"})
     same_as_whole(tmp_path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ import polars
 
 import fomo
 from fomo.city import MINUTES_PER_DAY
-from fomo.config import parse
 from fomo.days_off import DaysOffSource
 from fomo.ingest.allocation import Allocation, Method, allocate
 from fomo.ingest.alone import Progress, ingest_alone
 from fomo.ingest.beginning import beginning, names_of_counters
 from fomo.ingest.files import input_files, named_shortly
+from fomo.ingest.following import check_names, tell_mapping, tell_names
 from fomo.ingest.ground import Ground
 from fomo.ingest.ledger import IngestError, Ledger, check_rejects
 from fomo.ingest.lock import locked
@@ -39,7 +39,7 @@ from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stat
 from fomo.ingest.store import ROOT, CityStore, Layout
 from fomo.ingest.this_run import this_run
 from fomo.ingest.undo import put_back
-from fomo.ingest.unlike_days import unlike_days, unlike_remark
+from fomo.ingest.unlike_days import remark_on_users_alone, unlike_days, unlike_remark
 
 #: Name -> (axes, values) of what does not change with time.
 Layers = dict[str, tuple[tuple[str, ...], np.ndarray]]
@@ -103,7 +103,7 @@ def build_city(
     Thread(target=_import_libraries).start()
     site_ledger = Ledger()
     listed = read_sites(config.sites, config.site_columns or None, site_ledger)
-    _check_names(config.mapping.cell.names, listed.cells, str(config.sites))
+    check_names(config.mapping.cell.names, listed.cells, str(config.sites))
     guess = guess_mapping(names_of_counters(files), config.mapping)
     mapping = guess.mapping
     with ThreadPoolExecutor(1) as beside:
@@ -212,6 +212,7 @@ def append_city(
     counters: Sequence[str | Path],
     *,
     days_off: str | Path | None = None,
+    mapping: Mapping | None = None,
     names: dict[str, str] | None = None,
     rejects: Path | None = None,
     progress: Progress | None = None,
@@ -219,22 +220,13 @@ def append_city(
 ) -> dict[str, Any]:
     """Read more files into a city; those that were read already are left out. Raises `IngestError`, `CityError`.
 
-    `days_off`: as of `BuildConfig`. `names`: more of `[cell] names` of the mapping, which are kept with the city.
+    `days_off`: as of `BuildConfig`. `mapping`: what the counters mean from these files on, which the city keeps in its
+    own one's place. `names`: more of `[cell] names` of the mapping, which are kept, too. With either, files that were
+    read already are read again (`following.py`).
     """
     _check_rejects(rejects, submit)
-    return _ingest(out, input_files(counters), rejects, progress, submit, _source(days_off), names or {})
-
-
-def _check_names(names: dict[str, str], cells: Collection[str], where: str) -> None:
-    """Raises `IngestError` where a cell that has another name is none of those of a city or a site list."""
-    known = set(cells)
-    unknown = sorted({cell for cell in names.values() if cell not in known})
-    if unknown:
-        other = next(other for other, cell in names.items() if cell == unknown[0])
-        raise IngestError(
-            f"[cell] names says that {other!r} is {unknown[0]!r}, one of {len(unknown)} such cells, and {where} has no "
-            "cell of that name: write names in the counters = names in the site list"
-        )
+    files = input_files(counters)
+    return _ingest(out, files, rejects, progress, submit, _source(days_off), mapping, names or {})
 
 
 def _check_rejects(rejects: Path | None, submit: Submit | None) -> None:
@@ -251,7 +243,7 @@ def _source(days_off: str | Path | None) -> DaysOffSource | None:
 
 def _ingest(
     out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None,
-    days_off: DaysOffSource | None, names: dict[str, str] | None = None,
+    days_off: DaysOffSource | None, mapping: Mapping | None = None, names: dict[str, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Read what is not read yet, alone; the report's `remarks` say what had to be cleared away for it, and what is odd.
 
@@ -265,8 +257,10 @@ def _ingest(
         put_back(out, store.commits)
         if days_off is not None:
             store.tell_days_off(days_off)
+        if mapping is not None:
+            tell_mapping(store, mapping, files)
         if names:
-            remarks += _tell_names(store, names, files)
+            remarks += tell_names(store, names, files)
         before, first_new = store.report, store.first_day + np.timedelta64(store.visible_days, "D")
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)
@@ -276,7 +270,8 @@ def _ingest(
         added = this_run(before, store.report, store.touched, first_new)
         report |= {} if added is None else {"this_run": added}
         unlike = unlike_remark(unlike_days(store, store.touched))
-        remarks += [unlike] if unlike else []
+        users_alone = remark_on_users_alone(store, store.touched)
+        remarks += [remark for remark in (unlike, users_alone) if remark]
         remarks += _remark_on_unknown(store, before.get("cells_without_place", {}))
     return {**report, "remarks": remarks} if remarks else report
 
@@ -292,46 +287,6 @@ def _remark_on_unknown(store: CityStore, before: dict[str, int]) -> list[str]:
     patterned = bool(store.report["mapping"]["cell"].get("pattern"))
     told = advice_on_unknown(met, store.cell_names(), patterned=patterned)
     return [f"cells without a place: {told}"] if told else []
-
-
-def _tell_names(store: CityStore, names: dict[str, str], files: Sequence[Path]) -> list[str]:
-    """Keep more names of cells with the mapping of a city, for all who read; remarks on rows that came too early.
-
-    Raises `IngestError`, `ConfigError`.
-    """
-    cells = store.cell_names()
-    _check_names(names, cells, str(store.path))
-    there = sorted(set(names) & set(cells))
-    if there:
-        raise IngestError(f"{there[0]!r} is a cell of {store.path} itself: only a name that is none can be another's")
-    mapping = dict(store.report["mapping"])
-    cell = {**mapping["cell"], "names": {**mapping["cell"].get("names", {}), **names}}
-    told = parse({**mapping, "cell": cell}, Mapping, "names of cells")
-    without = dict(store.report.get("cells_without_place", {}))
-    early = {name: without.pop(name) for name in sorted(names) if name in without}
-    store.commit(
-        {"mapping": told.model_dump(mode="json"), "mapping_text": mapping_text(told), "cells_without_place": without}
-    )
-    return [_remark_on_early(store, early, files)] if early else []
-
-
-def _remark_on_early(store: CityStore, early: dict[str, int], files: Sequence[Path]) -> str:
-    """That rows were read before it was told whose they are, and which of these files are not read again for them."""
-    known = store.report.get("files", {})
-    again = named_shortly(file.name for file in files if _is_known(file, known))
-    some = ", ".join(list(early)[:3]) + (", …" if len(early) > 3 else "")
-    return (
-        f"{sum(early.values()):,} rows under {some}, read before the name was told, are not in the city"
-        + (f", and {again} is not read again, as it was read already" if again else "")
-        + ": give their files once more, packed (as by gzip), or build the city again"
-    )
-
-
-def _is_known(file: Path, known: Collection[str]) -> bool:
-    """Whether a file's hash is among these; one that cannot be read is named when it comes to be read."""
-    with suppress(IngestError):
-        return hash_of(file) in known
-    return False
 
 
 def _with_rows(report: dict[str, Any], store: CityStore, files: Sequence[Path]) -> dict[str, Any]:

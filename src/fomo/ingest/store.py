@@ -192,6 +192,10 @@ class CityStore:
         steps = MINUTES_PER_DAY // (self.cell_minutes if name.startswith("cells/") else self.step_minutes)
         return np.asarray(self._array(name)[index * steps : (index + 1) * steps])
 
+    def holds(self, name: str, index: int) -> bool:
+        """Whether anything is recorded on a day, counted from the first, of an array that grows: else it is no file."""
+        return self._chunk(name, index).exists()
+
     def reserve(self, dates: Sequence[np.datetime64]) -> None:
         """Room for days, so that others can write them."""
         self.touched.update(dates)
@@ -332,13 +336,19 @@ class CityStore:
         array = self._array(name)
         if array.chunks != values.shape or array.shape[0] < (index + 1) * len(values):
             raise AssertionError(f"day {index} of {name}, {values.shape}, is no chunk of {array.chunks}")
-        file = self.path / name / array.metadata.encode_chunk_key((index, *(0 for _ in values.shape[1:])))
+        file = self._chunk(name, index)
         values = np.ascontiguousarray(values, array.dtype.newbyteorder("<"))
         if _same(values.reshape(-1)[:1], array.fill_value) and all(_same(row, array.fill_value) for row in values):
             file.unlink(missing_ok=True)
             return
         with whole_file(file) as fresh:
             fresh.write_bytes(Blosc(**LZ4).encode(values))
+
+    def _chunk(self, name: str, index: int) -> Path:
+        """The file of a day of an array."""
+        array = self._array(name)
+        key: str = array.metadata.encode_chunk_key((index, *(0 for _ in array.shape[1:])))
+        return self.path / name / key
 
     def _array(self, name: str) -> Any:
         """An array with room for as many days as there should be: a run may have been killed between the two."""

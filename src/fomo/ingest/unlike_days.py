@@ -1,4 +1,4 @@
-"""Days that carry far less or more than those before them: files in another unit say so nowhere else."""
+"""Days that carry far less or more than those before them, or no traffic: files in another unit say so nowhere else."""
 
 from __future__ import annotations
 
@@ -53,6 +53,23 @@ def unlike_remark(found: dict[str, float]) -> str:
     return f"{', '.join(some)} what days before it do{more}: another unit, or files that lack cells?"
 
 
+def remark_on_users_alone(store: CityStore, days: Collection[np.datetime64]) -> str:
+    """That users were counted on some of these days, and no traffic: what an upgrade does that renames one counter."""
+    index = {date: int((date - store.first_day) / np.timedelta64(1, "D")) for date in sorted(days)}
+    alone = [
+        str(date)
+        for date, at in index.items()
+        if store.has_users and store.holds("cells/users", at) and not store.holds("cells/traffic", at)
+    ]
+    if not alone:
+        return ""
+    more = f" (and {len(alone) - NAMED} more days)" if len(alone) > NAMED else ""
+    return (
+        f"no traffic is recorded on {', '.join(alone[:NAMED])}{more}, only users: if its counter has another name now, "
+        "say so with 'fomo city append --mapping', and give the files again"
+    )
+
+
 def _profile(store: CityStore, index: int) -> np.ndarray | None:
     """What a cell carries in the mean in each period of a day, NaN where nothing is recorded; None of next to nothing.
 
@@ -79,4 +96,4 @@ def _amount(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio > 1 else f"{ratio:.2g} of"
 
 
-__all__ = ["unlike_days", "unlike_remark"]
+__all__ = ["remark_on_users_alone", "unlike_days", "unlike_remark"]

@@ -140,6 +140,14 @@ class Append:
     city: CityFolder
     counters: Counters
     days_off: DaysOff = None
+    mapping: Annotated[
+        Path | None,
+        arg(
+            metavar="FILE",
+            help="What the counters mean from these files on (.toml), kept for later runs.",
+            help_behavior_hint="(default: what the city knows)",
+        ),
+    ] = None
     cell_names: Annotated[
         tuple[str, ...],
         arg(
@@ -157,9 +165,12 @@ class Append:
         with working("reading"):
             from fomo.app.service.city_building import workers
             from fomo.ingest.build import append_city
+            from fomo.ingest.mapping import load_mapping
+
+            mapping = None if self.mapping is None else load_mapping(self.mapping)
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
             report = append_city(
-                self.city, self.counters, days_off=self.days_off,
+                self.city, self.counters, days_off=self.days_off, mapping=mapping,
                 names=columns_of("--cell-names", self.cell_names, "BX010_1=BO010_1"), rejects=self.rejects,
                 progress=hear, submit=submit,
             )  # fmt: skip

@@ -144,7 +144,7 @@ class Rows:
             if lost:
                 text = (
                     f"{self.path} has no column {lost[0]!r} ({name}); it has {list(names)[:30]}: correct the mapping's "
-                    f"[{name}], or leave the file out"
+                    f"[{name}] (of a city that is there with fomo city append --mapping), or leave the file out"
                 )
                 if len(lost) < len(wanted):
                     raise IngestError(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -76,8 +77,9 @@ class ScoreboardRecipe(Config):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ScoreboardRecipe:
-        steps = {f"sets.{name}.steps": one.steps for name, one in self.sets.items()}
-        for section, names in ({"every": self.every, "rates": self.rates} | steps).items():
+        named: dict[str, Iterable[str]] = {"every": self.every, "rates": self.rates}
+        named |= {f"sets.{name}.steps": one.steps for name, one in self.sets.items()}
+        for section, names in named.items():
             for name in names:
                 (entry,) = find_entries((name,))
                 if name != entry.name:
