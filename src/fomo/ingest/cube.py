@@ -204,20 +204,24 @@ class Cube:
         given = [np.isfinite(values) for values, _ in amounts]
         whole = [bool(some.all()) for some in given]
         last = self._last_of(place) if any(whole) else None
-        known, other = np.zeros(len(place), bool), np.zeros(len(place), bool)
+        known, other, fresh = (np.zeros(len(place), bool) for _ in range(3))
         for (values, stored), some, every in zip(amounts, given, whole, strict=True):
             if not every and not some.any():
                 continue
             rows = slice(None) if every else some
             at = place[rows]
             found = _put(stored, at, values[rows], last if every else self._last_of(at))
-            if found is not None:
+            if found is None:
+                fresh[rows] = True
+            else:
                 known[rows] |= found[0]
                 other[rows] |= found[1]
+                fresh[rows] |= ~found[0]
         something = given[0] | given[1]
         self.ledger.note("rows without a value", int((~something).sum()), where)
         if known.any():
-            self.ledger.note(REPEATED, int((known & ~other).sum()), where)
+            # A row that repeats users and has a traffic that was missing is none.
+            self.ledger.note(REPEATED, int((known & ~other & ~fresh).sum()), where)
             self.ledger.note(CORRECTED, int(other.sum()), where)
         if not something.all():
             place, suspect = place[something], suspect[something]
