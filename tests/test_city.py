@@ -29,6 +29,7 @@ def a_town(**arrays):
         ({"cell_km": float("nan")}, "cell_km nan"),
         ({"cell_km": "1 km"}, "cell_km '1 km'"),
         ({"cell_km": None}, "cell_km None"),
+        ({"cell_km": True}, "cell_km True"),
         ({"time_zone": "Europe/Rom"}, "time_zone 'Europe/Rom' of 'mock' is unknown: write one like Europe/Rome"),
         ({"time_zone": "/etc/localtime"}, "time_zone '/etc/localtime' of 'mock' is unknown"),
         ({"time_zone": "Europe"}, "time_zone 'Europe' of 'mock' is unknown"),
@@ -74,6 +75,14 @@ def test_numbers_of_the_wrong_kind_make_no_city(changed, message):
     given = {"name": "town", "start": "2024-01-01", "step_minutes": 60} | changed
     with pytest.raises(CityError, match=message):
         inspect.unwrap(make_city)(np.ones((24, 3, 4)), **given)
+
+
+@pytest.mark.parametrize("what", ["steps", "height", "width", "step_minutes", "seed"])
+def test_a_mock_city_of_no_number_is_refused(what):
+    with pytest.raises(CityError, match=re.escape(f"{what} of mock_city() is '4': write a whole number")):
+        inspect.unwrap(mock_city)(**{what: "4"})
+    with pytest.raises(CityError, match="give one of each at least"):
+        mock_city(steps=-4)
 
 
 def test_a_step_may_be_written_with_a_point():

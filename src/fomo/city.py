@@ -377,8 +377,17 @@ def steps_per_day(city: City) -> int:
 
 
 def mock_city(steps: int = 96, height: int = 4, width: int = 4, step_minutes: int = 60, seed: int = 0) -> City:
-    """A small random city that keeps the schema; for tests. `sources.synthetic` makes a lifelike one."""
-    random = np.random.default_rng(seed)
+    """A small random city that keeps the schema; for tests. `sources.synthetic` makes a lifelike one.
+
+    Raises `CityError` for sizes that make none.
+    """
+    sizes = {"steps": steps, "height": height, "width": width, "step_minutes": step_minutes, "seed": seed}
+    steps, height, width, step_minutes, seed = (
+        whole_number(value, f"{name} of mock_city()") for name, value in sizes.items()
+    )
+    if min(steps, height, width) < 1:
+        raise CityError(f"{steps} steps of {height} x {width} cells are no city: give one of each at least")
+    random = np.random.default_rng(seed % 2**64)
     hours = np.arange(steps) * step_minutes / 60
     rhythm = 1.2 + np.sin(2 * np.pi * (hours - 9) / 24)
     level = random.lognormal(1.0, 0.8, (height, width))

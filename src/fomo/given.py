@@ -161,7 +161,7 @@ def iso_dates(texts: object, where: str) -> tuple[date, ...]:
 
 def edge_km(edge: object, name: str) -> float:
     """The edge of a cell in kilometres, 0 if unknown. Raises `CityError`."""
-    if not (isinstance(edge, Real) and 0 <= float(edge) < np.inf):
+    if isinstance(edge, bool) or not (isinstance(edge, Real) and 0 <= float(edge) < np.inf):
         raise CityError(f"city {name!r} has cell_km {edge!r}: it is the edge of a cell in kilometres, 0 if unknown")
     return float(edge)
 

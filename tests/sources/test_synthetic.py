@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import re
 import time
 
 import numpy as np
@@ -85,6 +87,24 @@ def test_any_shape_and_step_makes_a_city(height, width, step):
 def test_sizes_that_make_no_city_are_refused(wrong):
     with pytest.raises(CityError):
         synthetic_city(**wrong)
+
+
+@pytest.mark.parametrize("wrong", ["8", None, float("nan"), 8.5, [8], True])
+@pytest.mark.parametrize("what", ["height", "width", "days", "step_minutes"])
+def test_a_size_that_is_no_whole_number_is_named(what, wrong):
+    """Text ended in numpy's and Python's own errors."""
+    with pytest.raises(CityError, match=re.escape(f"{what} of a made city is {wrong!r}: write a whole number")):
+        inspect.unwrap(synthetic_city)(**{what: wrong})
+
+
+@pytest.mark.parametrize(("what", "wrong"), [("seed", "1"), ("seed", 1.5), ("missing", "0.1"), ("missing", None)])
+def test_other_numbers_of_the_wrong_kind_are_named_too(what, wrong):
+    with pytest.raises(CityError, match=re.escape(f"{what} is {wrong!r}: ")):
+        inspect.unwrap(synthetic_city)(**{what: wrong})
+
+
+def test_a_negative_seed_is_one_as_of_forecasts():
+    assert not synthetic_city(days=1, seed=-1).identical(synthetic_city(days=1, seed=1))
 
 
 def test_it_is_made_in_less_than_a_second():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import re
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -119,6 +121,20 @@ def test_longitudes_and_latitudes_are_snapped_to_a_grid(write):
     assert abs(float(city.lon[3, 2]) - 24.95) < 0.018
     with pytest.raises(CityError, match="pass cell_km="):
         read_cities(write(frame))
+
+
+@pytest.mark.parametrize("wrong", ["1", -1.0, float("nan"), float("inf"), [1.0], True])
+@pytest.mark.parametrize("by", ["row", "lon"])
+def test_an_edge_that_is_no_length_is_named(write, by, wrong):
+    """'1' ended in a TypeError: '>' not supported between instances of 'str' and 'int'."""
+    frame = rows() if by == "row" else rows().rename({"row": "lat", "col": "lon"})
+    with pytest.raises(CityError, match=re.escape(f"cell_km {wrong!r}: it is the edge of a cell in kilometres")):
+        inspect.unwrap(read_table)(write(frame), cell_km=wrong)
+
+
+def test_columns_that_are_no_mapping_are_refused(write):
+    with pytest.raises(CityError, match="columns= is 'traffic=dl_bytes': give a mapping of names"):
+        inspect.unwrap(read_table)(write(rows()), columns="traffic=dl_bytes")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ Now and then a crowd gathers in one cell. Some cells have no station: their traf
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from fomo.city import MINUTES_PER_DAY, City, CityError, make_city
+from fomo.given import whole_number
+from fomo.seeds import plain_seed
 
 START = "2024-01-01T00:00"  # a Monday
 PEOPLE_PER_CELL = 3_000
@@ -67,13 +70,14 @@ def synthetic_city(
     `missing` is the share of values lost (NaN) in outages of six periods. The same arguments give the same
     city. Raises `CityError` for sizes that make none.
     """
-    world, random = _world(height, width, days, step_minutes, seed)
+    share = _share(missing)
+    world, random = _world(*_numbers(height, width, days, step_minutes, seed))
     users = random.poisson(world.users).astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         volume = np.where(world.users > 0, world.expected / world.users, 0.0)
     traffic = users * volume * np.exp(_wander(world.users.shape, step_minutes, random) - WANDER**2 / 2)
     poi = random.poisson(world.poi_rate)
-    lost = _outages(users.shape, missing, random)
+    lost = _outages(users.shape, share, random)
     return make_city(
         np.where(lost, np.nan, traffic),
         users=np.where(lost, np.nan, users),
@@ -84,7 +88,7 @@ def synthetic_city(
         start=START,
         step_minutes=step_minutes,
         cell_km=1.0,
-        covered=np.ones((height, width), bool),
+        covered=np.ones(world.residents.shape, bool),
         unit="GB per period",
         licence="Apache-2.0",
         source=f"fomo.sources.synthetic, seed {seed}",
@@ -104,7 +108,21 @@ def synthetic_truth(
 
 def synthetic_world(height: int = 8, width: int = 8, days: int = 14, step_minutes: int = 60, seed: int = 0) -> World:
     """All that is true behind `synthetic_city` with the same arguments. Raises `CityError`."""
-    return _world(height, width, days, step_minutes, seed)[0]
+    return _world(*_numbers(height, width, days, step_minutes, seed))[0]
+
+
+def _numbers(height: object, width: object, days: object, step: object, seed: object) -> tuple[int, int, int, int, int]:
+    """Sizes as whole numbers, and a seed as generators take it. Raises `CityError`."""
+    sizes = {"height": height, "width": width, "days": days, "step_minutes": step}
+    tall, wide, long, minutes = (whole_number(value, f"{name} of a made city") for name, value in sizes.items())
+    return tall, wide, long, minutes, plain_seed(seed) % 2**64
+
+
+def _share(missing: object) -> float:
+    """The share of values that are lost. Raises `CityError`."""
+    if not (isinstance(missing, Real) and 0 <= float(missing) < 1):
+        raise CityError(f"missing is {missing!r}: it is a share, from 0 to below 1")
+    return float(missing)
 
 
 def _world(height: int, width: int, days: int, step: int, seed: int) -> tuple[World, np.random.Generator]:
@@ -194,8 +212,6 @@ def _wander(shape: tuple[int, ...], step: int, random: np.random.Generator) -> n
 
 def _outages(shape: tuple[int, ...], share: float, random: np.random.Generator) -> np.ndarray:
     """Where values are lost: runs of six periods in single cells, a `share` of all in the mean."""
-    if not 0 <= share < 1:
-        raise CityError(f"missing is {share}: it is a share, from 0 to below 1")
     length = min(6, shape[0])
     begins = random.random(shape) < 1 - (1 - share) ** (1 / length)
     lost = begins.copy()

@@ -17,7 +17,7 @@ from zoneinfo import available_timezones
 import numpy as np
 
 from fomo.city import City, CityError, make_city
-from fomo.given import whole_number
+from fomo.given import edge_km, whole_number
 from fomo.sources.archive import file_hash, table_columns
 from fomo.sources.frames import read_renamed
 from fomo.sources.in_memory import Table, table_of
@@ -54,16 +54,15 @@ def read_table(
     1 % of them, so is the sum. A period without a row, and an empty field, is NaN. `step_minutes` is found from the
     times if not given. Times are local wall clock; those of a column with a zone are converted to `time_zone`.
     Raises `CityError` for duplicate rows, uneven or misread times, cells without a position or outside the grid,
-    negative amounts, an unknown time zone; it names the first.
+    negative amounts, an unknown time zone, a `cell_km` or `step_minutes` that is no such number; it names the first.
     """
     import polars
 
     path = table_of(path, "the table")
     where = table_of(positions, "the table of positions") if positions is not None else path
-    renamed = dict(columns or {})
-    unknown = [name for name in renamed if name not in COLUMNS]
-    if unknown:
-        raise CityError(f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file")
+    called = name or (path.stem if isinstance(path, Path) else "table")
+    cell_km = None if cell_km is None else edge_km(cell_km, called)
+    renamed = {} if columns is None else _renamed(columns)
     if time_zone and time_zone not in available_timezones():
         raise CityError(f"time_zone {time_zone!r} is unknown: write one like Europe/Rome")
     frame = _read_amounts(path, renamed, time_zone)
@@ -93,7 +92,7 @@ def read_table(
     return make_city(
         _sum_at(index, cell, frame["traffic"], places),
         **extra,
-        name=name or (path.stem if isinstance(path, Path) else "table"),
+        name=called,
         start=time[0],
         step_minutes=step,
         lon=grid.lon,
@@ -104,6 +103,16 @@ def read_table(
         source=path.name if isinstance(path, Path) else "a table in memory",
         sha256=file_hash(path) if isinstance(path, Path) else "",
     )
+
+
+def _renamed(columns: object) -> dict[str, str]:
+    """Names used here -> those of the table. Raises `CityError`."""
+    if not isinstance(columns, Mapping):
+        raise CityError(f"columns= is {columns!r}: give a mapping of names, like {{'traffic': 'dl_bytes'}}")
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown:
+        raise CityError(f"columns= names {unknown}; its keys are {', '.join(COLUMNS)}, its values those of the file")
+    return dict(columns)
 
 
 def _read_amounts(path: Table, renamed: Mapping[str, str], time_zone: str) -> polars.DataFrame:
