@@ -2,6 +2,7 @@
 
     python benchmarks/hindsight.py errors --data DIR     # results/hindsight-errors.csv, results/hindsight-errors.md
     python benchmarks/hindsight.py plans --data DIR      # results/hindsight-plans.csv, results/hindsight-plans.md
+    python benchmarks/hindsight.py figure                # docs/figures/hindsight.png, of both tables
 
 `errors` asks FoMo's shipped weights what the scoreboard asks of regions never seen and of whole cities, and takes their
 errors apart by least squares:
@@ -34,6 +35,7 @@ from jaxtyping import Float
 from fomo.app.service.scoreboard.plan import Cell, cells, load_scoreboard
 from fomo.app.service.scoreboard.work import ask
 from fomo.city import City, steps_per_day
+from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import Question
 from fomo.evaluation.scoreboard import first_place, read_scoreboard
 from fomo.files import whole_file
@@ -228,12 +230,26 @@ def write(found: Sequence[object], table: str, name: str) -> None:
         fresh.write_text(table, encoding="utf-8")
 
 
+def draw() -> Path:
+    """The figure of both tables; returns its path."""
+    from hindsight_figure import hindsight_figure
+    from plan import few_colours
+
+    plans, errors = (pl.read_csv(ROOT / f"results/hindsight-{name}.csv") for name in ("plans", "errors"))
+    path = save_figure(hindsight_figure(plans, errors), ROOT / "docs/figures/hindsight.png", dots_per_inch=120)
+    few_colours(path)
+    return path
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["errors", "plans"])
+    parser.add_argument("what", choices=["errors", "plans", "figure"])
     parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
     options = parser.parse_args()
+    if options.what == "figure":
+        draw()
+        return
     torch.set_num_threads(1)
     data = data_folder(options.data)
     if options.what == "errors":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 
@@ -94,3 +95,23 @@ def test_where_half_is_closed(benchmark_module):
     assert plans.crossed([(1.0, 0.6)]) is None
     assert plans.crossed([(1.0, 0.3), (0.9, 0.4)]) is None
     assert_allclose(plans.crossed([(1.0, 0.2), (0.9, 0.4), (0.8, 0.6)]), 0.85)
+
+
+def test_the_figure_has_every_line_of_both_tables_and_nothing_beyond_its_axes(benchmark_module, hindsight):
+    plans, errors = (pl.read_csv(hindsight.ROOT / f"results/hindsight-{name}.csv") for name in ("plans", "errors"))
+    left, right = benchmark_module("hindsight_figure").hindsight_figure(plans, errors).axes
+    assert [len(axes.get_yticks()) for axes in (left, right)] == [plans.height, errors.height]
+    assert left.get_yticklabels()[0].get_text() == "sleep, uomo_shandong"
+    for axes, table, columns in ((left, plans, ("fomo", "hindsight")), (right, errors, ("fomo", "known", "hindsight"))):
+        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        assert len(marks) == len(columns)
+        for line, column in zip(marks, columns, strict=True):
+            values = table[column] if axes is left else table[column] / table["best_other"]
+            assert_allclose(line.get_xdata(), values.to_numpy())
+            shown = values.drop_nulls().to_numpy()
+            assert (axes.get_xlim()[0] <= shown).all() and (shown <= axes.get_xlim()[1]).all()
+    assert [axes.lines[-1].get_xdata()[0] for axes in (left, right)] == [0.5, 0.9]
+
+
+def test_the_figure_is_small(hindsight):
+    assert (hindsight.ROOT / "docs/figures/hindsight.png").stat().st_size < 80_000
