@@ -134,7 +134,7 @@ def picture(data: Path, samples: int) -> None:
     for name, city in (("not told", plain), ("days off told", with_days_off(plain, COUNTRY))):
         last = family_questions([city], "long")[-1]
         panels.append(together(model, last, f"Nanjing, 17 and 18 February 2021, {name}", samples))
-    save_figure(windows_figure(panels, 2), ROOT / "docs/figures/days-off.png")
+    save_figure(windows_figure(panels, 2, one_scale=True), ROOT / "docs/figures/days-off.png")
 
 
 def choose(data: Path, samples: int, starts: int = 12) -> None:

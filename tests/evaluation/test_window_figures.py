@@ -38,3 +38,12 @@ def test_what_was_not_recorded_leaves_a_gap():
     panel.truth[3] = np.nan
     line = windows_figure([panel], 1).axes[0].get_lines()[1]
     assert np.isnan(np.asarray(line.get_ydata())[3])
+
+
+def test_panels_that_are_compared_reach_as_high_as_the_highest():
+    """Days off told and not told stood beside each other with two scales."""
+    low, high = made(48), made(16, 1)
+    high.truth[:] *= 2
+    apart, together = (windows_figure([low, high], 2, one_scale=one).axes for one in (False, True))
+    assert apart[0].get_ylim()[1] < apart[1].get_ylim()[1]
+    assert together[0].get_ylim() == together[1].get_ylim() == apart[1].get_ylim()

@@ -26,14 +26,18 @@ class Panel:
     asked: Bool[np.ndarray, " time"]
 
 
-def windows_figure(panels: Sequence[Panel], columns: int) -> Figure:
-    """Rows of `columns` panels: the truth, and mean and 90 % interval of the members where they were asked for."""
+def windows_figure(panels: Sequence[Panel], columns: int, *, one_scale: bool = False) -> Figure:
+    """Rows of `columns` panels: the truth, and mean and 90 % interval of the members where they were asked for.
+
+    `one_scale`: all panels reach as high as the highest, for those that are compared with each other.
+    """
     rows = -(-len(panels) // columns)
     figure = new_figure(WIDE, 0.6 + 2.1 * rows)
     figure.set_layout_engine("constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        _window(axes, panel)
+    tops = [_top(panel) for panel in panels]
+    for axes, panel, top in zip(grid.flat, panels, tops, strict=False):
+        _window(axes, panel, max(tops) if one_scale else top)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     figure.supxlabel("hours since the first step of the window", fontsize=TEXT)
@@ -43,7 +47,13 @@ def windows_figure(panels: Sequence[Panel], columns: int) -> Figure:
     return figure
 
 
-def _window(axes: Axes, panel: Panel) -> None:
+def _top(panel: Panel) -> float:
+    """The largest amount that a panel shows."""
+    high = quantiles_of(panel.members, 0.95)
+    return max(float(np.nanmax(panel.truth)), float(high[panel.asked].max()))
+
+
+def _window(axes: Axes, panel: Panel, top: float) -> None:
     low, high = quantiles_of(panel.members, [0.05, 0.95])
     mean = panel.members.mean(0)
     there = np.where(panel.asked, 1.0, np.nan)
@@ -61,7 +71,7 @@ def _window(axes: Axes, panel: Panel) -> None:
     axes.plot(panel.hours, panel.truth, color=BLACK, linewidth=0.9, label="measured")
     axes.set_title(panel.title, loc="left", fontsize=TEXT)
     axes.set_xlim(panel.hours[0], panel.hours[-1])
-    axes.set_ylim(0, 1.08 * max(float(np.nanmax(panel.truth)), float(high[panel.asked].max())))
+    axes.set_ylim(0, 1.08 * top)
     axes.yaxis.set_major_formatter(FuncFormatter(short_number))
     tidy(axes, grid="both")
 
