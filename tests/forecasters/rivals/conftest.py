@@ -11,6 +11,7 @@ from fomo.city import City
 from fomo.forecasters.rivals.inputs import Inputs, make_inputs, targets
 from fomo.forecasters.rivals.training import FitConfig, draw_batch
 from fomo.sources.synthetic import synthetic_city
+from fomo.windows.batch import Batch
 from fomo.windows.sample import AugmentConfig, TrainingSet, family_references
 
 
@@ -30,8 +31,13 @@ def training_set(made_city: City) -> TrainingSet:
 
 
 @pytest.fixture(scope="session")
-def windows(training_set: TrainingSet) -> tuple[Inputs, torch.Tensor]:
-    """Six windows of 64 x 4 x 4 with all kinds of masks, and their targets."""
-    batch = draw_batch(training_set, FitConfig(batch=6, seed=5), 0)
+def batch(training_set: TrainingSet) -> Batch:
+    """Six windows of 64 x 4 x 4 with all kinds of masks."""
+    return draw_batch(training_set, FitConfig(batch=6, seed=5), 0)
+
+
+@pytest.fixture(scope="session")
+def windows(batch: Batch) -> tuple[Inputs, torch.Tensor]:
+    """What a rival reads of them, and their targets."""
     inputs = make_inputs(batch)
     return inputs, targets(batch, inputs)

@@ -6,22 +6,12 @@ import math
 from dataclasses import replace
 
 import torch
+from made_networks import losses, newborn
 
-from fomo.forecasters.rivals.adaptive import HARMONICS, Adaptive, Discriminator, Prototypes, harmonics
+from fomo.forecasters.rivals.adaptive import HARMONICS, Discriminator, Prototypes, harmonics
 from fomo.forecasters.rivals.inputs import Inputs, make_inputs
-from fomo.forecasters.rivals.network import WindowNoise
 from fomo.forecasters.rivals.training import FitConfig, draw_batch
 from fomo.windows.sample import TrainingSet
-
-
-def small() -> Adaptive:
-    torch.manual_seed(0)
-    return Adaptive(width=16, layers=1, prototypes=4, draws=2)
-
-
-def members(network: Adaptive, inputs: Inputs, samples: int = 3) -> torch.Tensor:
-    with torch.inference_mode():
-        return network.eval().sample(inputs, samples, WindowNoise(range(len(inputs.value))))
 
 
 def test_harmonics_are_waves_of_the_hour_of_the_day_and_of_the_week(training_set: TrainingSet) -> None:
@@ -64,9 +54,8 @@ def test_a_cell_like_a_prototype_is_that_prototype(windows: tuple[Inputs, torch.
 
 def test_prototypes_learn_the_usual_traffic_of_the_cells(windows: tuple[Inputs, torch.Tensor]) -> None:
     inputs, target = windows
-    network = small()
+    network = newborn("ADAPTIVE")
     _, rest = network.players()
-    optimiser = torch.optim.AdamW(rest.parameters, lr=1e-2)
     whole = torch.where(inputs.asked, target, inputs.value)
     known = inputs.asked | inputs.observed
 
@@ -75,29 +64,16 @@ def test_prototypes_learn_the_usual_traffic_of_the_cells(windows: tuple[Inputs, 
             return float((network.align(inputs).usual - whole).abs()[known].mean())
 
     first = missed()
-    found = []
-    for _ in range(15):
-        loss = rest.loss(inputs, target, torch.Generator().manual_seed(0))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        found.append(float(loss.detach()))
+    found = losses(rest, windows, 15, 1e-2)
     assert found[-1] < 0.8 * found[0]
     assert missed() < 0.9 * first
 
 
 def test_a_discriminator_learns_to_tell_and_sees_only_asked_values(windows: tuple[Inputs, torch.Tensor]) -> None:
     inputs, target = windows
-    network = small()
+    network = newborn("ADAPTIVE")
     judges, _ = network.players()
-    optimiser = torch.optim.AdamW(judges.parameters, lr=1e-2)
-    found = []
-    for _ in range(30):
-        loss = judges.loss(inputs, target, torch.Generator().manual_seed(0))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        found.append(float(loss.detach()))
+    found = losses(judges, windows, 30, 1e-2)
     assert found[-1] < 0.95 * found[0]
     for judge in network.eval().discriminators:
         other = torch.where(inputs.asked, target, target + 3.0)
@@ -115,26 +91,3 @@ def test_the_coarse_discriminator_does_not_see_what_the_mean_of_four_steps_hides
     wiggle = torch.tensor([1.0, -1.0, 1.0, -1.0]).repeat(16)[:, None, None]
     torch.testing.assert_close(coarse(series + wiggle, inputs), coarse(series, inputs), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(fine(series + wiggle, inputs), fine(series, inputs), atol=1e-3)
-
-
-def test_the_players_share_no_weight_and_miss_none() -> None:
-    network = small()
-    judges, rest = ({id(weight) for weight in player.parameters} for player in network.players())
-    assert not judges & rest
-    assert judges | rest == {id(weight) for weight in network.parameters()}
-
-
-def test_what_is_asked_is_not_read(training_set: TrainingSet) -> None:
-    batch = draw_batch(training_set, FitConfig(batch=4, seed=5), 0)
-    other = replace(batch, share=torch.where(batch.hidden, batch.share + 1.0, batch.share))
-    network = small()
-    assert torch.equal(members(network, make_inputs(other)), members(network, make_inputs(batch)))
-
-
-def test_answers_do_not_depend_on_the_batch_and_members_differ(windows: tuple[Inputs, torch.Tensor]) -> None:
-    inputs, _ = windows
-    network = small()
-    drawn = members(network, inputs)
-    torch.testing.assert_close(members(network, inputs.rows(slice(0, 2))), drawn[:2], atol=1e-5, rtol=1e-5)
-    assert drawn.shape == (6, 3, 64, 4, 4)
-    assert float(drawn.std(1).min()) > 1e-4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ import torch
 from fomo.city import City
 from fomo.forecasters.registry import ENTRIES, Entry
 from fomo.forecasters.rivals.forecaster import NeuralRival
-from fomo.forecasters.rivals.inputs import Inputs
 from fomo.forecasters.rivals.network import WindowNoise, normal, uniform
 from fomo.forecasters.rivals.training import FitConfig, TrainingFailed, draw_batch, fit, rate_at
 from fomo.windows.sample import TrainingSet
@@ -58,41 +55,6 @@ def test_a_rival_trains_and_answers_one_window_like_many(
         assert forecast.attrs["context"] == "full"
     alone = rival.forecast_tasks(tasks[1:2], 3, seed=1)[0].samples.values
     np.testing.assert_allclose(together[1].samples.values, alone, rtol=1e-3, atol=1e-3 * np.nanmax(alone))
-
-
-@pytest.mark.parametrize("entry", DEEP, ids=lambda entry: entry.name)
-def test_a_rival_reads_users_that_are_known(entry: Entry, windows: tuple[Inputs, torch.Tensor]) -> None:
-    """Equal terms: what FoMo is told of the asked hours, a rival is told, too."""
-    inputs, target = windows
-    torch.manual_seed(0)
-    network = entry.load()
-    known = inputs.covariates.clone()
-    known[:, 8] = 1.0  # users known
-    more = known.clone()
-    more[:, 6] += torch.linspace(-1, 1, 64)[None, :, None, None]  # users
-    losses = []
-    for covariates in (known, more):
-        total = 0.0
-        for player in network.players():
-            random = torch.Generator().manual_seed(0)
-            torch.manual_seed(0)
-            total = total + player.loss(replace(inputs, covariates=covariates.requires_grad_()), target, random)
-        total.backward()
-        losses.append(covariates.grad)
-    # Heads are zero at birth in some, so gradients may be, too: then a step is taken first.
-    if not any(float(each.abs().sum()) > 0 for each in losses):
-        optimiser = torch.optim.Adam([part for part in network.parameters() if part.requires_grad], lr=1e-2)
-        for _ in range(2):
-            optimiser.zero_grad()
-            sum(p.loss(inputs, target, torch.Generator().manual_seed(0)) for p in network.players()).backward()
-            optimiser.step()
-        fresh = known.detach().clone().requires_grad_()
-        sum(
-            p.loss(replace(inputs, covariates=fresh), target, torch.Generator().manual_seed(0))
-            for p in network.players()
-        ).backward()
-        losses.append(fresh.grad)
-    assert any(float(each[:, 6].abs().sum()) > 0 for each in losses)
 
 
 def test_noise_of_a_window_is_its_own() -> None:

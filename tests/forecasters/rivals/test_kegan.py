@@ -7,23 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_networks import answers, grown, losses, newborn
 
 from fomo.forecasters.rivals.adversarial import Noise
-from fomo.forecasters.rivals.inputs import CALENDAR, Inputs, make_inputs
-from fomo.forecasters.rivals.kegan import DAY, WEEK, KeGAN, Patterns, slope, slots_at
-from fomo.forecasters.rivals.network import WindowNoise
-from fomo.forecasters.rivals.training import FitConfig, draw_batch
-from fomo.windows.sample import TrainingSet
-
-
-def small() -> KeGAN:
-    torch.manual_seed(0)
-    return KeGAN(width=16, layers=1, heads=2, patterns=4, draws=2)
-
-
-def members(network: KeGAN, inputs: Inputs, samples: int = 3) -> torch.Tensor:
-    with torch.inference_mode():
-        return network.eval().sample(inputs, samples, WindowNoise(range(len(inputs.value))))
+from fomo.forecasters.rivals.inputs import CALENDAR, Inputs
+from fomo.forecasters.rivals.kegan import DAY, WEEK, Patterns, slope, slots_at
 
 
 @pytest.fixture
@@ -66,7 +54,7 @@ def test_a_pattern_is_read_at_the_hours_of_the_window(timed: Inputs) -> None:
 
 def test_the_steps_add_up(windows: tuple[Inputs, torch.Tensor]) -> None:
     inputs, _ = windows
-    network = small()
+    network = newborn("keGAN")
     torch.nn.init.zeros_(network.weekly.patterns)
     daily, weekly, whole = network.generate(inputs, Noise.draw(1, 2, 16, 4, 4, torch.Generator().manual_seed(0)))
     assert torch.equal(daily, weekly)
@@ -89,43 +77,14 @@ def test_the_slope_of_a_linear_critic_is_the_length_of_its_weights() -> None:
 
 def test_trained_critics_tell_real_from_made_at_a_slope_of_about_1(windows: tuple[Inputs, torch.Tensor]) -> None:
     inputs, target = windows
-    network = small()
+    network = newborn("keGAN")
     critics, _ = network.players()
-    optimiser = torch.optim.AdamW(critics.parameters, lr=2e-2)
-    found = []
-    for step in range(15):
-        loss = critics.loss(inputs, target, torch.Generator().manual_seed(step))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        found.append(float(loss.detach()))
+    found = losses(critics, windows, 15, 2e-2, fresh_noise=True)
     assert found[-1] < found[0] / 3
     series = torch.where(inputs.asked, target, inputs.value).requires_grad_()
     for critic in network.critics:
         steep = slope(critic(series, inputs), series)[:, 0][inputs.asked.any(1)]
         assert 0.5 < float(steep.detach().mean()) < 1.5
-
-
-def test_some_steps_on_one_batch_lower_the_loss_of_the_generators(windows: tuple[Inputs, torch.Tensor]) -> None:
-    inputs, target = windows
-    network = small()
-    _, generators = network.players()
-    optimiser = torch.optim.AdamW(generators.parameters, lr=3e-3)
-    found = []
-    for _ in range(12):
-        loss = generators.loss(inputs, target, torch.Generator().manual_seed(0))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        found.append(float(loss.detach()))
-    assert found[-1] < 0.9 * found[0]
-
-
-def test_the_players_share_no_weight_and_miss_none() -> None:
-    network = small()
-    critics, generators = ({id(weight) for weight in player.parameters} for player in network.players())
-    assert not critics & generators
-    assert critics | generators == {id(weight) for weight in network.parameters()}
 
 
 def test_a_cell_of_which_nothing_is_observed_hears_its_neighbours(windows: tuple[Inputs, torch.Tensor]) -> None:
@@ -142,25 +101,9 @@ def test_a_cell_of_which_nothing_is_observed_hears_its_neighbours(windows: tuple
     near, far = inputs.value.clone(), inputs.value.clone()
     near[:, 10, 1, 1] += 1.0
     far[:, 10, 3, 3] += 1.0
-    network = small()
+    network = grown("keGAN")
     before, after_near, after_far = (
-        members(network, replace(inputs, value=value))[..., 0, 0] for value in (inputs.value, near, far)
+        answers(network, replace(inputs, value=value))[..., 0, 0] for value in (inputs.value, near, far)
     )
     assert not torch.allclose(after_near, before)
     torch.testing.assert_close(after_far, before)
-
-
-def test_what_is_asked_is_not_read(training_set: TrainingSet) -> None:
-    batch = draw_batch(training_set, FitConfig(batch=4, seed=5), 0)
-    other = replace(batch, share=torch.where(batch.hidden, batch.share + 1.0, batch.share))
-    network = small()
-    assert torch.equal(members(network, make_inputs(other)), members(network, make_inputs(batch)))
-
-
-def test_answers_do_not_depend_on_the_batch_and_members_differ(windows: tuple[Inputs, torch.Tensor]) -> None:
-    inputs, _ = windows
-    network = small()
-    drawn = members(network, inputs)
-    torch.testing.assert_close(members(network, inputs.rows(slice(0, 2))), drawn[:2], atol=1e-5, rtol=1e-5)
-    assert drawn.shape == (6, 3, 64, 4, 4)
-    assert float(drawn.std(1).min()) > 1e-4

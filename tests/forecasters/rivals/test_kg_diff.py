@@ -8,13 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from made_networks import answers, grown
 
-from fomo.forecasters.rivals.inputs import COVARIATES, Inputs, make_inputs
-from fomo.forecasters.rivals.kg_diff import FrequencyAttention, KGDiff, decompose, fourier, harmonics
-from fomo.forecasters.rivals.network import WindowNoise
-from fomo.forecasters.rivals.training import FitConfig, draw_batch
+from fomo.forecasters.rivals.inputs import COVARIATES, Inputs
+from fomo.forecasters.rivals.kg_diff import FrequencyAttention, decompose, fourier, harmonics
 from fomo.windows.context import ALL_POI
-from fomo.windows.sample import TrainingSet
 
 Windows = tuple[Inputs, torch.Tensor]
 LAST_WEEK, LAST_WEEK_KNOWN = COVARIATES.index("last week"), COVARIATES.index("last week known")
@@ -133,95 +131,13 @@ def test_the_frequency_that_the_graph_asks_for_passes_wherever_it_peaks() -> Non
     assert torch.allclose(attention(x.roll(3, 2), query), found.roll(3, 2), atol=1e-4)
 
 
-@pytest.fixture
-def network() -> KGDiff:
-    """A small one whose last layer is not zero, as if trained."""
-    torch.manual_seed(0)
-    network = KGDiff(width=16, layers=2, heads=2, steps=4).eval()
-    torch.nn.init.normal_(network.head[-1].weight, std=0.2)
-    return network
-
-
-def drawn(network: KGDiff, inputs: Inputs, samples: int = 3) -> torch.Tensor:
-    with torch.inference_mode():
-        return network.sample(inputs, samples, WindowNoise(range(len(inputs.level))))
-
-
-def test_a_few_steps_lower_the_loss(windows: Windows) -> None:
-    torch.manual_seed(0)
-    network = KGDiff(width=16, layers=1, heads=2)
-    (player,) = network.players()
-    optimiser = torch.optim.AdamW(player.parameters, lr=5e-3)
-    inputs, target, losses = windows[0].rows(slice(0, 3)), windows[1][:3], []
-    for _ in range(15):
-        loss = player.loss(inputs, target, torch.Generator().manual_seed(0))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
-
-
-def test_every_parameter_learns(windows: Windows, network: KGDiff) -> None:
-    (player,) = network.players()
-    player.loss(*windows, torch.Generator().manual_seed(0)).backward()
-    # The graph's last layer tells its categories something that nobody asks them for.
-    own = [(name, part) for name, part in network.named_parameters() if not name.startswith("graph.")]
-    assert [name for name, part in own if part.grad is None or not part.grad.any()] == []
-    assert network.graph.embed.weight.grad is not None and network.graph.embed.weight.grad.any()
-
-
-def test_the_graph_is_read_through_every_layer(windows: Windows, network: KGDiff) -> None:
+def test_the_graph_is_read_through_every_layer(windows: Windows) -> None:
     inputs, _ = windows
+    network = grown("KG-Diff")
     static, known = inputs.static.clone(), torch.ones_like(inputs.static_known)
     before = replace(inputs, static_known=known)
     static[:, :ALL_POI, 2, 2] += 2.0
     after = replace(before, static=static)
     for one, other in zip(network.condition(before).queries, network.condition(after).queries, strict=True):
         assert not torch.allclose(one[:, 10], other[:, 10])
-    assert not torch.allclose(drawn(network, before), drawn(network, after))
-
-
-def test_the_truth_of_hidden_values_is_not_read(training_set: TrainingSet, network: KGDiff) -> None:
-    batch = draw_batch(training_set, FitConfig(batch=4, seed=2), 0)
-    other = replace(batch, share=torch.where(batch.hidden, batch.share + 0.3, batch.share))
-    assert torch.equal(drawn(network, make_inputs(batch)), drawn(network, make_inputs(other)))
-
-
-def test_noised_values_are_read_where_asked_and_nowhere_else(windows: Windows, network: KGDiff) -> None:
-    inputs, target = windows
-    level, condition = torch.full((6,), 20), network.condition(inputs)
-    before = network.velocity(target, level, condition, inputs.asked)[inputs.asked]
-    elsewhere = network.velocity(target + 1.0 * ~inputs.asked, level, condition, inputs.asked)[inputs.asked]
-    there = network.velocity(target + 1.0 * inputs.asked, level, condition, inputs.asked)[inputs.asked]
-    assert torch.equal(before, elsewhere) and not torch.allclose(before, there)
-
-
-def test_cells_outside_the_grid_are_not_looked_at(windows: Windows, network: KGDiff) -> None:
-    inputs, _ = windows
-    covered = inputs.covered.clone()
-    covered[:, 3] = False
-    observed = inputs.observed & covered[:, None]
-    inside = replace(
-        inputs, covered=covered, observed=observed, value=inputs.value * observed, asked=inputs.asked & covered[:, None]
-    )
-    told = inputs.covariates.clone()
-    told[:, LAST_WEEK_KNOWN, :, 3] = 0.0
-    inside = replace(inside, covariates=told)
-    other = told.clone()
-    other[:, LAST_WEEK_KNOWN + 1 :, :, 3] += 1.0
-    before, after = drawn(network, inside), drawn(network, replace(inside, covariates=other))
-    assert torch.allclose(before[..., :3, :], after[..., :3, :], atol=1e-5)
-    assert drawn(network, replace(inside, covered=torch.zeros_like(covered))).isfinite().all()
-
-
-def test_answers_depend_neither_on_the_batch_nor_on_how_many_are_drawn_at_once(
-    windows: Windows, network: KGDiff
-) -> None:
-    inputs, _ = windows
-    all_six = drawn(network, inputs)
-    assert all_six.shape == (6, 3, 64, 4, 4)
-    assert torch.allclose(drawn(network, inputs.rows(slice(0, 2))), all_six[:2], atol=1e-4)
-    network.chunk = 1
-    assert torch.allclose(drawn(network, inputs), all_six, atol=1e-4)
-    assert (all_six[:, 0] - all_six[:, 1]).abs().mean() > 0.05
+    assert not torch.allclose(answers(network, before), answers(network, after))

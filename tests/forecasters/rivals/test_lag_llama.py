@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from einops import rearrange
+from made_networks import answers, grown
 
 from fomo.forecasters.rivals.inputs import LARGEST, Inputs
 from fomo.forecasters.rivals.lag_llama import LAGS, LagLlama, StudentT, as_series, rotated, turns
@@ -17,15 +18,12 @@ from fomo.forecasters.rivals.network import WindowNoise, uniform
 
 @pytest.fixture
 def network() -> LagLlama:
-    """A small one whose head is not zero."""
-    torch.manual_seed(0)
-    network = LagLlama(width=16, layers=2, heads=2, cells=40).eval()
-    torch.nn.init.normal_(network.head.weight, std=0.5)
-    return network
+    """A small one, as if trained."""
+    return grown("Lag-Llama")
 
 
-def random_generator(windows: int = 6) -> WindowNoise:
-    return WindowNoise(range(windows))
+def random_generator() -> WindowNoise:
+    return WindowNoise(range(6))
 
 
 def truth_of(inputs: Inputs, target: torch.Tensor) -> torch.Tensor:
@@ -94,8 +92,8 @@ def test_the_next_value_is_told_from_the_past_alone(network: LagLlama, windows: 
 def test_paths_are_what_the_whole_window_would_give(network: LagLlama, windows: tuple[Inputs, torch.Tensor]) -> None:
     """Without a cache: the distribution at each step, from a run over the whole drawn path, gives its value."""
     inputs, _ = windows
+    drawn = answers(network, inputs)
     with torch.inference_mode():
-        drawn = network.sample(inputs, 3, random_generator())
         noise = 1 - uniform(random_generator(), 6, 2, 2, *inputs.value.shape[1:])
         noise = rearrange(noise, "b two pair t y x -> two pair (b y x) t")
         for member, (pair, sign) in enumerate(((0, 1.0), (0, -1.0), (1, 1.0))):
@@ -108,35 +106,9 @@ def test_paths_are_what_the_whole_window_would_give(network: LagLlama, windows: 
             assert torch.equal(drawn[:, member][~inputs.asked], inputs.value[~inputs.asked])
 
 
-def test_answers_do_not_depend_on_the_batch(network: LagLlama, windows: tuple[Inputs, torch.Tensor]) -> None:
-    inputs, _ = windows
-    with torch.inference_mode():
-        some = network.sample(inputs.rows(slice(0, 2)), 4, random_generator(2))
-        whole = network.sample(inputs, 4, random_generator())
-    assert torch.allclose(some, whole[:2], atol=1e-3)
-    assert whole[inputs.asked[:, None].expand_as(whole)].std() > 0.1
-
-
 def test_values_that_are_asked_are_not_read(network: LagLlama, windows: tuple[Inputs, torch.Tensor]) -> None:
     inputs, target = windows
-    with torch.inference_mode():
-        honest = network.sample(inputs, 2, random_generator())
-        told = network.sample(replace(inputs, value=truth_of(inputs, target)), 2, random_generator())
+    honest = answers(network, inputs, 2)
+    told = answers(network, replace(inputs, value=truth_of(inputs, target)), 2)
     asked = inputs.asked[:, None].expand_as(honest)
     assert torch.equal(honest[asked], told[asked])
-
-
-def test_a_few_steps_lower_the_loss(windows: tuple[Inputs, torch.Tensor]) -> None:
-    inputs, target = windows
-    torch.manual_seed(0)
-    network = LagLlama(width=16, layers=1, heads=2, cells=96)
-    player = network.players()[0]
-    losses = []
-    for _ in range(15):
-        loss = player.loss(inputs, target, random_generator())
-        gradients = torch.autograd.grad(loss, list(player.parameters))
-        with torch.no_grad():
-            for parameter, gradient in zip(player.parameters, gradients, strict=True):
-                parameter -= 0.02 * gradient
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] - 0.1

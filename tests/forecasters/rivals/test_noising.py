@@ -1,4 +1,4 @@
-"""The noise process of the diffusion rivals, against closed forms."""
+"""The noise process of the diffusion rivals, against closed forms, and how their networks are asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 
 import pytest
 import torch
+from made_networks import answers, grown
 
+from fomo.forecasters.rivals.inputs import Inputs
 from fomo.forecasters.rivals.network import WindowNoise
 from fomo.forecasters.rivals.noising import Noising, quadratic_betas
 
@@ -149,6 +151,34 @@ def test_members_have_noise_of_their_own_whatever_the_batch_and_how_many_are_dra
     assert (drawn[0, 0] - drawn[0, 1]).abs().max() > 0.1
     alone = noising.members(law.velocity, (1, 4, 2, 2), 5, 6, 100, WindowNoise([2]))
     assert torch.allclose(alone[0], drawn[1])
+
+
+#: Rivals of this kind, small ones.
+DIFFUSION = pytest.mark.parametrize("name", ["CSDI", "KG-Diff"])
+
+
+@DIFFUSION
+def test_noised_values_are_read_where_asked_and_nowhere_else(name: str, windows: tuple[Inputs, torch.Tensor]) -> None:
+    inputs, target = windows
+    network = grown(name)
+    level, condition = torch.full((6,), 20), network.condition(inputs)
+    before, elsewhere, there = (
+        network.velocity(target + 1.0 * more, level, condition, inputs.asked)
+        for more in (torch.zeros_like(inputs.asked), ~inputs.asked, inputs.asked)
+    )
+    assert torch.equal(before, elsewhere)
+    assert not torch.allclose(before[inputs.asked], there[inputs.asked])
+
+
+@DIFFUSION
+def test_members_do_not_depend_on_how_many_the_network_draws_at_once(
+    name: str, windows: tuple[Inputs, torch.Tensor]
+) -> None:
+    inputs, _ = windows
+    network = grown(name)
+    together = answers(network, inputs)
+    network.chunk = 1
+    torch.testing.assert_close(answers(network, inputs), together, atol=1e-5, rtol=1e-5)
 
 
 def test_members_come_one_after_the_other_with_all_their_windows() -> None:
