@@ -14,6 +14,8 @@ from fomo.sources.synthetic import synthetic_city
 from fomo.windows.batch import Batch
 from fomo.windows.sample import AugmentConfig, TrainingSet, family_references
 
+pytest.register_assert_rewrite("made_tasks")
+
 
 @pytest.fixture(scope="session")
 def made_city() -> City:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fomo.city import City, make_city
+from fomo.forecasters.protocol import Forecaster
 from fomo.windows.task import ContextMode, Task, last_week, make_task
 
 STEPS = 64
@@ -38,3 +41,20 @@ def window_task(
         earlier=city["traffic"].values[:start] if before else None,
         users_earlier=city["users"].values[:start] if before else None,
     )
+
+
+def check_members(rival: Forecaster, city: City, rtol: float = 1e-3, atol: float = 1e-3) -> np.ndarray:
+    """Members are in order, and do not depend on what is asked beside; gives them, (member, step, y, x).
+
+    The city is a town of whose last cell nothing was recorded.
+    """
+    task = window_task(city)
+    members = rival.forecast_tasks([task, window_task(city, 16)], 9, seed=0)[0].samples.values[:, 48:]
+    assert np.isnan(members[..., 1, 2]).all()
+    known = members.reshape(9, 16, 6)[..., :5]
+    assert (np.diff(known, axis=0) >= 0).all() and (known >= 0).all() and known.std(0).max() > 0
+    asked = task.asked.copy()
+    asked[:, 0] = False
+    fewer = rival.forecast_tasks([replace(task, asked=asked)], 9, seed=1)[0].samples.values[:, 48:]
+    np.testing.assert_allclose(fewer[..., 1, :], members[..., 1, :], rtol=rtol, atol=atol)
+    return members

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from made_tasks import town, window_task
+from made_tasks import check_members, town, window_task
 
 from fomo.forecasters.rivals.chronos import Chronos2
-from fomo.forecasters.rivals.series import RivalUnavailable, series_of
+from fomo.forecasters.rivals.series import series_of
 
 LEVELS = [0.01, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.99]
-
-
-def test_without_weights_or_library_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FOMO_CHRONOS", raising=False)
-    with pytest.raises(RivalUnavailable, match=r"Chronos-2 has no weights: put model.safetensors .* FOMO_CHRONOS"):
-        Chronos2()
-    (tmp_path / "model.safetensors").touch()
-    monkeypatch.setitem(sys.modules, "chronos", None)
-    with pytest.raises(RivalUnavailable, match=r"Chronos-2 needs the library chronos.*fomo\[rivals\]"):
-        Chronos2(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +91,4 @@ def test_members_are_in_order_and_do_not_depend_on_what_is_asked_beside(folder: 
     city = town()
     city["traffic"][10:20, 0, 0] = np.nan
     city["traffic"][:, 1, 2] = np.nan
-    rival = Chronos2(folder)
-    tasks = [window_task(city), window_task(city, 16)]
-    answers = rival.forecast_tasks(tasks, 9, seed=0)
-    members = answers[0].samples.values[:, 48:]
-    assert np.isnan(members[..., 1, 2]).all()
-    known = members.reshape(9, 16, 6)[..., :5]
-    assert (np.diff(known, axis=0) >= 0).all() and (known >= 0).all() and known.std(0).max() > 0
-    asked = tasks[0].asked.copy()
-    asked[:, 0] = False
-    fewer = rival.forecast_tasks([replace(tasks[0], asked=asked)], 9, seed=1)[0].samples.values[:, 48:]
-    np.testing.assert_allclose(fewer[..., 1, :], members[..., 1, :], rtol=1e-3, atol=1e-3)
+    check_members(Chronos2(folder), city)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
@@ -12,6 +14,7 @@ from made_tasks import STEPS, town, window_task
 
 from fomo.city import CityError
 from fomo.forecasters.protocol import Forecaster
+from fomo.forecasters.rivals.chronos import Chronos2
 from fomo.forecasters.rivals.series import (
     QuantileForecaster,
     RivalUnavailable,
@@ -21,6 +24,9 @@ from fomo.forecasters.rivals.series import (
     series_of,
     weights,
 )
+from fomo.forecasters.rivals.tabpfn_ts import CHECKPOINT, TabPFNTS
+from fomo.forecasters.rivals.timesfm import TimesFM
+from fomo.forecasters.rivals.tirex import TiRex
 from fomo.windows.task import generate_task
 
 
@@ -123,3 +129,32 @@ def test_what_is_missing_is_said_with_its_remedy(tmp_path: Path, monkeypatch: py
     (tmp_path / "model.bin").touch()
     for given in (None, tmp_path, tmp_path / "model.bin"):
         assert weights(given, "FOMO_SOMEBODY", "model.bin", "Somebody", "some/where") == tmp_path / "model.bin"
+
+
+@pytest.mark.parametrize(
+    ("rival", "name", "file", "library", "variable"),
+    [
+        (Chronos2, "Chronos-2", "model.safetensors", "chronos", "FOMO_CHRONOS"),
+        (TimesFM, "TimesFM", "model.safetensors", "timesfm", "FOMO_TIMESFM"),
+        (TiRex, "TiRex", "model.ckpt of NX-AI/TiRex", "tirex", "FOMO_TIREX"),
+        (TabPFNTS, "TabPFN-TS", CHECKPOINT, "tabpfn.base", "FOMO_TABPFN"),
+    ],
+    ids=["Chronos-2", "TimesFM", "TiRex", "TabPFN-TS"],
+)
+def test_a_rival_without_weights_or_library_says_what_to_do(
+    rival: Callable[..., QuantileForecaster],
+    name: str,
+    file: str,
+    library: str,
+    variable: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(RivalUnavailable, match=rf"{name} has no weights: put {file} .*{variable}"):
+        rival()
+    (tmp_path / file.split()[0]).touch()
+    monkeypatch.setitem(sys.modules, library, None)
+    package = library.split(".")[0]
+    with pytest.raises(RivalUnavailable, match=rf"{name} needs the library {package}.*fomo\[rivals\]"):
+        rival(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_tasks import town, window_task
+from made_tasks import check_members, town, window_task
 
-from fomo.forecasters.rivals.series import RivalUnavailable, series_of
+from fomo.forecasters.rivals.series import series_of
 from fomo.forecasters.rivals.timesfm import TimesFM
-
-
-def test_without_weights_or_library_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FOMO_TIMESFM", raising=False)
-    with pytest.raises(RivalUnavailable, match=r"TimesFM has no weights: put model.safetensors .* FOMO_TIMESFM"):
-        TimesFM()
-    (tmp_path / "model.safetensors").touch()
-    monkeypatch.setitem(sys.modules, "timesfm", None)
-    with pytest.raises(RivalUnavailable, match=r"TimesFM needs the library timesfm.*fomo\[rivals\]"):
-        TimesFM(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +81,5 @@ def test_members_are_in_order_and_do_not_depend_on_what_is_asked_beside(folder: 
     city = town()
     city["traffic"][10:20, 0, 0] = np.nan
     city["traffic"][:, 1, 2] = np.nan
-    rival = TimesFM(folder / "model.safetensors", batch=4)  # five series: the library fills the second batch up
-    task = window_task(city)
-    members = rival.forecast_tasks([task, window_task(city, 16)], 9, seed=0)[0].samples.values[:, 48:]
-    assert np.isnan(members[..., 1, 2]).all()
-    known = members.reshape(9, 16, 6)[..., :5]
-    assert (np.diff(known, axis=0) >= 0).all() and (known >= 0).all() and known.std(0).max() > 0
-    asked = task.asked.copy()
-    asked[:, 0] = False
-    fewer = rival.forecast_tasks([replace(task, asked=asked)], 9, seed=1)[0].samples.values[:, 48:]
-    np.testing.assert_allclose(fewer[..., 1, :], members[..., 1, :], rtol=1e-3, atol=1e-3)
+    # five series: the library fills the second batch up
+    check_members(TimesFM(folder / "model.safetensors", batch=4), city)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from made_tasks import town, window_task
+from made_tasks import check_members, town, window_task
 
-from fomo.forecasters.rivals.series import RivalUnavailable, series_of
+from fomo.forecasters.rivals.series import series_of
 from fomo.forecasters.rivals.tirex import TiRex
 
 LEVELS = [i / 10 for i in range(1, 10)]
-
-
-def test_without_weights_or_library_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FOMO_TIREX", raising=False)
-    with pytest.raises(RivalUnavailable, match=r"TiRex has no weights: put model.ckpt of NX-AI/TiRex .* FOMO_TIREX"):
-        TiRex()
-    (tmp_path / "model.ckpt").touch()
-    monkeypatch.setitem(sys.modules, "tirex", None)
-    with pytest.raises(RivalUnavailable, match=r"TiRex needs the library tirex.*fomo\[rivals\]"):
-        TiRex(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +65,4 @@ def test_members_are_in_order_and_do_not_depend_on_what_is_asked_beside(folder: 
     city = town()
     city["traffic"][10:20, 0, 0] = np.nan
     city["traffic"][:, 1, 2] = np.nan
-    rival = TiRex(folder)
-    task = window_task(city)
-    members = rival.forecast_tasks([task, window_task(city, 16)], 9, seed=0)[0].samples.values[:, 48:]
-    assert np.isnan(members[..., 1, 2]).all()
-    known = members.reshape(9, 16, 6)[..., :5]
-    assert (np.diff(known, axis=0) >= 0).all() and (known >= 0).all() and known.std(0).max() > 0
-    asked = task.asked.copy()
-    asked[:, 0] = False
-    fewer = rival.forecast_tasks([replace(task, asked=asked)], 9, seed=1)[0].samples.values[:, 48:]
-    np.testing.assert_allclose(fewer[..., 1, :], members[..., 1, :], rtol=1e-3, atol=1e-3)
+    check_members(TiRex(folder), city)
