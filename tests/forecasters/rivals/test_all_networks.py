@@ -159,6 +159,19 @@ def test_known_users_change_the_answers(name: str, windows: Windows) -> None:
 
 
 @every_rival
+def test_windows_without_history_are_answered_from_context(name: str, windows: Windows) -> None:
+    inputs, _ = windows
+    network = grown(name)
+    nothing = torch.zeros_like(inputs.observed)
+    empty = replace(inputs, value=torch.zeros_like(inputs.value), observed=nothing, asked=~nothing)
+    told = empty.covariates.clone()
+    told[:, USERS, :, 0, 0] += 1.0
+    before, after = (answers(network, each) for each in (empty, replace(empty, covariates=told)))
+    assert before.isfinite().all()
+    assert not torch.allclose(after[..., 0, 0], before[..., 0, 0], atol=1e-4)
+
+
+@every_rival
 def test_a_cell_knows_of_the_others_unless_every_cell_is_alone(name: str, windows: Windows) -> None:
     inputs, _ = windows
     network = grown(name)

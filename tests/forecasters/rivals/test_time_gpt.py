@@ -37,15 +37,3 @@ def test_the_encoder_reads_history_and_nothing_else(network: TimeGPT, windows: t
     history = rearrange(~hidden, "b p y x -> (b y x) p")
     assert torch.allclose(seen[0][history], seen[1][history], atol=1e-6)
     assert not torch.allclose(before[inputs.asked], after[inputs.asked], atol=1e-4)
-
-
-def test_a_cell_without_history_is_answered_from_context(
-    network: TimeGPT, windows: tuple[Inputs, torch.Tensor]
-) -> None:
-    inputs, _ = windows
-    nothing = torch.zeros_like(inputs.observed)
-    empty = replace(inputs, value=torch.zeros_like(inputs.value), observed=nothing, asked=~nothing)
-    before = network.quantiles(empty)
-    assert before.isfinite().all()
-    after = network.quantiles(replace(empty, covariates=empty.covariates + 0.5))
-    assert not torch.allclose(before, after, atol=1e-4)

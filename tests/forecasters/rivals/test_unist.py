@@ -76,19 +76,6 @@ def test_the_encoder_reads_only_patches_of_which_something_is_observed(
     assert not torch.allclose(before[hidden], after[hidden], atol=1e-4)
 
 
-def test_a_window_without_history_is_answered_from_context(
-    network: UniST, windows: tuple[Inputs, torch.Tensor]
-) -> None:
-    inputs, _ = windows
-    nothing = torch.zeros_like(inputs.observed)
-    empty = replace(inputs, value=torch.zeros_like(inputs.value), observed=nothing, asked=~nothing)
-    before = network.quantiles(empty)
-    users = empty.covariates.clone()
-    users[:, 6, :, 0, 0] += 1.0
-    assert before.isfinite().all()
-    assert not torch.allclose(before, network.quantiles(replace(empty, covariates=users)), atol=1e-4)
-
-
 @pytest.mark.parametrize("prompt", ["spatial", "temporal"])
 def test_prompts_reach_the_answer(network: UniST, windows: tuple[Inputs, torch.Tensor], prompt: str) -> None:
     inputs, _ = windows
