@@ -58,11 +58,14 @@ def grown(name: str) -> Any:
     return network.eval()
 
 
-def answers(network: RivalNetwork, inputs: Inputs, samples: int = 3) -> torch.Tensor:
-    """Members of the windows, each window with noise of its own; all its quantiles of a network that gives those."""
+def answers(network: RivalNetwork, inputs: Inputs, samples: int = 3, first: int = 0) -> torch.Tensor:
+    """Members of the windows, each with noise of its own, by its number; all its quantiles of a network of quantiles.
+
+    `first`: the number of the first window.
+    """
     count = len(LEVELS) if network.gives_quantiles else samples
     with torch.inference_mode():
-        return network.sample(inputs, count, WindowNoise(range(len(inputs.level))))
+        return network.sample(inputs, count, WindowNoise(range(first, first + len(inputs.level))))
 
 
 def losses(
