@@ -10,16 +10,14 @@ from made_networks import losses, newborn
 
 from fomo.forecasters.rivals.adaptive import HARMONICS, Discriminator, Prototypes, harmonics
 from fomo.forecasters.rivals.inputs import Inputs, make_inputs
-from fomo.forecasters.rivals.training import FitConfig, draw_batch
-from fomo.windows.sample import TrainingSet
+from fomo.windows.batch import Batch
 
 
-def test_harmonics_are_waves_of_the_hour_of_the_day_and_of_the_week(training_set: TrainingSet) -> None:
-    batch = draw_batch(training_set, FitConfig(batch=3, seed=5), 0)
+def test_harmonics_are_waves_of_the_hour_of_the_day_and_of_the_week(batch: Batch) -> None:
     found = harmonics(make_inputs(batch))
     hours = batch.start_hour[:, None] + batch.step_hours[:, None] * torch.arange(64)
-    assert found.shape == (3, 64, 1 + 2 * sum(HARMONICS))
-    torch.testing.assert_close(found[..., 0], torch.ones(3, 64))
+    assert found.shape == (6, 64, 1 + 2 * sum(HARMONICS))
+    torch.testing.assert_close(found[..., 0], torch.ones(6, 64))
     third = 2 * math.pi * 3 * hours / 24
     torch.testing.assert_close(found[..., 5], third.cos(), atol=1e-3, rtol=0)
     torch.testing.assert_close(found[..., 6], third.sin(), atol=1e-3, rtol=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 import torch
@@ -113,13 +114,21 @@ def test_every_weight_learns(name: str, windows: Windows) -> None:
 
 # What they read.
 
+Usual = Callable[[str], torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def usual(windows: Windows) -> Usual:
+    """What the network of a name answers to the windows as they are."""
+    return cache(lambda name: answers(grown(name), windows[0]))
+
 
 @every_rival
-def test_what_is_asked_is_not_read(name: str, batch: Batch) -> None:
-    network, inputs = grown(name), make_inputs(batch)
+def test_what_is_asked_is_not_read(name: str, batch: Batch, windows: Windows, usual: Usual) -> None:
+    inputs, _ = windows
     assert not inputs.value[~inputs.observed].any()
     other = replace(batch, share=torch.where(batch.hidden, batch.share + 1.0, batch.share))
-    assert torch.equal(answers(network, make_inputs(other)), answers(network, inputs))
+    assert torch.equal(answers(grown(name), make_inputs(other)), usual(name))
 
 
 #: Largest difference between answers of a batch and of another; of paths and of many steps rounding grows.
@@ -127,10 +136,9 @@ TOLERANCE = {"KG-Diff": 1e-4, "Lag-Llama": 1e-3}
 
 
 @every_rival
-def test_answers_do_not_depend_on_the_batch_and_members_differ(name: str, windows: Windows) -> None:
+def test_answers_do_not_depend_on_the_batch_and_members_differ(name: str, windows: Windows, usual: Usual) -> None:
     inputs, _ = windows
-    network = grown(name)
-    drawn = answers(network, inputs)
+    network, drawn = grown(name), usual(name)
     assert drawn.shape == (6, 20 if network.gives_quantiles else 3, 64, 4, 4)
     some = answers(network, inputs.rows(slice(2, 4)), first=2)
     torch.testing.assert_close(some, drawn[2:4], atol=TOLERANCE.get(name, 1e-5), rtol=1e-5)
@@ -172,12 +180,11 @@ def test_windows_without_history_are_answered_from_context(name: str, windows: W
 
 
 @every_rival
-def test_a_cell_knows_of_the_others_unless_every_cell_is_alone(name: str, windows: Windows) -> None:
+def test_a_cell_knows_of_the_others_unless_every_cell_is_alone(name: str, windows: Windows, usual: Usual) -> None:
     inputs, _ = windows
-    network = grown(name)
     value = inputs.value.clone()
     value[:, :, 0, 0] += inputs.observed[:, :, 0, 0].to(value.dtype)
-    change = (answers(network, replace(inputs, value=value)) - answers(network, inputs)).abs()
+    change = (answers(grown(name), replace(inputs, value=value)) - usual(name)).abs()
     own = change[..., 0, 0].max()
     change[..., 0, 0] = 0
     assert own > 1e-3
@@ -200,11 +207,11 @@ def without_row(inputs: Inputs, row: int) -> Inputs:
     )
 
 
-#: They read the map as it is, as cells of which nothing is known where there are none.
+#: They read the map as it is: where there are no cells, as cells of which nothing is known.
 READ_OUTSIDE = ("SpectraGAN", "UniST")
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name not in READ_OUTSIDE])
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in (*ALONE, *READ_OUTSIDE)])
 def test_cells_outside_the_grid_are_not_looked_at(name: str, windows: Windows) -> None:
     inside = without_row(windows[0], 3)
     told = inside.covariates.clone()
@@ -220,7 +227,7 @@ def test_cells_outside_the_grid_are_not_looked_at(name: str, windows: Windows) -
     torch.testing.assert_close(after[..., :3, :], before[..., :3, :], atol=1e-6, rtol=1e-5)
 
 
-@every_rival
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ALONE])
 def test_windows_wholly_outside_the_grid_have_finite_answers(name: str, windows: Windows) -> None:
     inputs, _ = windows
     outside = replace(without_row(inputs, 3), covered=torch.zeros_like(inputs.covered))
