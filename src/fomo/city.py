@@ -7,6 +7,7 @@ A `City` is an `xarray.Dataset`:
     poi       (category, y, x)  float32  optional: points of interest per cell and category
     residents (y, x)            float32  optional: people who live in the cell
     covered   (y, x)            bool     False where no traffic is ever recorded
+    first_served, last_served (y, x) datetime64  optional, both: days in service, see `in_service`; NaT = no such end
 
 `time` is local wall-clock on whole minutes, evenly spaced by `attrs["step_minutes"]`, a divisor of a day. `y` and `x`
 are cell centres in kilometres, `y` growing to the north, `x` to the east. Attributes say what the numbers are and where
@@ -72,7 +73,11 @@ VARIABLE_AXES = {
     "poi": ("category", "y", "x"),
     "residents": ("y", "x"),
     "covered": ("y", "x"),
+    "first_served": ("y", "x"),
+    "last_served": ("y", "x"),
 }
+#: The first and the last day on which a square is in service; both or none of them are there.
+SERVICE = ("first_served", "last_served")
 
 
 def make_city(
@@ -110,6 +115,8 @@ def make_city(
     `covered` defaults to the cells with at least one recorded value, `family` to the name before its slash. Raises
     `CityError`.
     """
+    for variable in extra.keys() & VARIABLE_AXES.keys():
+        raise CityError(f"{variable} of {name!r} is no attribute: city.assign({variable}=(('y', 'x'), days)) gives it")
     step_minutes, edge = whole_number(step_minutes, f"step_minutes of {name!r}"), edge_km(cell_km, name) or 1.0
     amounts = numbers_of(traffic, VARIABLE_AXES["traffic"], f"traffic of {name!r}")
     if amounts.ndim != 3:
@@ -201,6 +208,7 @@ def validate(city: City) -> City:
     _check_axes(city, name)
     _check_time(city, name)
     _check_covered(city, name)
+    _check_service(city, name)
     _check_categories(city, name)
     for variable in ("traffic", "users", "poi", "residents"):
         if variable in city:
@@ -308,6 +316,33 @@ def _check_covered(city: City, name: str) -> None:
         )
 
 
+def _check_service(city: City, name: str) -> None:
+    given = [variable for variable in SERVICE if variable in city]
+    if not given:
+        return
+    if len(given) < len(SERVICE):
+        (other,) = set(SERVICE) - set(given)
+        raise CityError(f"city {name!r} has {given[0]} without {other}: give both, NaT where there is no such end")
+    for variable in SERVICE:
+        days = city[variable].values
+        if days.dtype.kind != "M":
+            raise CityError(f"{variable} of {name!r} is {days.dtype}: give days as datetime64, NaT where there is none")
+        broken = (days != days.astype("datetime64[D]")) & ~np.isnat(days)
+        if broken.any():
+            y, x = np.argwhere(broken)[0]
+            moment = np.datetime_as_string(days[y, x], unit="m")
+            raise CityError(f"{variable} of {name!r} is {moment} at y={y}, x={x}, which is no day: leave the time out")
+    first, last = (city[variable].values for variable in SERVICE)
+    turned = first > last
+    if turned.any():
+        y, x = np.argwhere(turned)[0]
+        begin, end = (np.datetime_as_string(days[y, x], unit="D") for days in (first, last))
+        raise CityError(
+            f"{name!r} is in service from {begin} to {end} at y={y}, x={x}; {int(turned.sum())} such cells: correct "
+            "first_served or last_served"
+        )
+
+
 def _check_categories(city: City, name: str) -> None:
     if "poi" not in city:
         return
@@ -374,6 +409,18 @@ def open_city(path: str | Path) -> City:
 def steps_per_day(city: City) -> int:
     """Granularity periods in a day."""
     return MINUTES_PER_DAY // int(city.attrs["step_minutes"])
+
+
+def in_service(city: City, time: np.ndarray | None = None) -> np.ndarray:
+    """At which steps squares are in service, bool (time, y, x): those of the city, or others of its wall clock.
+
+    From `first_served` to `last_served`, both days included. True everywhere where the city does not say them.
+    """
+    days = (city["time"].values if time is None else time).astype("datetime64[D]")[:, None, None]
+    if SERVICE[0] not in city:
+        return np.ones((len(days), city.sizes["y"], city.sizes["x"]), bool)
+    first, last = (city[variable].values for variable in SERVICE)
+    return np.asarray((np.isnat(first) | (first <= days)) & (np.isnat(last) | (days <= last)))
 
 
 def mock_city(steps: int = 96, height: int = 4, width: int = 4, step_minutes: int = 60, seed: int = 0) -> City:

@@ -9,6 +9,7 @@ import polars
 import pytest
 import xarray as xr
 from operator_made import traffic_of, write_days, write_sites
+from scipy.sparse import csr_array
 
 import fomo
 from fomo.ingest.allocation import Allocation
@@ -92,6 +93,66 @@ def test_workers_and_a_city_read_again_say_the_same(ended):
     assert allocation.in_service(last + 2)[first] and not allocation.in_service(last + 1)[first]
 
 
-def test_where_no_day_is_said_all_are_in_service():
+def test_where_no_day_is_said_all_are_in_service(ended):
     nothing = np.zeros(2)
-    assert Allocation(("a", "b"), None, nothing, 1, 1).in_service(np.datetime64("2024-01-01")).all()
+    none_said = Allocation(("a", "b"), None, nothing, 1, 1)
+    assert none_said.in_service(np.datetime64("2024-01-01")).all() and none_said.days_served() is None
+    folder, paths, _ = ended
+    built(folder, paths[:1], "sites.csv", "untold")
+    assert not {"first_served", "last_served"} & set(fomo.open_city(folder / "untold.zarr").variables)
+
+
+def day_number(day):
+    return int(np.datetime64(day, "D").astype(int))
+
+
+def test_a_square_is_in_service_from_its_first_cell_to_its_last_and_without_an_end_where_a_cell_has_none():
+    bounds = np.iinfo(np.int32)
+    service = np.array([
+        [day_number("2024-03-02"), day_number("2024-03-05")], [day_number("2024-03-09"), bounds.max],
+        [bounds.min, day_number("2024-03-01")], [day_number("1066-10-14"), day_number("2500-01-01")],
+    ])  # fmt: skip
+    cells_of = [[0], [0, 1], [0, 2], [], [3], [1, 2]]
+    matrix = csr_array(np.array([[cell in cells for cell in range(4)] for cells in cells_of], float))
+    spread = Allocation(("a", "b", "c", "d"), matrix, np.zeros(4), 2, 3, service)
+    first, last = spread.days_served()
+    np.testing.assert_array_equal(first, np.array([["2024-03-02", "2024-03-02", "NaT"], ["NaT", "1990-01-01", "NaT"]],
+                                                  "datetime64[D]"))  # fmt: skip
+    np.testing.assert_array_equal(last, np.array([["2024-03-05", "NaT", "2024-03-05"], ["NaT", "2100-01-01", "NaT"]],
+                                                 "datetime64[D]"))  # fmt: skip
+    in_the_hole = np.datetime64("2024-03-07")  # of the second square, which its first and last day do not tell
+    np.testing.assert_array_equal(spread.serving(in_the_hole), [[False, False, False], [False, True, False]])
+
+
+def test_the_city_says_from_when_to_when_its_squares_are_in_service(ended):
+    folder, paths, _ = ended
+    built(folder, paths[:4], "told.csv", "told")
+    store, city = CityStore(folder / "told.zarr"), fomo.open_city(folder / "told.zarr")
+    for variable, days in zip(("first_served", "last_served"), store.allocation().days_served(), strict=True):
+        assert city[variable].dtype == "datetime64[ns]"
+        np.testing.assert_array_equal(city[variable].values.astype("datetime64[D]"), days)
+    begins = city["first_served"].values == np.datetime64("2024-03-04")
+    assert begins.any() and np.isnat(city["first_served"].values[~begins]).all()
+    assert np.isfinite(city["traffic"].values[-24:, begins]).all() and city["covered"].values[begins].all()
+    assert np.isnat(city["last_served"].values).all()  # S1-1 shares all of its squares
+    saved = fomo.open_city(fomo.save_city(city, folder / "saved.zarr"))
+    assert saved.identical(city)
+
+
+def test_what_is_out_of_service_is_no_missing_value_of_the_grid(tmp_path):
+    """A city of which a site had ended was known in part for ever, and an append found squares that never have a value.
+
+    All of site S4 ends after the third day.
+    """
+    paths, of_s4 = write_days(tmp_path / "counters", traffic_of(DAYS)), polars.col("cell").str.starts_with("S4")
+    for path in paths[3:]:
+        polars.read_csv(path).filter(~of_s4).write_csv(path)
+    sites = polars.read_csv(write_sites(tmp_path))
+    sites.with_columns(to=polars.when(of_s4).then(polars.lit("2024-03-03"))).write_csv(tmp_path / "told.csv")
+    found = built(tmp_path, paths, "told.csv", "told")["on_grid"]
+    assert (found.traffic, found.users, found.never) == (1, 1, 0)
+    city = fomo.open_city(tmp_path / "told.zarr")
+    gone = city["last_served"].values == np.datetime64("2024-03-03")
+    assert gone.any() and np.isnan(city["traffic"].values[3 * 24 :, gone]).all()
+    latest = on_grid(CityStore(tmp_path / "told.zarr"), 1)
+    assert (latest.traffic, latest.never, latest.covered) == (1, 0, found.covered - gone.sum())

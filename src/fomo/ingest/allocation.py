@@ -16,6 +16,7 @@ import numpy as np
 import polars
 from jaxtyping import Bool, Float, Float64, Int
 
+from fomo.city import EARLIEST, LATEST
 from fomo.ingest.footprints import cell_footprints
 from fomo.ingest.grid_areas import grid_areas
 from fomo.ingest.ground import Ground
@@ -53,6 +54,34 @@ class Allocation:
             return np.ones(len(self.cells), bool)
         number = int(day.astype("datetime64[D]").astype(np.int64))
         return np.asarray((self.service[:, 0] <= number) & (number <= self.service[:, 1]))
+
+    def serving(self, day: np.datetime64) -> Bool[np.ndarray, "y x"]:
+        """Grid cells that any cell in service on a day serves."""
+        if self.service is None:
+            return self.covered
+        served = self.matrix @ self.in_service(day).astype(np.float64)
+        return np.asarray(served > 0).reshape(self.height, self.width)
+
+    def days_served(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The first and the last day on which any cell serves each grid cell, datetime64[D] (y, x); None: none is said.
+
+        NaT where one of its cells has no such end, or no cell serves it. Where the times of its cells leave a hole
+        between them it is taken to be in service in the hole.
+        """
+        service = self.service
+        if service is None:
+            return None
+        served, bounds = self.covered.reshape(-1), np.iinfo(np.int32)
+        # No time of a city lies beyond these, and nanoseconds do not hold every year.
+        nearest, farthest = (int(np.datetime64(end, "D").astype(np.int64)) for end in (EARLIEST, LATEST))
+
+        def ends(which: int, of_all: np.ufunc, never: int) -> np.ndarray:
+            each = of_all.reduceat(service[self.matrix.indices, which], self.matrix.indptr[:-1][served])
+            days = np.full(len(served), np.datetime64("NaT", "D"))
+            days[served] = np.where(each == never, days[served], each.clip(nearest, farthest).astype("datetime64[D]"))
+            return days.reshape(self.height, self.width)
+
+        return ends(0, np.minimum, bounds.min), ends(1, np.maximum, bounds.max)
 
     @property
     def outside(self) -> tuple[str, ...]:

@@ -26,9 +26,9 @@ class OnGrid:
     recorded: float  # traffic of cells, in `unit`
     gridded: float  # of it on the grid
     unit: str  # of the volume
-    covered: int  # squares
+    covered: int  # squares that are in service on any of these days
     never: int  # of them without any value
-    traffic: float  # share of the values of covered squares that are recorded
+    traffic: float  # share of the values of covered squares that are recorded, on days on which they are in service
     users: float | None  # the same of users; None where the city has none
     cells: int
     without_users: int  # cells that never have users
@@ -50,7 +50,7 @@ def on_grid(store: CityStore, days: int | None = None) -> OnGrid:
     """
     begin = 0 if days is None else max(0, store.visible_days - days)
     names, allocation = store.cell_names(), store.allocation()
-    covered = allocation.covered
+    covered = np.zeros(allocation.covered.shape, bool)
     trusted = bool(store.report.get("trust_suspect"))
     recorded = gridded = 0.0
     values, known = 0, {"traffic": 0, "users": 0}
@@ -64,10 +64,12 @@ def on_grid(store: CityStore, days: int | None = None) -> OnGrid:
         grid = store.visible("traffic", index)
         gridded += float(np.nansum(grid, dtype=np.float64))
         ever |= np.isfinite(grid).any(0)
-        values += len(grid) * int(covered.sum())
-        known["traffic"] += int(np.isfinite(grid[:, covered]).sum())
+        served = allocation.serving(store.first_day + index)
+        covered |= served
+        values += len(grid) * int(served.sum())
+        known["traffic"] += int(np.isfinite(grid[:, served]).sum())
         if store.has_users:
-            known["users"] += int(np.isfinite(store.visible("users", index)[:, covered]).sum())
+            known["users"] += int(np.isfinite(store.visible("users", index)[:, served]).sum())
             with_users |= np.isfinite(store.visible("cells/users", index)).any(0)
     end = store.first_day + np.timedelta64(max(0, store.visible_days - 1), "D")
     quiet = allocation.in_service(end) & (last < store.visible_days - SILENT_DAYS) & (store.visible_days > SILENT_DAYS)

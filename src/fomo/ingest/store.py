@@ -1,6 +1,7 @@
 """A city on disk that grows by days: the grid that forecasts read, and beside it the operator's own cells.
 
-    NAME.zarr/              a city as `fomo.open_city` reads it: traffic, users (time, y, x), covered, poi, residents
+    NAME.zarr/              a city as `fomo.open_city` reads it: traffic, users (time, y, x), covered, poi, residents,
+                            and where the site list says any days in service, those of squares
     NAME.zarr/cells/        traffic, users, state (time, cell) at the counters' own period, names, lon, lat
     NAME.zarr/allocation/   the sparse matrix from cells to the grid, its parts off the grid, days in service
     NAME.zarr/.twice/       of days on which clocks are set back both hours of the cells, for later runs (`shown_twice`)
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION
+from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION, SERVICE
 from fomo.days_off import DaysOffSource
 from fomo.files import whole_file
 from fomo.ingest.allocation import Allocation
@@ -45,6 +46,8 @@ ROOT = "zarr.json"
 ROOM_AHEAD = 32
 #: How chunks of days are compressed, as `_series` tells zarr: fast, and float32 shuffled by bytes is small enough.
 LZ4 = {"cname": "lz4", "clevel": 3, "shuffle": 1}
+#: What NaT is as a whole number.
+NO_DAY = int(np.datetime64("NaT", "D").astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ class CityStore:
         _fixed(root, "lon", lon, ("y", "x"), "degrees_east")
         _fixed(root, "lat", lat, ("y", "x"), "degrees_north")
         _fixed(root, "covered", layout.allocation.covered, ("y", "x"))
+        for name, days in zip(SERVICE, layout.allocation.days_served() or (), strict=False):
+            _fixed(root, name, days, ("y", "x"))
         for name, (axes, values) in layers.items():
             _fixed(root, name, values, axes)
         _fixed(cells, "cell", np.array(layout.cells, dtype=object), ("cell",))
@@ -388,13 +393,16 @@ def _same(values: np.ndarray, fill: Any) -> bool:
 
 
 def _fixed(group: Any, name: str, values: np.ndarray, axes: tuple[str, ...], units: str = "") -> None:
-    """An array that does not grow."""
+    """An array that does not grow; days are counted from 1970 on, as xarray reads them."""
+    told: dict[str, Any] = {"units": units} if units else {}
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[D]").astype(np.int64)
+        told = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "_FillValue": NO_DAY}
     kind = str if values.dtype == object or values.dtype.kind == "U" else values.dtype
     shape = values.shape
     array = group.create_array(name, shape=shape, chunks=shape, dtype=kind, dimension_names=axes)
     array[...] = values.astype(object) if kind is str else values
-    if units:
-        array.attrs["units"] = units
+    array.attrs.update(told)
 
 
 def _write_root(path: Path, attributes: dict[str, Any]) -> None:
