@@ -75,6 +75,26 @@ def test_districts_drawn_apart_give_the_very_files_of_a_forecast_held_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.zarr", "out.csv", "out.zarr", "whole.zarr"]
 
 
+def test_districts_and_processes_leave_out_the_same_squares_out_of_service(
+    run: Run, large_city: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city, nobody = fomo.open_city(large_city), np.full((ROWS, COLUMNS), np.datetime64("NaT"), "datetime64[ns]")
+    ended = nobody.copy()
+    ended[:, :9] = city["time"].values[0]  # all of two districts, nearly, and some of the others
+    days = {"first_served": (("y", "x"), nobody), "last_served": (("y", "x"), ended)}
+    fomo.save_city(city.assign(days), large_city)
+    expected = whole(weights, large_city, tmp_path / "whole.zarr", 4)
+    command = ("forecast", large_city, "--weights", weights, "--samples", 4, "--horizon", 6)
+    for size in (1, 2):
+        out = tmp_path / f"of{size}.zarr"
+        said = [run_as(run, monkeypatch, rank, size, *command, "--out", out) for rank in reversed(range(size))]
+        assert files(out) == files(expected), said[-1].err
+        assert f"out of service, left out: {9 * ROWS} squares at all steps\n" in said[-1].out
+    found = Forecast.open(expected)
+    assert found.asked.values[..., 9:].all() and not found.asked.values[..., :9].any()
+    assert np.isnan(found.samples.values[..., :9]).all()
+
+
 def test_the_table_of_a_forecast_that_is_not_held_is_that_of_one_that_is(
     large_city: Path, weights: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fomo.city import City, CityError
+from fomo.forecasters.served import check_in_service
 from fomo.given import whole_number
 from fomo.windows.task import ContextMode, Task, check_context, forecast_task
 
@@ -39,6 +40,7 @@ class Ahead:
     def __post_init__(self) -> None:
         """Check what blocks do not, or would name by their own length. Raises `CityError`."""
         check_context(self.context)
+        check_in_service(self.city, self.times(self.horizon))
         if self.users_ahead is None:
             return
         if self.context != "full":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from fomo.city import City, CityError
+from fomo.city import SERVICE, City, CityError
 from fomo.forecast import CONTEXT_MODES, Forecast
 from fomo.forecasters.ahead import WINDOW
 from fomo.windows.task import CONTEXT_LAYERS, ContextMode, Task, fill_task, generate_task
@@ -45,7 +45,10 @@ def consecutive(
     }  # fmt: skip
     wanted = {start: _told(task, start, around) for start, task in tasks.items() if task.asked.any()}
     if not wanted:
-        raise CityError(f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells")
+        raise CityError(
+            f"{city.attrs['name']!r} has no value to produce: nothing is missing in its covered cells"
+            + (" while they are in service" if SERVICE[0] in city else "")
+        )
     for task in wanted.values():
         alone = not (task.layers and reads_context) and task.around is None
         if alone and not np.isfinite(task.window["traffic"].values).any():

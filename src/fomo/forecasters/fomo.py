@@ -38,6 +38,7 @@ from fomo.forecasters.drawing import Drawing, SamplingConfig
 from fomo.forecasters.gap_hindcasts import judged_in_gaps, said_around
 from fomo.forecasters.judged import judged
 from fomo.forecasters.own_past import OwnPast
+from fomo.forecasters.served import only_in_service, told_unfilled
 from fomo.forecasters.tiles import count_tiles
 from fomo.given import numbers_of, whole_number
 from fomo.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, recover, weights_hash
@@ -99,7 +100,8 @@ class FoMo:
         against hindcasts of that past (`blend`; `forecast.attrs["hindcasts"]`, `["blend"]`, `["width"]` say how).
         Horizons above 48 steps are produced in blocks, each member continuing itself. `only`: these of the `samples`
         members, as they are among all of them, where others are drawn elsewhere; begun at a multiple of
-        `members_unit`. Raises `CityError`: not a city, no history, horizon < 1.
+        `members_unit`. Squares that are out of service (`city.in_service`) are not asked for then, and NaN. Raises
+        `CityError`: not a city, no history, horizon < 1, nothing in service.
         """
         horizon, samples = whole_number(horizon, "the horizon"), members_asked(samples)
         if only is not None and only.start % members_unit(horizon):
@@ -110,7 +112,7 @@ class FoMo:
         blend = self._blend(task, ahead.reference)
         first = self._answer_all([task], samples, [seed], only, kept, blend)[0]
         if block == horizon:
-            return first
+            return only_in_service(first, city)
         whole = range(samples) if only is None else only
         members = np.empty((len(whole), horizon, city.sizes["y"], city.sizes["x"]), np.float32)
         asked = np.empty(members.shape[1:], bool)
@@ -123,7 +125,8 @@ class FoMo:
             done, blocks = upto, blocks + 1
         window = city.isel(time=slice(-1, None)).reindex(time=ahead.times(horizon))
         context, layers = first.attrs["context"], first.attrs["context_layers"]
-        return self._forecast(members, asked, window, context, layers, seed, ahead.reference, blend)
+        made = self._forecast(members, asked, window, context, layers, seed, ahead.reference, blend)
+        return only_in_service(made, city)
 
     def districts(self, grid: tuple[int, int], horizon: int) -> int:
         """In how many parts a forecast of so many cells (y, x) can be drawn apart.
@@ -151,7 +154,7 @@ class FoMo:
         asked, window = task.asked[kept], task.window.isel(time=kept)
         nobody = np.empty((0, *asked.shape), np.float32)
         blend = self._blend(task, ahead.reference)
-        shell = self._answered(task, nobody, asked, window, seed, ahead.reference, blend)
+        shell = only_in_service(self._answered(task, nobody, asked, window, seed, ahead.reference, blend), city)
         districts = self.drawing.districts((city.sizes["y"], city.sizes["x"]))
         batch = cache(lambda: collate([self.window(task, ahead.reference, blend)]).to(self.device))
 
@@ -209,12 +212,13 @@ class FoMo:
         layers: Sequence[str] = CONTEXT_LAYERS,
         only: range | None = None,
     ) -> Forecast:
-        """Values for what was not recorded in covered cells; recorded values come back untouched.
+        """Values for what was not recorded in covered cells in service; recorded values come back untouched.
 
         The network says what fits into a window of 64 steps, the record what is usual there (`around_gaps`); gaps like
         these, made again on other days, say how far each is believed and how wide members are.
         """
-        return self._windowed(validate(city), gaps_of(city), samples, seed, context, layers, only, gaps=True)
+        found = self._windowed(validate(city), gaps_of(city), samples, seed, context, layers, only, gaps=True)
+        return told_unfilled(found, city)
 
     def reference(self, city: City) -> float:
         """What counts as full traffic: stored with the weights for a known family, else from the city's history."""

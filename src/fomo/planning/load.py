@@ -86,11 +86,13 @@ class Load:
         )
 
 
-def load_of_forecast(forecast: Forecast) -> Load:
+def load_of_forecast(forecast: Forecast, served: Bool[np.ndarray, "time y x"] | None = None) -> Load:
     """The asked periods of a forecast, over all cells that it answers.
 
     A period counts where at least one cell is asked in it; cells without any value (never covered) are left out. What
-    is below 0 by rounding only is 0. Raises `PlanError`: a cell with values has gaps, members are negative.
+    is below 0 by rounding only is 0. `served`: at which periods of the forecast cells are in service, None: always;
+    those that never are, are left out too, the others carry nothing while they are not. Raises `PlanError`: a cell with
+    values has gaps, members are negative.
     """
     asked = forecast.asked.values.any((1, 2))
     if not asked.any():
@@ -101,6 +103,9 @@ def load_of_forecast(forecast: Forecast) -> Load:
     if covered.any():
         rounding = ROUNDING * float(np.nanmax(np.abs(members), initial=0.0))
         members = np.where((members < 0) & (members >= -rounding), 0, members)
+    if served is not None and not served[asked].all():
+        covered &= served[asked].any(0)
+        members = np.where(served[asked], members, 0)
     return load_of_members(members, dataset, np.argwhere(covered))
 
 

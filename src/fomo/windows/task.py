@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fomo.city import City, CityError, validate
+from fomo.city import City, CityError, in_service, validate
 from fomo.given import numbers_of
 
 ContextMode = Literal["none", "past", "full"]
@@ -225,8 +225,10 @@ def fill_task(
     context: ContextMode = "none",
     layers: Sequence[str] = CONTEXT_LAYERS,
 ) -> Task:
-    """The values of covered cells that were not recorded; or those `gaps` (time, y, x) of them."""
-    asked = ~np.isfinite(city["traffic"].values) & city["covered"].values[None] if gaps is None else gaps
+    """The values of covered cells in service that were not recorded; or those `gaps` (time, y, x) of them."""
+    asked = gaps
+    if asked is None:
+        asked = ~np.isfinite(city["traffic"].values) & city["covered"].values[None] & in_service(city)
     return make_task(city, asked, reference=reference, users_reference=users_reference, context=context, layers=layers)
 
 

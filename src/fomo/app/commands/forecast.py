@@ -286,6 +286,8 @@ def _say(answer: Answer, asked_context: str) -> int:
     print(f"context {used}: {layers}" + ("" if used == asked_context else f"; less than the {asked_context} asked for"))
     if "tails" in attrs:
         print(f"members with the tails that errors have: {attrs['tails']}")
+    if "out_of_service" in attrs:
+        print(f"out of service, left out: {attrs['out_of_service']}")
     if "days_off" in attrs:
         print(f"days off in the asked time: {attrs['days_off'] or 'none'}")
     for line in _of_its_past(attrs):

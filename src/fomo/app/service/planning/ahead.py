@@ -14,6 +14,7 @@ import polars as pl
 
 from fomo.app.service.outputs import write_frame
 from fomo.app.service.planning.allocating import BLOCKS_A_CELL, PrbSetting, blocks_of, one_scale, prbs_of
+from fomo.app.service.planning.in_service import out_of_service
 from fomo.app.service.planning.moments import clock_of, is_dated, moment
 from fomo.app.service.planning.own_cells import HOLDS, cells_that_serve
 from fomo.app.service.planning.page import Picture, planning_page
@@ -108,7 +109,8 @@ def sleep_ahead(forecast: Forecast, city: City, setting: SleepSetting) -> Ahead:
             capacity=capacity, unit=load.unit, places=load.places, dated=dated,
         )  # fmt: skip
     few = few_members_said(setting.parameters.risk, len(load.members))
-    remarks = [*few, *without_station(city, load.places), *_about(forecast, city, history)]
+    about = [*out_of_service(load, city, history), *_about(forecast, city, history)]
+    remarks = [*few, *without_station(city, load.places), *about]
     if forecast.attrs["forecaster"] == "FoMo" and "tails" not in forecast.attrs:
         remarks.append("Its members lack the tails that errors have, where traffic is lost: fomo forecast --tails.")
     table = with_lonlat(with_stations(plan_table(load, plan, capacity, dated), city), forecast.dataset, city)
@@ -146,7 +148,8 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
         "of the forecast, where blocks are given out slot by slot by what waits then.",
     ]
     figure = _blocks(shared, str(forecast.attrs["forecaster"]), dated) if len(load.time) > 1 else None
-    remarks = [*without_station(city, load.places), *_about(forecast, city, history), *_gaps(shared)]
+    about = [*out_of_service(load, city, history), *_about(forecast, city, history)]
+    remarks = [*without_station(city, load.places), *about, *_gaps(shared)]
     table = with_lonlat(with_stations(table, city), forecast.dataset, city)
     return Ahead("prb", str(city.attrs["name"]), table, summary, remarks, figure)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fomo.app.service.planning.record import cells_named
 from fomo.app.service.planning.servers import with_traffic
-from fomo.city import City, open_city
+from fomo.city import City, in_service, open_city
 from fomo.forecast import Forecast
 from fomo.forecasters.believed import believed
 from fomo.planning.load import Load, PlanError, load_of_forecast
@@ -47,9 +47,13 @@ def open_both(forecast: Path, history: Path) -> tuple[Forecast, City]:
 def load_and_history(forecast: Forecast, city: City) -> tuple[Load, City]:
     """The forecast's load in the cells that ever carried traffic, and the city's record from before its first period.
 
+    Cells that the city says are out of service in all of its periods are left out; others carry nothing while they are
+    (`out_of_service` names both).
+
     Raises `PlanError`: no record or traffic before it, cells that carried traffic and are not forecast.
     """
-    load = load_of_forecast(forecast)
+    served = in_service(city, forecast.dataset["time"].values)
+    load = load_of_forecast(forecast, served)
     before = city["time"].values < load.time[0]
     if not before.any():
         raise PlanError(
@@ -58,6 +62,7 @@ def load_and_history(forecast: Forecast, city: City) -> tuple[Load, City]:
         )
     history = city.isel(time=before)
     places, width = with_traffic(history), history.sizes["x"]
+    places = places[np.asarray(served.any(0))[tuple(places.T)]]
     stations, forecast_cells = (each @ np.array([width, 1]) for each in (places, load.places))
     missing = ~np.isin(stations, forecast_cells)
     if not missing.any() and len(places):
