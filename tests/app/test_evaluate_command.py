@@ -71,7 +71,7 @@ def test_generation(rows: Any) -> None:
 
 
 def test_next_week(rows: Any) -> None:
-    found = rows("--city", "regions", "--next-week", "--past-week")
+    found = rows("--city", "regions", "--next-week", "--past-week", "--task", "long", samples=2)
     assert {row["split"] for row in found} == {"next_week"} and found[0]["past_week"] is True
 
 
@@ -159,7 +159,8 @@ def test_nothing_but_scores_is_replaced(run: Run, tmp_path: Path, name: str, tex
 def test_scores_are_replaced_by_scores(run: Run, data: Path, weights: Path, tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"scores{suffix}"
     file.touch()  # an empty file is none
-    asked = ("evaluate", "--weights", weights, "--data", data, "--city", "town", "--samples", 2, "--json", file)
+    quick = ("--samples", 2, "--task", "short", "--no-past-week")
+    asked = ("evaluate", "--weights", weights, "--data", data, "--city", "town", *quick, "--json", file)
     for _ in range(2):
         said = run(*asked)
         assert said.code == 0, said.err
