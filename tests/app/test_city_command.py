@@ -359,6 +359,24 @@ def test_a_renamed_cell_is_told_at_an_append(operator: Path, run: Run) -> None:
     assert np.nansum(fomo.open_city(out)["traffic"].values) == pytest.approx(1e-9 * traffic_of(5).sum(), rel=1e-5)
 
 
+def test_a_cell_that_was_switched_off_is_told_at_an_append(operator: Path, run: Run) -> None:
+    *before, last = sorted((operator / "counters").iterdir())
+    gone = [line for line in last.read_text(encoding="utf-8").splitlines() if not line.startswith("S1-1,")]
+    last.rename(operator / "last.csv").write_text("\n".join(gone), encoding="utf-8")
+    out, sites = operator / "city.zarr", operator / "sites.csv"
+    assert run("city", "build", "--counters", *before, "--sites", sites, "--out", out).code == 0
+    append = ("city", "append", out, "--counters", operator / "last.csv")
+    assert "0.00% of what cells recorded" not in run(*append).out  # the squares of the cell are missing
+    head, *rows = sites.read_text(encoding="utf-8").splitlines()
+    ended = [f"{row},{'2024-03-04' if row.startswith('S1-1,') else ''}" for row in rows]
+    sites.write_text("\n".join([f"{head},last_day", *ended]), encoding="utf-8")
+    said = run(*append, "--sites", sites, "--site-columns", "to=last_day")
+    assert said.code == 0 and "1 days from 2024-03-05 to 2024-03-05 are spread" in said.out, said.err
+    assert "0.00% of what cells recorded" in said.out
+    said = run(*append, "--sites", operator / "nowhere.csv")
+    assert said.code == 2 and "nowhere.csv" in said.err and said.err.count("\n") == 1
+
+
 def test_counters_that_an_upgrade_renamed_are_told_at_an_append(operator: Path, run: Run) -> None:
     *before, last = sorted((operator / "counters").iterdir())
     text = last.read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 
 import fomo
 from fomo.ingest.allocation import Allocation
-from fomo.ingest.build import BuildConfig, build_city
+from fomo.ingest.build import BuildConfig, append_city, build_city
+from fomo.ingest.ledger import IngestError
 from fomo.ingest.on_grid import on_grid
 from fomo.ingest.store import CityStore
 
@@ -156,3 +157,50 @@ def test_what_is_out_of_service_is_no_missing_value_of_the_grid(tmp_path):
     assert gone.any() and np.isnan(city["traffic"].values[3 * 24 :, gone]).all()
     latest = on_grid(CityStore(tmp_path / "told.zarr"), 1)
     assert (latest.traffic, latest.never, latest.covered) == (1, 0, found.covered - gone.sum())
+
+
+@pytest.mark.parametrize("minutes", [60, 120])
+def test_days_in_service_that_are_told_later_give_the_city_that_knew_them(ended, minutes):
+    """A site that was switched off meant a new city of all files there ever were."""
+    folder, paths, _ = ended
+    last, *given = paths[-1], *paths[:-1]
+    for name, sites, files in (("told", "told.csv", paths), ("late", "sites.csv", given)):
+        build_city(
+            BuildConfig(
+                counters=tuple(files), sites=folder / sites, out=folder / f"{name}.zarr", cell_m=500.0, minutes=minutes
+            )
+        )
+    report = append_city(folder / "late.zarr", [last], sites=folder / "told.csv")
+    assert report["this_run"].added == (np.datetime64("2024-03-10"),)
+    assert any("9 days from 2024-03-01 to 2024-03-09 are spread anew" in remark for remark in report["remarks"])
+    late, told = (fomo.open_city(folder / f"{name}.zarr").drop_attrs() for name in ("late", "told"))
+    xr.testing.assert_identical(late, told)
+    both = (CityStore(folder / f"{name}.zarr").allocation() for name in ("late", "told"))
+    np.testing.assert_array_equal(*(each.service for each in both))
+
+
+def test_a_newer_list_is_told_again_and_cells_that_are_not_in_the_city_are_said(ended):
+    folder, paths, _ = ended
+    built(folder, paths, "told.csv", "city")
+    sites = polars.read_csv(folder / "told.csv").with_columns(to=polars.lit(None, polars.String))
+    new = sites[:1].with_columns(cell=polars.lit("S9-1"))
+    polars.concat([sites, new]).write_csv(folder / "newer.csv")
+    (remark,) = (
+        text
+        for text in append_city(folder / "city.zarr", paths, sites=folder / "newer.csv")["remarks"]
+        if "S9-1" in text
+    )
+    assert "build it again" in remark
+    city = fomo.open_city(folder / "city.zarr")
+    assert np.isnat(city["last_served"].values).all() and not np.isnat(city["first_served"].values).all()
+
+
+def test_a_list_of_another_network_changes_nothing(ended):
+    folder, paths, _ = ended
+    built(folder, paths, "told.csv", "city")
+    sites = polars.read_csv(folder / "told.csv").with_columns(cell="X" + polars.col("cell"))
+    sites.write_csv(folder / "other.csv")
+    before = fomo.open_city(folder / "city.zarr").load()
+    with pytest.raises(IngestError, match=r"no cell of .*other\.csv is in"):
+        append_city(folder / "city.zarr", paths, sites=folder / "other.csv")
+    xr.testing.assert_identical(fomo.open_city(folder / "city.zarr"), before)

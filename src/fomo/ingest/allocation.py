@@ -29,6 +29,8 @@ LONGEST_KM = 10.0  # that a cell reaches where its range is not known
 ROUNDING = 1e-9  # of a share
 #: Times that are spread at once: their grids stay near the processor, where those of a whole day do not.
 TOGETHER = 16
+#: Days in service of a cell of which no end is said.
+SINCE_EVER_FOR_EVER = (int(np.iinfo(np.int32).min), int(np.iinfo(np.int32).max))
 NORTHWARD = 1e-4  # degrees: the step that shows where north is on the grid
 
 
@@ -71,7 +73,7 @@ class Allocation:
         service = self.service
         if service is None:
             return None
-        served, bounds = self.covered.reshape(-1), np.iinfo(np.int32)
+        served, (ever_since, for_ever) = self.covered.reshape(-1), SINCE_EVER_FOR_EVER
         # No time of a city lies beyond these, and nanoseconds do not hold every year.
         nearest, farthest = (int(np.datetime64(end, "D").astype(np.int64)) for end in (EARLIEST, LATEST))
 
@@ -81,7 +83,7 @@ class Allocation:
             days[served] = np.where(each == never, days[served], each.clip(nearest, farthest).astype("datetime64[D]"))
             return days.reshape(self.height, self.width)
 
-        return ends(0, np.minimum, bounds.min), ends(1, np.maximum, bounds.max)
+        return ends(0, np.minimum, ever_since), ends(1, np.maximum, for_ever)
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -189,8 +191,14 @@ def _service(sites: Sites) -> Int[np.ndarray, "cell 2"] | None:
     """First and last days of cells, in days since 1970; None where the list says none."""
     if sites.table.select(polars.all_horizontal(polars.col("from", "to").is_null()).all()).item():
         return None
-    bounds = np.iinfo(np.int32)
-    days = [sites.table[name].to_physical().fill_null(end) for name, end in (("from", bounds.min), ("to", bounds.max))]
+    return days_in_service(sites.table)
+
+
+def days_in_service(table: polars.DataFrame) -> Int[np.ndarray, "cell 2"]:
+    """`from` and `to` of the cells of a table, in days since 1970; the ends of `SINCE_EVER_FOR_EVER` where none."""
+    days = (
+        table[name].to_physical().fill_null(end) for name, end in zip(("from", "to"), SINCE_EVER_FOR_EVER, strict=True)
+    )
     return np.stack([each.to_numpy().astype(np.int32) for each in days], 1)
 
 
@@ -203,4 +211,4 @@ def _bearing_of_north(
     return np.rad2deg(np.arctan2(further_east - east, further_north - north))
 
 
-__all__ = ["LONGEST_KM", "Allocation", "Method", "allocate"]
+__all__ = ["LONGEST_KM", "SINCE_EVER_FOR_EVER", "Allocation", "Method", "allocate", "days_in_service"]

@@ -37,6 +37,7 @@ from fomo.ingest.reading import hash_of
 from fomo.ingest.reporting import cells_that_report
 from fomo.ingest.sites import Sites, choose_ground, make_sites, read_sites, stations_on
 from fomo.ingest.store import ROOT, CityStore, Layout
+from fomo.ingest.switching import tell_service
 from fomo.ingest.this_run import this_run
 from fomo.ingest.undo import put_back
 from fomo.ingest.unlike_days import remark_on_users_alone, unlike_days, unlike_remark
@@ -214,6 +215,8 @@ def append_city(
     days_off: str | Path | None = None,
     mapping: Mapping | None = None,
     names: dict[str, str] | None = None,
+    sites: Path | None = None,
+    site_columns: dict[str, str] | None = None,
     rejects: Path | None = None,
     progress: Progress | None = None,
     submit: Submit | None = None,
@@ -222,11 +225,12 @@ def append_city(
 
     `days_off`: as of `BuildConfig`. `mapping`: what the counters mean from these files on, which the city keeps in its
     own one's place. `names`: more of `[cell] names` of the mapping, which are kept, too. With either, files that were
-    read already are read again (`following.py`).
+    read already are read again (`following.py`). `sites`: a newer site list, whose days in service are taken over.
     """
     _check_rejects(rejects, submit)
     files = input_files(counters)
-    return _ingest(out, files, rejects, progress, submit, _source(days_off), mapping, names or {})
+    service = None if sites is None else (sites, site_columns or {})
+    return _ingest(out, files, rejects, progress, submit, _source(days_off), mapping, names or {}, service)
 
 
 def _check_rejects(rejects: Path | None, submit: Submit | None) -> None:
@@ -244,6 +248,7 @@ def _source(days_off: str | Path | None) -> DaysOffSource | None:
 def _ingest(
     out: Path, files: Sequence[Path], rejects: Path | None, progress: Progress | None, submit: Submit | None,
     days_off: DaysOffSource | None, mapping: Mapping | None = None, names: dict[str, str] | None = None,
+    service: tuple[Path, dict[str, str]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Read what is not read yet, alone; the report's `remarks` say what had to be cleared away for it, and what is odd.
 
@@ -261,6 +266,8 @@ def _ingest(
             tell_mapping(store, mapping, files)
         if names:
             remarks += tell_names(store, names, files)
+        if service is not None:
+            remarks += tell_service(store, *service)
         before, first_new = store.report, store.first_day + np.timedelta64(store.visible_days, "D")
         if submit is None:
             report = ingest_alone(store, files, rejects, progress)

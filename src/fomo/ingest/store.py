@@ -46,6 +46,8 @@ ROOT = "zarr.json"
 ROOM_AHEAD = 32
 #: How chunks of days are compressed, as `_series` tells zarr: fast, and float32 shuffled by bytes is small enough.
 LZ4 = {"cname": "lz4", "clevel": 3, "shuffle": 1}
+#: Axes and units of days in service of the cells.
+SERVICE_AXES = ("cell", "end"), "days since 1970-01-01"
 #: What NaT is as a whole number.
 NO_DAY = int(np.datetime64("NaT", "D").astype(np.int64))
 
@@ -158,7 +160,7 @@ class CityStore:
         for name, values in parts.items():
             _fixed(group, name, np.asarray(values), (name,))
         if layout.allocation.service is not None:
-            _fixed(group, "service", layout.allocation.service, ("cell", "end"), "days since 1970-01-01")
+            _fixed(group, "service", layout.allocation.service, *SERVICE_AXES)
         attributes = {
             **layout.attributes, **ground.attributes(), "schema_version": SCHEMA_VERSION,
             "step_minutes": layout.step_minutes, "cell_km": edge, "layout": "grid", "calendar": "date",
@@ -238,6 +240,32 @@ class CityStore:
             assert users is not None
             self._put("cells/users", index, day.users)
             self._put("users", index, users)
+
+    def write_grid(
+        self, date: np.datetime64, traffic: Float[np.ndarray, "step y x"], users: Float[np.ndarray, "step y x"]
+    ) -> None:
+        """A visible day of the grid alone, whose cells stay as they are; not visible before `commit`."""
+        index = self._index(date)
+        grids = {"traffic": traffic, "users": users} if self.has_users else {"traffic": traffic}
+        keep(self.path, self.commits, [str(self._chunk(name, index).relative_to(self.path)) for name in grids])
+        for name, values in grids.items():
+            self._put(name, index, values)
+
+    def tell_service(self, allocation: Allocation) -> None:
+        """Other days in service of the cells, and of the squares, from the next commit on."""
+        import zarr
+
+        assert allocation.service is not None
+        root: Any = zarr.open_group(str(self.path), mode="r+", use_consolidated=False)
+        served = zip(SERVICE, allocation.days_served() or (), strict=True)
+        told = [(root["allocation"], "service", allocation.service), *((root, name, days) for name, days in served)]
+        for group, name, days in told:
+            if name in group:  # in one chunk: a reader sees what was or what is
+                group[name][...] = _whole_days(days)
+            elif name == "service":
+                _fixed(group, name, days, *SERVICE_AXES)
+            else:
+                _fixed(group, name, days, ("y", "x"))
 
     def commit(self, report: dict[str, Any]) -> None:
         """Make all that was written visible, with what is to be known of it."""
@@ -392,11 +420,16 @@ def _same(values: np.ndarray, fill: Any) -> bool:
     return bool((np.isnan(values) if np.isnan(fill) else values == fill).all())
 
 
+def _whole_days(values: np.ndarray) -> np.ndarray:
+    """Days as numbers since 1970."""
+    return values.astype("datetime64[D]").astype(np.int64) if values.dtype.kind == "M" else values
+
+
 def _fixed(group: Any, name: str, values: np.ndarray, axes: tuple[str, ...], units: str = "") -> None:
     """An array that does not grow; days are counted from 1970 on, as xarray reads them."""
     told: dict[str, Any] = {"units": units} if units else {}
     if values.dtype.kind == "M":
-        values = values.astype("datetime64[D]").astype(np.int64)
+        values = _whole_days(values)
         told = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "_FillValue": NO_DAY}
     kind = str if values.dtype == object or values.dtype.kind == "U" else values.dtype
     shape = values.shape

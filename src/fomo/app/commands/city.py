@@ -37,6 +37,15 @@ Rejects = Annotated[
     arg(metavar="FILE", help="Also write every row that is not taken (.csv).", help_behavior_hint="(default: none)"),
 ]
 
+SiteColumns = Annotated[
+    tuple[str, ...],
+    arg(
+        metavar="NAME=COLUMN",
+        help="What columns of the sites are called: cell, lon, lat, azimuth, range_km, range_m, from, to; "
+        "like lon=X_WGS.",
+        help_behavior_hint="",
+    ),
+]
 Workers = Annotated[int, arg(metavar="N", help="Processes that read the files.")]
 Scheduler = Annotated[
     str,
@@ -63,15 +72,7 @@ class Build:
     unit: Annotated[
         str, arg(metavar="TEXT", help="Of a traffic column that is taken as it is, like MB.", help_behavior_hint="")
     ] = ""
-    site_columns: Annotated[
-        tuple[str, ...],
-        arg(
-            metavar="NAME=COLUMN",
-            help="What columns of the sites are called: cell, lon, lat, azimuth, range_km, range_m, from, to; "
-            "like lon=X_WGS.",
-            help_behavior_hint="",
-        ),
-    ] = ()
+    site_columns: SiteColumns = ()
     cell_km: Annotated[float, arg(metavar="KM", help="Edge of a grid cell.")] = 1.0
     crs: Annotated[
         str | None,
@@ -156,6 +157,15 @@ class Append:
             help_behavior_hint="",
         ),
     ] = ()
+    sites: Annotated[
+        Path | None,
+        arg(
+            metavar="FILE",
+            help="A newer site list: its from and to say since when or until when cells are in service.",
+            help_behavior_hint="(default: what the city knows)",
+        ),
+    ] = None
+    site_columns: SiteColumns = ()
     rejects: Rejects = None
     workers: Workers = 1
     scheduler: Scheduler = ""
@@ -171,7 +181,8 @@ class Append:
         with workers(self.workers, self.scheduler) as submit, _Bytes() as hear:
             report = append_city(
                 self.city, self.counters, days_off=self.days_off, mapping=mapping,
-                names=columns_of("--cell-names", self.cell_names, "BX010_1=BO010_1"), rejects=self.rejects,
+                names=columns_of("--cell-names", self.cell_names, "BX010_1=BO010_1"), sites=self.sites,
+                site_columns=columns_of("--site-columns", self.site_columns, "lon=X_WGS"), rejects=self.rejects,
                 progress=hear, submit=submit,
             )  # fmt: skip
         return _told(report, self.city)

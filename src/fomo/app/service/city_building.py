@@ -174,8 +174,8 @@ def _on_grid_lines(found: OnGrid) -> list[tuple[str, str]]:
         some = some_of([f"{cell} (last {day})" if day else cell for cell, day in found.silent.items()])
         told = (
             f"{len(found.silent)} without a record in the last {SILENT_DAYS} days, so squares are missing: {some}. "
-            "Build again with a column 'to' in the site list if they are out of service, with [cell] names in the "
-            "mapping if they have another name now"
+            "If they are out of service say so in a column 'to' of the site list ('fomo city append --sites'), if they "
+            "have another name now with 'fomo city append --cell-names'"
         )
         lines.append(("silent cells", told))
     return lines
