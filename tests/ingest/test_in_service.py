@@ -195,6 +195,21 @@ def test_a_newer_list_is_told_again_and_cells_that_are_not_in_the_city_are_said(
     assert np.isnat(city["last_served"].values).all() and not np.isnat(city["first_served"].values).all()
 
 
+@pytest.mark.parametrize("before", ["sites.csv", "told.csv"])
+def test_a_run_that_is_killed_while_it_spreads_days_anew_is_made_good_by_the_next(ended, monkeypatch, before):
+    folder, paths, _ = ended
+    ends = polars.read_csv(folder / "told.csv").with_columns(to=polars.lit("2024-03-07"))
+    ends.write_csv(folder / "ends.csv")
+    built(folder, paths, "ends.csv", "told")
+    built(folder, paths, before, "late")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CityStore, "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        append_city(folder / "late.zarr", paths, sites=folder / "ends.csv")
+    append_city(folder / "late.zarr", paths, sites=folder / "ends.csv")
+    late, told = (fomo.open_city(folder / f"{name}.zarr").drop_attrs() for name in ("late", "told"))
+    xr.testing.assert_identical(late, told)
+
+
 def test_a_list_of_another_network_changes_nothing(ended):
     folder, paths, _ = ended
     built(folder, paths, "told.csv", "city")

@@ -252,7 +252,7 @@ class CityStore:
             self._put(name, index, values)
 
     def tell_service(self, allocation: Allocation) -> None:
-        """Other days in service of the cells, and of the squares, from the next commit on."""
+        """Other days in service of the cells, and of the squares; a kill before the next commit undoes it."""
         import zarr
 
         assert allocation.service is not None
@@ -260,6 +260,9 @@ class CityStore:
         served = zip(SERVICE, allocation.days_served() or (), strict=True)
         told = [(root["allocation"], "service", allocation.service), *((root, name, days) for name, days in served)]
         for group, name, days in told:
+            at = f"{group.path}/{name}".lstrip("/")
+            new = () if (self.path / at / ROOT).exists() else (f"{at}/{ROOT}",)  # undone by taking it away
+            keep(self.path, self.commits, [f"{at}/c/0/0", *new])
             if name in group:  # in one chunk: a reader sees what was or what is
                 group[name][...] = _whole_days(days)
             elif name == "service":
@@ -333,7 +336,7 @@ class CityStore:
         shape = (ground.height * ground.width, len(cells))
         matrix = csr_array((data, indices, indptr), shape=shape)
         told = self.path / "allocation" / "service"
-        service = np.asarray(zarr.open_array(str(told), mode="r")[...]) if told.exists() else None
+        service = np.asarray(zarr.open_array(str(told), mode="r")[...]) if (told / ROOT).exists() else None
         return Allocation(cells, matrix, lost, ground.height, ground.width, service)
 
     def _index(self, date: np.datetime64) -> int:
