@@ -17,6 +17,9 @@ from fomo.ingest.mapping import Mapping, mapping_text
 from fomo.ingest.reading import hash_of
 from fomo.ingest.store import CityStore
 
+#: Where names of cells are said, for people.
+NAMES = "names of cells"
+
 
 def tell_mapping(store: CityStore, mapping: Mapping, files: Sequence[Path]) -> None:
     """Keep what counters mean from these files on, for all later reads.
@@ -26,8 +29,8 @@ def tell_mapping(store: CityStore, mapping: Mapping, files: Sequence[Path]) -> N
     period, clock or kind of counter.
     """
     check_names(mapping.cell.names, store.cell_names(), str(store.path))
-    before = Mapping.model_validate(store.report["mapping"])
-    told = _continued(mapping, before)
+    before = _known(store)
+    told = _continued(mapping, before, "the mapping")
     _check(store, told, before)
     minutes = beginning(files, told)[1]
     if minutes != store.cell_minutes:
@@ -38,12 +41,17 @@ def tell_mapping(store: CityStore, mapping: Mapping, files: Sequence[Path]) -> N
     store.commit({**_kept(told), **_to_be_read_again(store, files)})
 
 
-def _continued(mapping: Mapping, before: Mapping) -> Mapping:
-    """What a mapping says, and for the rest what a city knew until now."""
+def _known(store: CityStore) -> Mapping:
+    """What a city knows of its counters until now."""
+    return Mapping.model_validate(store.report["mapping"])
+
+
+def _continued(mapping: Mapping, before: Mapping, where: str) -> Mapping:
+    """What a mapping says, and for the rest what a city knew; `where` it is said. Raises `ConfigError`."""
     said = mapping.model_dump(mode="json", exclude_unset=True)
     raw = {section: known | said.get(section, {}) for section, known in before.model_dump(mode="json").items()}
     raw["cell"]["names"] = before.cell.names | mapping.cell.names
-    return parse(raw, Mapping, "the mapping")
+    return parse(raw, Mapping, where)
 
 
 def _check(store: CityStore, told: Mapping, before: Mapping) -> None:
@@ -72,9 +80,7 @@ def tell_names(store: CityStore, names: dict[str, str], files: Sequence[Path]) -
     there = sorted(set(names) & set(cells))
     if there:
         raise IngestError(f"{there[0]!r} is a cell of {store.path} itself: only a name that is none can be another's")
-    mapping = dict(store.report["mapping"])
-    cell = {**mapping["cell"], "names": {**mapping["cell"].get("names", {}), **names}}
-    told = parse({**mapping, "cell": cell}, Mapping, "names of cells")
+    told = _continued(parse({"cell": {"names": names}}, Mapping, NAMES), _known(store), NAMES)
     without = dict(store.report.get("cells_without_place", {}))
     early = {name: without.pop(name) for name in sorted(names) if name in without}
     store.commit({**_kept(told), "cells_without_place": without, **_to_be_read_again(store, files)})

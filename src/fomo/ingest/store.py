@@ -181,7 +181,7 @@ class CityStore:
 
         Raises `IngestError` for a day before the city's first.
         """
-        index = self._index(date)
+        index = self.index_of(date)
         if index >= self.days:
             return None
         periods = MINUTES_PER_DAY // self.cell_minutes
@@ -192,7 +192,7 @@ class CityStore:
 
     def visible_day(self, date: np.datetime64) -> Day | None:
         """A day of an earlier commit, or None."""
-        return self.day(date) if self._index(date) < self.visible_days else None
+        return self.day(date) if self.index_of(date) < self.visible_days else None
 
     def visible(self, name: str, index: int) -> np.ndarray:
         """A visible day, counted from the first, of an array that grows, such as 'traffic' or 'cells/state'."""
@@ -206,7 +206,7 @@ class CityStore:
     def reserve(self, dates: Sequence[np.datetime64]) -> None:
         """Room for days, so that others can write them."""
         self.touched.update(dates)
-        last = max((self._index(date) for date in dates), default=-1)
+        last = max((self.index_of(date) for date in dates), default=-1)
         if last >= self.days:
             self._grow(last + 1)
 
@@ -219,7 +219,7 @@ class CityStore:
         counter: Float[np.ndarray, "period cell"] | None = None,
     ) -> None:
         """A day of the cells and of the grid; not visible before `commit`. `counter`: of counters that only grow."""
-        index = self._index(date)
+        index = self.index_of(date)
         if index < self.visible_days:
             names = [*self._names("")[:-1], *(f"cells/{name}" for name in self._names("cells/")[:-1])]
             chunk = {name: f"{index}/0" if name.startswith("cells/") else f"{index}/0/0" for name in names}
@@ -245,7 +245,7 @@ class CityStore:
         self, date: np.datetime64, traffic: Float[np.ndarray, "step y x"], users: Float[np.ndarray, "step y x"]
     ) -> None:
         """A visible day of the grid alone, whose cells stay as they are; not visible before `commit`."""
-        index = self._index(date)
+        index = self.index_of(date)
         grids = {"traffic": traffic, "users": users} if self.has_users else {"traffic": traffic}
         keep(self.path, self.commits, [str(self._chunk(name, index).relative_to(self.path)) for name in grids])
         for name, values in grids.items():
@@ -339,7 +339,8 @@ class CityStore:
         service = np.asarray(zarr.open_array(str(told), mode="r")[...]) if (told / ROOT).exists() else None
         return Allocation(cells, matrix, lost, ground.height, ground.width, service)
 
-    def _index(self, date: np.datetime64) -> int:
+    def index_of(self, date: np.datetime64) -> int:
+        """Which day of the city it is, counted from the first. Raises `IngestError` for one before it."""
         index = int((date - self.first_day) / np.timedelta64(1, "D"))
         if index < 0:
             raise IngestError(

@@ -60,7 +60,7 @@ def spread_again(store: CityStore, allocation: Allocation, days: Sequence[np.dat
     minutes, trust = (store.cell_minutes, store.step_minutes), bool(store.report.get("trust_suspect"))
     zone = store.report["mapping"]["time"]["zone"]
     for day in days:
-        index = int((day - store.first_day) / np.timedelta64(1, "D"))
+        index = store.index_of(day)
         traffic = store.visible("cells/traffic", index)
         users = store.visible("cells/users", index) if store.has_users else np.full(traffic.shape, np.nan, np.float32)
         recorded = Day(traffic, users, store.visible("cells/state", index))

@@ -28,7 +28,7 @@ def unlike_days(store: CityStore, days: Collection[np.datetime64]) -> dict[str, 
     profiles = dict[int, np.ndarray | None]()
     found = dict[str, float]()
     for date in sorted(days):
-        index = int((date - store.first_day) / np.timedelta64(1, "D"))
+        index = store.index_of(date)
         if not LEAST <= index < store.visible_days:
             continue
         for other in range(max(0, index - MOST), index + 1):
@@ -55,11 +55,11 @@ def unlike_remark(found: dict[str, float]) -> str:
 
 def remark_on_users_alone(store: CityStore, days: Collection[np.datetime64]) -> str:
     """That users were counted on some of these days, and no traffic: what an upgrade does that renames one counter."""
-    index = {date: int((date - store.first_day) / np.timedelta64(1, "D")) for date in sorted(days)}
+    if not store.has_users:
+        return ""
+    of = {date: store.index_of(date) for date in sorted(days)}
     alone = [
-        str(date)
-        for date, at in index.items()
-        if store.has_users and store.holds("cells/users", at) and not store.holds("cells/traffic", at)
+        str(date) for date, at in of.items() if store.holds("cells/users", at) and not store.holds("cells/traffic", at)
     ]
     if not alone:
         return ""
