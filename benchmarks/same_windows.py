@@ -9,7 +9,7 @@ The scoreboard does not rank a forecaster that is asked about each fifth window;
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def pairs(scores: Path) -> Iterator[tuple[Scores, Scores]]:
             yield some, other
 
 
-def table(found: Iterator[tuple[Scores, Scores]]) -> str:
+def table(found: Iterable[tuple[Scores, Scores]]) -> str:
     """One row a pair."""
     lines = ["| " + " | ".join(HEADING) + " |", "|---" * len(HEADING) + "|"]
     for own, other in found:
@@ -70,8 +70,12 @@ def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/scoreboard", help="what the scoreboard keeps")
+    scores = parser.parse_args().out / "scores"
+    found = list(pairs(scores))
+    if not found:  # the table that is there would be lost
+        raise SystemExit(f"{scores} holds nobody who answered a part of FoMo's windows: run the scoreboard first")
     with whole_file(ROOT / "results/same-windows.md") as fresh:
-        fresh.write_text(table(pairs(parser.parse_args().out / "scores")), encoding="utf-8")
+        fresh.write_text(table(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -371,7 +371,7 @@ def test_a_cell_that_was_switched_off_is_told_at_an_append(operator: Path, run: 
     ended = [f"{row},{'2024-03-04' if row.startswith('S1-1,') else ''}" for row in rows]
     sites.write_text("\n".join([f"{head},last_day", *ended]), encoding="utf-8")
     said = run(*append, "--sites", sites, "--site-columns", "to=last_day")
-    assert said.code == 0 and "1 days from 2024-03-05 to 2024-03-05 are spread" in said.out, said.err
+    assert said.code == 0 and "by what is in service then: 1, 2024-03-05" in said.out, said.err
     assert "0.00% of what cells recorded" in said.out
     said = run(*append, "--sites", operator / "nowhere.csv")
     assert said.code == 2 and "nowhere.csv" in said.err and said.err.count("\n") == 1

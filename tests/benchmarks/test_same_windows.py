@@ -45,3 +45,13 @@ def test_windows_that_fomo_was_not_asked_about_make_no_pair(benchmark_module):
     own, other = scores("FoMo", {0: 0.1, 1: 0.1}), scores("slow", {1: 0.1, 7: 0.1})
     assert benchmark_module("same_windows").on_the_same(own, other) is None
     assert benchmark_module("same_windows").on_the_same(own, replace(other, windows=other.windows[:1])) is not None
+
+
+def test_without_scores_the_table_that_is_there_stays(benchmark_module, tmp_path, monkeypatch):
+    """It was written anew, with no row."""
+    same_windows = benchmark_module("same_windows")
+    monkeypatch.setattr(same_windows, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["same_windows.py", "--out", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="run the scoreboard first"):
+        same_windows.main()
+    assert not (tmp_path / "results").exists()

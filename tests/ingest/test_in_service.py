@@ -172,7 +172,7 @@ def test_days_in_service_that_are_told_later_give_the_city_that_knew_them(ended,
         )
     report = append_city(folder / "late.zarr", [last], sites=folder / "told.csv")
     assert report["this_run"].added == (np.datetime64("2024-03-10"),)
-    assert any("9 days from 2024-03-01 to 2024-03-09 are spread anew" in remark for remark in report["remarks"])
+    assert any("service then: 9, 2024-03-01 to 2024-03-09" in remark for remark in report["remarks"])
     late, told = (fomo.open_city(folder / f"{name}.zarr").drop_attrs() for name in ("late", "told"))
     xr.testing.assert_identical(late, told)
     both = (CityStore(folder / f"{name}.zarr").allocation() for name in ("late", "told"))

@@ -47,7 +47,8 @@ def tell_service(store: CityStore, sites: Path, columns: dict[str, str]) -> list
         spread_again(store, after, days)
         store.commit({})
         if days:
-            remarks.append(f"{len(days)} days from {days[0]} to {days[-1]} are spread anew, by what is in service then")
+            last = f" to {days[-1]}" if len(days) > 1 else ""
+            remarks.append(f"days that are spread anew, by what is in service then: {len(days)}, {days[0]}{last}")
     if fresh:
         some = ", ".join(fresh[:3]) + (", …" if len(fresh) > 3 else "")
         told_of = f"{len(fresh)} cells of {sites.name} are not in the city ({some})"
