@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+from checked import check_calls
 
 if TYPE_CHECKING:
     from fomo.model.transformer import MaskedDiffusionTransformer
     from fomo.windows.batch import Batch
 
-# Shapes and types of every annotated function are checked while the tests run; before `fomo` is imported.
-# A whole number may stand where a float is asked (PEP 484).
-install_import_hook("fomo", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+check_calls("fomo")  # before it is imported
 torch.set_num_threads(1)
 
 # The same examples on every machine, however slow it is.
