@@ -419,7 +419,11 @@ def in_service(city: City, time: np.ndarray | None = None) -> np.ndarray:
     days = (city["time"].values if time is None else time).astype("datetime64[D]")[:, None, None]
     if SERVICE[0] not in city:
         return np.ones((len(days), city.sizes["y"], city.sizes["x"]), bool)
-    first, last = (city[variable].values for variable in SERVICE)
+    return served_on(days, *(city[variable].values for variable in SERVICE))
+
+
+def served_on(days: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """On which days, datetime64[D], what is in service from `first` to `last` is so, bool; NaT = no such end."""
     return np.asarray((np.isnat(first) | (first <= days)) & (np.isnat(last) | (days <= last)))
 
 

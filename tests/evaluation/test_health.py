@@ -321,6 +321,77 @@ def test_coverage_is_that_of_a_loop():
     assert looked.days_complete == 0 and looked.records.offset == 11
 
 
+def in_service_only(values, first, last, **more):
+    """The operator's cells; the last one begins on the day number `first`, the planted one ends with day `last`."""
+    days = TIME[0].astype("datetime64[D]") + np.array([first, last])
+    never = np.full(CELLS, np.datetime64("NaT", "ns"))
+    begin, end = never.copy(), never.copy()
+    begin[-1], end[PLANTED] = days
+    return operator_cells(values, **more).assign_coords(first_served=("cell", begin), last_served=("cell", end))
+
+
+def test_what_is_out_of_service_is_not_missing_and_no_gap_and_no_strange_cell():
+    values = healthy()
+    values[: 4 * 48, -1] = np.nan
+    values[6 * 48 :, PLANTED] = np.nan
+    untold = health_of(mock_city(), operator_cells(values))
+    assert untold.recorded < 1 and untold.longest.periods == 8 * 48 and untold.strange == {"missing": 1}
+    told = health_of(mock_city(), in_service_only(values, 4, 5))
+    assert told.recorded == 1 and told.longest is None and told.strangest == () and told.days_complete == DAYS
+    assert np.isnan(told.by_cell_day[-1, :4]).all() and np.isnan(told.by_cell_day[PLANTED, 6:]).all()
+    assert np.nansum(told.by_cell_day) == np.isfinite(told.by_cell_day).sum() == CELLS * DAYS - 4 - 8
+    np.testing.assert_allclose(told.total, np.nansum(values, 1, dtype=float))
+    assert told.complete.all()
+
+
+def test_zeros_out_of_service_are_no_records_and_traffic_is():
+    values = healthy()
+    values[6 * 48 :, PLANTED] = 0
+    states = np.zeros(values.shape, np.uint8)
+    untold = health_of(mock_city(), operator_cells(values, state=(states)))
+    assert {"died"} <= set(untold.strange)
+    told = health_of(mock_city(), in_service_only(values, 0, 5, state=states))
+    assert told.strangest == () and told.recorded == 1 and told.states["recorded"] == values.size - 8 * 48
+    values[6 * 48 :, PLANTED] = healthy()[6 * 48 :, PLANTED]
+    carries = health_of(mock_city(), in_service_only(values, 0, 5))
+    np.testing.assert_allclose(carries.total, values.sum(1, dtype=float), rtol=1e-6)
+    assert carries.recorded == 1 and np.isfinite(carries.by_cell_day).all()
+
+
+def test_an_outage_within_the_days_in_service_is_still_missing():
+    values = healthy()
+    values[6 * 48 :, PLANTED] = np.nan
+    values[48 : 5 * 48, PLANTED] = np.nan
+    told = health_of(mock_city(), in_service_only(values, 0, 5))
+    reason = told.strangest[0].reasons[0]
+    assert reason.words == "recorded in 96 of 288 periods, 33.3%" and told.strange == {"missing": 1}
+    assert (told.longest.begin, told.longest.periods, told.longest.first) == (TIME[48], 4 * 48, "cell 12")
+    expected = values.size - 8 * 48
+    assert told.recorded == pytest.approx(1 - 4 * 48 / expected)
+    assert told.by_period[48] == pytest.approx(1 - 1 / CELLS) and told.by_period[-1] == 1
+
+
+def test_a_cell_that_is_not_in_service_yet_is_not_missing():
+    values = healthy()
+    values[:, -1] = np.nan
+    told = health_of(mock_city(), in_service_only(values, DAYS, DAYS))
+    assert told.never == 1 and told.strangest == () and told.recorded == 1
+    assert np.isnan(told.by_cell_day[-1]).all()
+
+
+def test_squares_have_their_days_in_service_from_the_city():
+    city = mock_city(steps=96)
+    days = np.full((4, 4), np.datetime64("NaT", "ns"))
+    first = days.copy()
+    first[1, 2] = np.datetime64("2024-01-03")
+    traffic = city["traffic"].values.copy()
+    traffic[:48, 1, 2] = np.nan
+    city = city.assign(traffic=(("time", "y", "x"), traffic))
+    assert health_of(city).recorded == pytest.approx(1 - 48 / traffic.size)
+    told = health_of(city.assign(first_served=(("y", "x"), first), last_served=(("y", "x"), days)))
+    assert told.recorded == 1 and told.gaps == () and np.isnan(told.by_cell_day[6, :2]).all()
+
+
 def test_gaps_are_those_of_a_loop():
     city = gappy_city()
     looked = health_of(city)
@@ -383,9 +454,14 @@ def test_blocks_of_cells_change_nothing(monkeypatch):
     values[100:140, 2] = 2.5
     values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
     whole = health_of(mock_city(), operator_cells(values))
+    served = in_service_only(values, 3, 8)
+    whole_served = health_of(mock_city(), served)
     for module in (survey, dead):
         monkeypatch.setattr(module, "BLOCK", 1)
     parts = health_of(mock_city(), operator_cells(values))
+    parts_served = health_of(mock_city(), served)
+    np.testing.assert_array_equal(parts_served.by_period, whole_served.by_period)
+    assert parts_served.gaps == whole_served.gaps
     np.testing.assert_allclose(parts.total, whole.total)
     np.testing.assert_array_equal(parts.by_cell_day, whole.by_cell_day)
     assert (parts.gaps, parts.strangest, parts.busiest) == (whole.gaps, whole.strangest, whole.busiest)

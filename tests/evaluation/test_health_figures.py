@@ -106,6 +106,23 @@ def test_coverage_of_many_cells_is_in_order():
     assert shares.mean() == pytest.approx(100 * looked.recorded)
 
 
+def test_days_out_of_service_are_blank_and_no_share():
+    city = fomo.synthetic_city(height=12, width=12, days=7)
+    never = np.full((12, 12), np.datetime64("NaT", "ns"))
+    first, gone = never.copy(), never.copy()
+    first[0], gone[1, 0] = city["time"].values[-1].astype("datetime64[D]"), np.datetime64("1999-01-01")
+    traffic = city["traffic"].values.copy()
+    traffic[:-24, 0] = np.nan
+    traffic[:, 1, 0] = np.nan
+    city = city.assign(traffic=(("time", "y", "x"), traffic))
+    city = city.assign(first_served=(("y", "x"), first), last_served=(("y", "x"), gone))
+    looked = health_of(city)
+    assert coverage_figure(looked).axes[1].lines[0].get_ydata().tolist() == [100.0] * 143
+    looked = health_of(city.isel(y=slice(0, 8)))
+    shown = coverage_figure(looked).axes[1].images[0].get_array()
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown)).sum() == 12 * 6 + 7
+
+
 def test_gaps_are_shaded_in_the_total():
     looked = health_of(gappy())
     figure = total_figure(looked, "GB per period")

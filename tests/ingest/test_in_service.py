@@ -12,6 +12,8 @@ from operator_made import traffic_of, write_days, write_sites
 from scipy.sparse import csr_array
 
 import fomo
+from fomo.app.service.city_page.facts import facts_of
+from fomo.evaluation.health import health_of
 from fomo.ingest.allocation import Allocation
 from fomo.ingest.build import BuildConfig, append_city, build_city
 from fomo.ingest.ledger import IngestError
@@ -138,6 +140,27 @@ def test_the_city_says_from_when_to_when_its_squares_are_in_service(ended):
     assert np.isnat(city["last_served"].values).all()  # S1-1 shares all of its squares
     saved = fomo.open_city(fomo.save_city(city, folder / "saved.zarr"))
     assert saved.identical(city)
+
+
+def test_the_health_of_its_cells_and_squares_knows_who_is_in_service(ended):
+    """Cells of a site that had ended were counted as missing ever after, and called dead or born."""
+    folder, paths, _ = ended
+    built(folder, paths, "sites.csv", "city")
+    store = CityStore(folder / "city.zarr")
+    untold = health_of(fomo.open_city(store.path), store.cells())
+    assert untold.recorded < 1 and {gap.first for gap in untold.gaps} >= {"S1-1"} and untold.strange["missing"] > 0
+    assert "first_served" not in store.cells().coords
+    append_city(store.path, paths, sites=folder / "told.csv")
+    city, cells = fomo.open_city(store.path), CityStore(store.path).cells()
+    at = store.cell_names().index("S1-1")
+    assert cells["last_served"].values[at] == np.datetime64("2024-03-02") and np.isnat(cells["first_served"].values[at])
+    told = health_of(city, cells)
+    assert told.recorded == 1 and told.gaps == () and told.days_complete == DAYS and "missing" not in told.strange
+    # Squares of S1-1 and S4 alone: no cell serves them on the third day, which the city's days cannot say.
+    untold = health_of(city.drop_vars(["first_served", "last_served"]))
+    assert untold.recorded < 0.97 and 0.999 < health_of(city).recorded < 1
+    assert ("recorded", f"100.00% of the values of {cells.sizes['cell']} cells, while in service; "
+            f"{DAYS} of {DAYS} days complete") in facts_of(city, told)  # fmt: skip
 
 
 def test_what_is_out_of_service_is_no_missing_value_of_the_grid(tmp_path):

@@ -73,17 +73,13 @@ class Allocation:
         service = self.service
         if service is None:
             return None
-        served, (ever_since, for_ever) = self.covered.reshape(-1), SINCE_EVER_FOR_EVER
-        # No time of a city lies beyond these, and nanoseconds do not hold every year.
-        nearest, farthest = (int(np.datetime64(end, "D").astype(np.int64)) for end in (EARLIEST, LATEST))
-
-        def ends(which: int, of_all: np.ufunc, never: int) -> np.ndarray:
-            each = of_all.reduceat(service[self.matrix.indices, which], self.matrix.indptr[:-1][served])
-            days = np.full(len(served), np.datetime64("NaT", "D"))
-            days[served] = np.where(each == never, days[served], each.clip(nearest, farthest).astype("datetime64[D]"))
-            return days.reshape(self.height, self.width)
-
-        return ends(0, np.minimum, ever_since), ends(1, np.maximum, for_ever)
+        served = self.covered.reshape(-1)
+        ends = np.tile(SINCE_EVER_FOR_EVER, (len(served), 1)).astype(np.int32)
+        for end, of_all in enumerate((np.minimum, np.maximum)):
+            cells = service[self.matrix.indices, end]
+            ends[served, end] = of_all.reduceat(cells, self.matrix.indptr[:-1][served])
+        first, last = dated_service(ends.reshape(self.height, self.width, 2))
+        return first, last
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -202,6 +198,15 @@ def days_in_service(table: polars.DataFrame) -> Int[np.ndarray, "cell 2"]:
     return np.stack([each.to_numpy().astype(np.int32) for each in days], 1)
 
 
+def dated_service(service: Int[np.ndarray, "*axes 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """First and last days in service, datetime64[D], of days since 1970; NaT where there is no such end."""
+    # No time of a city lies beyond these, and nanoseconds do not hold every year.
+    nearest, farthest = (int(np.datetime64(end, "D").astype(np.int64)) for end in (EARLIEST, LATEST))
+    days = service.clip(nearest, farthest).astype("datetime64[D]")
+    days[service == SINCE_EVER_FOR_EVER] = np.datetime64("NaT")
+    return days[..., 0], days[..., 1]
+
+
 def _bearing_of_north(
     ground: Ground, lon: Float[np.ndarray, " cell"], lat: Float[np.ndarray, " cell"]
 ) -> Float[np.ndarray, " cell"]:
@@ -211,4 +216,4 @@ def _bearing_of_north(
     return np.rad2deg(np.arctan2(further_east - east, further_north - north))
 
 
-__all__ = ["LONGEST_KM", "SINCE_EVER_FOR_EVER", "Allocation", "Method", "allocate", "days_in_service"]
+__all__ = ["LONGEST_KM", "SINCE_EVER_FOR_EVER", "Allocation", "Method", "allocate", "dated_service", "days_in_service"]

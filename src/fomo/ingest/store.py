@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from fomo.city import MINUTES_PER_DAY, SCHEMA_VERSION, SERVICE
 from fomo.days_off import DaysOffSource
 from fomo.files import whole_file
-from fomo.ingest.allocation import Allocation
+from fomo.ingest.allocation import Allocation, dated_service
 from fomo.ingest.cube import Day, Kind, State
 from fomo.ingest.files import named_shortly
 from fomo.ingest.ground import Ground
@@ -304,10 +304,17 @@ class CityStore:
         return DaysOffSource.stored(said).for_time(first, last).attributes()
 
     def cells(self) -> xr.Dataset:
-        """The operator's cells as far as they are visible: traffic, users, state (time, cell)."""
+        """The operator's cells as far as they are visible: traffic, users, state (time, cell).
+
+        Where days in service are said, they are coordinates: `first_served`, `last_served`; NaT = no such end.
+        """
         import xarray as xr
 
-        return xr.open_zarr(self.path, group="cells", consolidated=True)
+        cells, service = xr.open_zarr(self.path, group="cells", consolidated=True), self._service()
+        if service is None:
+            return cells
+        days = (each.astype("datetime64[ns]") for each in dated_service(service))
+        return cells.assign_coords({name: ("cell", each) for name, each in zip(SERVICE, days, strict=True)})
 
     def cell_names(self) -> tuple[str, ...]:
         """The operator's own names, in the order of the arrays."""
@@ -335,9 +342,14 @@ class CityStore:
         ground, cells = self.ground(), self.cell_names()
         shape = (ground.height * ground.width, len(cells))
         matrix = csr_array((data, indices, indptr), shape=shape)
+        return Allocation(cells, matrix, lost, ground.height, ground.width, self._service())
+
+    def _service(self) -> Int[np.ndarray, "cell 2"] | None:
+        """Days in service of the cells, as in `Allocation.service`."""
+        import zarr
+
         told = self.path / "allocation" / "service"
-        service = np.asarray(zarr.open_array(str(told), mode="r")[...]) if (told / ROOT).exists() else None
-        return Allocation(cells, matrix, lost, ground.height, ground.width, service)
+        return np.asarray(zarr.open_array(str(told), mode="r")[...]) if (told / ROOT).exists() else None
 
     def index_of(self, date: np.datetime64) -> int:
         """Which day of the city it is, counted from the first. Raises `IngestError` for one before it."""

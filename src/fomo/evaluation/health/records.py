@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
-from fomo.city import MINUTES_PER_DAY, City, CityError
+from fomo.city import MINUTES_PER_DAY, SERVICE, City, CityError, served_on
 from fomo.ingest.cube import State
 from fomo.units import unit_per
 
@@ -22,7 +22,10 @@ DEGREE = 111.32
 
 @dataclass(frozen=True)
 class Records:
-    """Cells to look at: `columns` of `values`; positions in kilometres, NaN where unknown."""
+    """Cells to look at: `columns` of `values`; positions in kilometres, NaN where unknown.
+
+    `service`: the first and the last day in service, datetime64[D], NaT = no such end; None where none is said.
+    """
 
     values: Float[np.ndarray, "time all"]
     columns: Int[np.ndarray, " cell"]
@@ -34,6 +37,7 @@ class Records:
     users: Num[np.ndarray, "time all"] | None = None
     state: Num[np.ndarray, "time all"] | None = None
     positions: Float[np.ndarray, "cell 2"] | None = None
+    service: Shaped[np.ndarray, "2 all"] | None = None
 
     @property
     def periods_per_day(self) -> int:
@@ -57,6 +61,12 @@ class Records:
         """All days that a period lies in."""
         first, last = (self.time[place].astype("datetime64[D]") for place in (0, -1))
         return np.arange(first, last + 1)
+
+    def served(self, columns: Int[np.ndarray, " cell"]) -> Bool[np.ndarray, "cell time"]:
+        """When these cells are in service; always, where nothing is said."""
+        if self.service is None:
+            return np.ones((len(columns), len(self.time)), bool)
+        return served_on(self.time.astype("datetime64[D]"), *self.service[:, columns, None])
 
 
 def in_weekend(days: Shaped[np.ndarray, " day"]) -> Bool[np.ndarray, " day"]:
@@ -82,6 +92,7 @@ def records_of(city: City, cells: xr.Dataset | None = None) -> Records:
         str(city.attrs["unit"]),
         users=city["users"].values.reshape(steps, -1) if "users" in city else None,
         positions=np.stack([city["x"].values[across], city["y"].values[rows]], 1) if placed else None,
+        service=_service(city),
     )
 
 
@@ -111,7 +122,15 @@ def _operator_records(cells: xr.Dataset, city: str, step_minutes: int, unit: str
         users,
         state,
         _kilometres(cells),
+        _service(cells),
     )
+
+
+def _service(where: xr.Dataset) -> Shaped[np.ndarray, "2 all"] | None:
+    """First and last days in service, where they are said."""
+    if not set(SERVICE) <= set(where.variables):
+        return None
+    return np.stack([where[name].values.astype("datetime64[D]").reshape(-1) for name in SERVICE])
 
 
 def _unit_per(unit: str, city_minutes: int, minutes: int) -> str:

@@ -84,7 +84,8 @@ def suspicions(survey: Survey, records: Records) -> dict[str, Suspicion]:
     """All kinds by name, in the order of `thresholds.py`."""
     steps = len(records.time)
     enough = survey.count >= records.periods_per_day
-    recorded = survey.count / np.fmax(median(survey.count[survey.count > 0]), 1.0)
+    recorded = survey.count / np.maximum(survey.periods, 1)
+    recorded /= np.fmax(median(recorded[survey.count > 0]), 1 / steps)
     suspect, resets = survey.suspect / steps, survey.resets / steps
     change, change_day, ratio = level_changes(survey.day_mean, in_weekend(records.days))
     against, against_words = upside_down(survey.median)
@@ -115,8 +116,11 @@ def suspicions(survey: Survey, records: Records) -> dict[str, Suspicion]:
             np.where(enough & (change == 0) & ~outage, against, 0), lambda cell: against_words[cell]
         ),
         "missing": Suspicion(
-            np.where(recorded < MISSING, 1 - recorded, 0),
-            lambda cell: f"recorded in {survey.count[cell]} of {steps} periods, {survey.count[cell] / steps:.1%}",
+            np.where((recorded < MISSING) & (survey.periods > 0), 1 - recorded, 0),
+            lambda cell: (
+                f"recorded in {survey.count[cell]} of {survey.periods[cell]} periods, "
+                f"{survey.count[cell] / survey.periods[cell]:.1%}"
+            ),
         ),
         "resets": Suspicion(
             np.where(survey.resets >= RESETS, resets, 0), lambda cell: f"{survey.resets[cell]} counter resets"

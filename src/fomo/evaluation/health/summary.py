@@ -17,6 +17,8 @@ from fomo.evaluation.health.thresholds import COMPLETE
 
 #: Kinds of gaps that are listed; all are counted.
 MOST_GAPS = 100
+#: Cells: a share of the usual number of cells is not taken for less than itself.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Profile:
 
 @dataclass(frozen=True)
 class Health:
-    """What `health_of` finds. Shares are of the values of the cells that are recorded at least once."""
+    """What `health_of` finds. Shares are of the values of the cells that are recorded at least once.
+
+    Where days in service are said, they are of the values in service; NaN where nothing is.
+    """
 
     records: Records
     never: int  # cells that are never recorded
@@ -86,11 +91,11 @@ def health_of(city: City, cells: xr.Dataset | None = None, count: int = 10) -> H
     records = records_of(city, cells)
     survey = survey_of(records)
     ever = survey.count > 0
-    by_period = survey.recorded / max(1, int(ever.sum()))
+    by_period = _shares(survey.recorded, survey.expected)
     by_day = _by_day(by_period, records)
     by_day_hour = by_day.reshape(len(by_day), len(records.hours), -1)
     some = survey.recorded > 0
-    complete = some & (survey.recorded >= COMPLETE * median(survey.recorded[some]))
+    complete = some & (survey.recorded >= COMPLETE * median(by_period[some]) * survey.expected - ROUNDING)
     total = np.where(some, survey.total, np.nan)
     day = records.time.astype("datetime64[D]")
     weekend = in_weekend(day)
@@ -106,12 +111,12 @@ def health_of(city: City, cells: xr.Dataset | None = None, count: int = 10) -> H
     return Health(
         records=records,
         never=int((~ever).sum()),
-        recorded=float(by_period.mean()),
+        recorded=float(survey.recorded.sum() / max(1, survey.expected.sum())),
         by_period=by_period,
         by_day=mean(by_day, 1),
         by_hour=mean(by_day_hour, (0, 2)),
         by_day_hour=mean(by_day_hour, 2),
-        by_cell_day=survey.day_count / np.maximum(1, np.isfinite(by_day).sum(1)),
+        by_cell_day=_shares(survey.day_count, survey.day_periods),
         days_complete=int((by_day == 1).all(1).sum()),
         total=total,
         complete=complete,
@@ -128,6 +133,11 @@ def health_of(city: City, cells: xr.Dataset | None = None, count: int = 10) -> H
         strangest=listed(kinds, records.names, count),
         strange={kind: int(cells) for kind, each in kinds.items() if (cells := (each.doubt > 0).sum())},
     )
+
+
+def _shares(recorded: Int[np.ndarray, "*axes"], expected: Int[np.ndarray, "*axes"]) -> Float[np.ndarray, "*axes"]:
+    """Of what is expected; NaN where nothing is."""
+    return np.divide(recorded, expected, out=np.full(recorded.shape, np.nan), where=expected > 0)
 
 
 def _by_day(by_period: Float[np.ndarray, " time"], records: Records) -> Float[np.ndarray, "day period"]:

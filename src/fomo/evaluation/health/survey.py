@@ -20,14 +20,20 @@ BLOCK = 2_000_000
 
 @dataclass(frozen=True)
 class Survey:
-    """Sums over cells by period, and over periods by cell."""
+    """Sums over cells by period, and over periods by cell.
+
+    What is expected is in service, or recorded none the less: zeros of what is out of service are no records.
+    """
 
     recorded: Int[np.ndarray, " time"]  # cells that are recorded
+    expected: Int[np.ndarray, " time"]  # of those that are recorded at least once
     total: Float[np.ndarray, " time"]
     states: Int[np.ndarray, " state"]  # values of each of `STATES`
     count: Int[np.ndarray, " cell"]  # periods that are recorded
+    periods: Int[np.ndarray, " cell"]  # that are expected
     mean: Float[np.ndarray, " cell"]  # NaN where none is
     day_count: Int[np.ndarray, "cell day"]
+    day_periods: Int[np.ndarray, "cell day"]
     day_mean: Float[np.ndarray, "cell day"]  # NaN where less than half of the day is recorded
     median: Float[np.ndarray, "cell hour"]
     stuck: Shaped[np.ndarray, " cell"]  # `runs.STUCK`
@@ -42,13 +48,13 @@ class Survey:
 def survey_of(records: Records) -> Survey:
     """Read the records once. Raises `CityError` for traffic that is negative or infinite."""
     steps, size = len(records.time), max(16, BLOCK // len(records.time))
-    recorded, total, states = np.zeros(steps, int), np.zeros(steps), np.zeros(len(STATES), int)
+    sums = {"recorded": np.zeros(steps, int), "expected": np.zeros(steps, int), "total": np.zeros(steps)}
+    sums["states"] = np.zeros(len(STATES), int)
     parts: dict[str, list[np.ndarray]] = {}
     for begin in range(0, max(1, len(records.columns)), size):  # at least once: a city may have no covered cell
         part = _block(records, records.columns[begin : begin + size])
-        recorded += part.pop("recorded")
-        total += part.pop("total")
-        states += part.pop("states")
+        for name in sums:
+            sums[name] += part.pop(name)
         part["gaps"][:, 3] += begin  # the first cell of the block
         for name, value in part.items():
             parts.setdefault(name, []).append(value)
@@ -56,7 +62,7 @@ def survey_of(records: Records) -> Survey:
     kinds, first, kind = np.unique(joined["gaps"][:, :2], axis=0, return_index=True, return_inverse=True)
     cells = np.bincount(kind.ravel(), joined["gaps"][:, 2], len(kinds)).astype(int)
     joined["gaps"] = np.column_stack([kinds, cells, joined["gaps"][first, 3]])
-    return Survey(recorded=recorded, total=total, states=states, **joined)
+    return Survey(**sums, **joined)
 
 
 def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.ndarray]:
@@ -66,7 +72,11 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
     values = np.full((len(columns), days * per_day), np.nan, np.float32)
     values[:, inside] = records.values[:, columns].T
     _check_amounts(values, records, columns)
+    expected = np.zeros(values.shape, bool)
+    expected[:, inside] = records.served(columns)
+    values[(values == 0) & ~expected] = np.nan
     known = np.isfinite(values)
+    expected |= known
     filled = np.where(known, values, np.float32(0))
     count, total = known.sum(1), filled.sum(1, dtype=np.float64)
     day_count = known.reshape(-1, days, per_day).sum(2)
@@ -79,11 +89,14 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
     unknown = np.full(len(columns), np.nan)
     fields = {
         "recorded": known[:, inside].sum(0),
+        "expected": expected[count > 0][:, inside].sum(0),
         "total": filled[:, inside].sum(0, dtype=np.float64),
         "states": np.zeros(len(STATES), int),
         "count": count,
+        "periods": expected.sum(1),
         "mean": np.divide(total, count, out=unknown.copy(), where=count > 0),
         "day_count": day_count,
+        "day_periods": expected.reshape(-1, days, per_day).sum(2),
         "day_mean": np.where(2 * day_count >= per_day, day_sum / np.maximum(day_count, 1), np.nan),
         "median": median,
         "stuck": stuck_runs(values[:, inside], records.step_minutes),
@@ -92,7 +105,7 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
         "without_traffic": unknown,
         "suspect": np.zeros(len(columns), int),
         "resets": np.zeros(len(columns), int),
-        "gaps": _gaps(~known[:, inside], count > 0),
+        "gaps": _gaps((expected & ~known)[:, inside], count > 0),
     }
     if records.users is not None:
         users = records.users[:, columns].T
@@ -103,7 +116,8 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
         state = records.state[:, columns].T
         # A row that came with users and no traffic is recorded to the store; here it is traffic that counts.
         told = np.where((state == State.RECORDED) & ~known[:, inside], State.MISSING, state)
-        fields["states"] = np.bincount(told.astype(int).ravel(), minlength=len(STATES))[: len(STATES)]
+        told = told[expected[:, inside]].astype(int)
+        fields["states"] = np.bincount(told, minlength=len(STATES))[: len(STATES)]
         fields["suspect"], fields["resets"] = ((state == code).sum(1) for code in (State.SUSPECT, State.RESET))
     return fields
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fomo.evaluation.figure_style import BLUE, SMALL, WIDE, new_figure, tidy
 from fomo.evaluation.health import Health
+from fomo.evaluation.health.finite import mean
 from fomo.evaluation.health_figures.parts import DARK, FRAME, name_panel, plain_bar
 
 #: Cells whose coverage is drawn one by one; of more, the shares are drawn in order.
@@ -61,7 +62,8 @@ def _shares(
 
 def _in_order(axes: Axes, shares: Float[np.ndarray, "cell day"]) -> None:
     """The mean share of each cell, the smallest first."""
-    ordered = 100 * np.sort(shares.mean(1))
+    each = mean(shares, 1)
+    ordered = 100 * np.sort(each[np.isfinite(each)])
     rank = np.arange(1, len(ordered) + 1)
     axes.plot(rank, ordered, color=BLUE, linewidth=1.8)
     axes.fill_between(rank, ordered, color=BLUE, alpha=0.15, linewidth=0)

@@ -72,7 +72,8 @@ def _units(city: City, health: Health) -> str:
 def _recorded(health: Health) -> list[tuple[str, str]]:
     records = health.records
     cells = len(records.columns) - health.never
-    facts = [("recorded", f"{health.recorded:.2%} of the values of {cells} cells; {health.days_complete} of "
+    served = "" if records.service is None else ", while in service"
+    facts = [("recorded", f"{health.recorded:.2%} of the values of {cells} cells{served}; {health.days_complete} of "
                           f"{len(records.days)} days complete")]  # fmt: skip
     if np.isfinite(health.by_day).any():
         day, hour = int(np.nanargmin(health.by_day)), int(np.nanargmin(health.by_hour))
