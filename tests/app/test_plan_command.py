@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import fomo
 from fomo.planning.rows import STRATEGIES
 from small import Run
 
-FEW = ("--samples", 3, "--seeds", 2, "--rival", "persistence")
+FEW = ("--samples", 3, "--seeds", 2, "--origins", 1, "--rival", "persistence")
+Planned = tuple[list[dict[str, Any]], Path, str]
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +31,28 @@ def towns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def planned(run: Run, towns: Path, weights: Path, tmp_path: Path) -> Any:
-    """Rows, folder and what was said of a plan."""
+@pytest.fixture(scope="module")
+def plans() -> dict[tuple[object, ...], Planned]:
+    """Those that were asked for: several tests look at one."""
+    return {}
 
-    def plan(what: str, *options: object, city: str = "town") -> tuple[list[dict[str, Any]], Path, str]:
-        file, out = tmp_path / "rows.json", tmp_path / "out"
-        asked = ("plan", what, "--data", towns, "--city", city, "--weights", weights, "--json", file, "--out", out)
-        said = run(*asked, *options)
-        assert said.code == 0, said.err
-        rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-        return rows, out, said.out
+
+@pytest.fixture
+def planned(
+    run: Run, towns: Path, weights: Path, plans: dict[tuple[object, ...], Planned], tmp_path_factory: Any
+) -> Callable[..., Planned]:
+    """Rows, folder and what was said of a plan of the town."""
+
+    def plan(*options: object) -> Planned:
+        if options not in plans:
+            folder = tmp_path_factory.mktemp("plan")
+            file, out = folder / "rows.json", folder / "out"
+            what, *more = options
+            asked = ("plan", what, "--data", towns, "--city", "town", "--weights", weights, "--json", file)
+            said = run(*asked, "--out", out, *more)
+            assert said.code == 0, said.err
+            plans[options] = json.loads(file.read_text(encoding="utf-8")), out, said.out
+        return plans[options]
 
     return plan
 
@@ -51,7 +64,7 @@ def with_traffic(city: fomo.City) -> int:
 
 @pytest.mark.parametrize("what", ["sleep", "prb"])
 def test_one_row_per_strategy_and_no_plan_beats_the_oracle(planned: Any, what: str) -> None:
-    rows, out, said = planned(what, *FEW, "--origins", 2)
+    rows, out, said = planned(what, *FEW)
     assert tuple(row["strategy"] for row in rows) == STRATEGIES
     values = {row["strategy"]: row["objective"] for row in rows}
     if what == "sleep":
@@ -64,7 +77,7 @@ def test_one_row_per_strategy_and_no_plan_beats_the_oracle(planned: Any, what: s
 
 
 def test_the_sleep_plan_has_every_cell_and_period_once(planned: Any) -> None:
-    _, out, _ = planned("sleep", *FEW, "--no-sensitivity", "--rrus", 4)
+    _, out, _ = planned("sleep", *FEW, "--origins", 2, "--no-sensitivity", "--rrus", 4)
     plan = pl.read_csv(out / "plan.csv", try_parse_dates=True)
     cells = plan.unique(["row", "column"]).height
     assert cells == with_traffic(fomo.synthetic_city("town", 4, 5, days=20, seed=9))
@@ -93,7 +106,7 @@ def test_the_parts_of_the_objective_add_up(planned: Any) -> None:
 
 
 def test_the_blocks_of_a_slot_are_those_of_the_server(planned: Any) -> None:
-    _, out, _ = planned("prb", *FEW, "--no-sensitivity", "--origins", 1)
+    _, out, _ = planned("prb", *FEW, "--no-sensitivity")
     plan = pl.read_csv(out / "plan.csv")
     given = plan.group_by("time").agg(pl.col("prbs").sum())["prbs"].unique()
     assert len(given) == 1 and given[0] > 0
@@ -111,17 +124,17 @@ def test_a_bias_is_played_too(planned: Any) -> None:
 def test_scenarios_are_played_on_the_seeds_that_they_are_compared_with(planned: Any) -> None:
     """One seed of a scenario stood beside the mean of three, each with another channel: a change of two things."""
     for what in ("sleep", "prb"):
-        _, out, _ = planned(what, *FEW, "--samples", 2, "--origins", 1, city="plain")
+        _, out, _ = planned(what, *FEW)
         found = pl.read_csv(out / "comparison.csv").filter(pl.col("strategy") == "fomo")
         assert found["scenario"].n_unique() == 4 and found["seeds"].unique().to_list() == [2]
 
 
 def test_a_plan_says_which_region_it_is_of_and_what_its_files_hold(planned: Any) -> None:
-    for what in ("sleep", "prb"):
-        _, out, said = planned(what, *FEW, "--origins", 1, "--no-sensitivity", city="plain")
+    for what, column, name in (("sleep", "region", "town"), ("prb", "server", "town [0,0]")):
+        _, out, said = planned(what, *FEW, "--no-sensitivity")
         plan, page = pl.read_csv(out / "plan.csv"), (out / "plan.html").read_text(encoding="utf-8")
-        assert plan["region" if what == "sleep" else "server"].unique().to_list() == ["plain"]
-        assert "the plan of the last start time of " in page and "plain" in said
+        assert plan[column].unique().to_list() == [name]
+        assert "the plan of the last start time of " in page and "town" in said
 
 
 @pytest.mark.parametrize("what", ["sleep", "prb"])

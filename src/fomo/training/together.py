@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,12 +48,14 @@ class Together:
         """Whether this process writes and speaks."""
         return self.place.first
 
-    @property
+    @cached_property
     def share(self) -> Share:
         """Its share of every batch."""
-        return Share() if self.place.alone else Share(self.place.rank, self.place.size, self.add)
+        if self.place.alone:
+            return Share()
+        # Not as a decorator: the compiler takes a second to import, and a process alone never needs it.
+        return Share(self.place.rank, self.place.size, torch.compiler.disable(self.add))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def add(self, part: Tensor) -> Tensor:
         """The sum of a tensor over all processes, without a gradient."""
         total = part.detach().clone()
