@@ -252,7 +252,7 @@ SHAPES = {
 def test_coverage_of_opposite_members_is_its_level(count, shape):
     """Taken for independent draws, a well calibrated 50 % read 52 % with 24 members."""
     random, quantile = np.random.default_rng(count), SHAPES[shape]
-    half = random.random((-(-count // 2), 150_000))
+    half = random.random((-(-count // 2), 60_000))
     members = quantile(np.stack([half, 1 - half], 1).reshape(-1, half.shape[1])[:count])
     truth = quantile(random.random(half.shape[1]))
     for level in (0.5, 0.9):
@@ -265,9 +265,9 @@ def test_coverage_of_opposite_members_is_its_level(count, shape):
 def test_coverage_of_members_that_are_opposite_in_part_is_its_level(count, alike):
     """A network makes of opposite noise what it likes: the members of a pair are not always opposite quantiles."""
     random = np.random.default_rng(count)
-    one, other = random.normal(size=(2, count // 2, 150_000))
+    one, other = random.normal(size=(2, count // 2, 60_000))
     members = np.stack([one, alike * one + np.sqrt(1 - alike**2) * other], 1).reshape(count, -1)
-    truth = random.normal(size=150_000)
+    truth = random.normal(size=60_000)
     for level in (0.5, 0.9):
         assert coverage(members, truth, level, antithetic=True).mean() == pytest.approx(level, abs=0.0055)
 
