@@ -15,7 +15,7 @@ import pytest
 import fomo
 from fomo.app.service import answering, parts
 from fomo.forecast import Forecast
-from fomo.forecasters import fomo as forecaster
+from fomo.forecasters import task_forecaster as forecaster
 from fomo.forecasters.drawing import SamplingConfig
 from fomo.forecasters.fomo import FoMo, load
 from small import Ran, Run
@@ -112,7 +112,7 @@ KILLED = """
 import os, signal, sys
 from fomo.app.cli import main
 from fomo.app.service import answering
-from fomo.forecasters import fomo as forecaster
+from fomo.forecasters import task_forecaster as forecaster
 from fomo.forecasters.drawing import SamplingConfig
 forecaster.default_sampling = lambda checkpoint: SamplingConfig(district=(12, 12))
 save, saved = answering.save_array, []
@@ -148,7 +148,7 @@ KILLED_AT_THE_END = """
 import os, signal, sys
 from fomo.app.cli import main
 from fomo.app.service.parts import Parts
-from fomo.forecasters import fomo as forecaster
+from fomo.forecasters import task_forecaster as forecaster
 from fomo.forecasters.drawing import SamplingConfig
 forecaster.default_sampling = lambda checkpoint: SamplingConfig(district=(12, 12))
 remove, unlink, removed = Parts.remove, os.unlink, []
