@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -25,6 +26,7 @@ from fomo.app.service.scoreboard.run import table
 from fomo.app.service.scoreboard.work import Place, work
 from fomo.app.service.training import data_hashes
 from fomo.config import ConfigError
+from fomo.evaluation.protocol import Scores, evaluate
 from fomo.evaluation.scoreboard import Line
 from fomo.evaluation.stored import load_scores
 from small import RECIPE, Run
@@ -111,6 +113,24 @@ def test_what_is_done_is_not_done_again(board: Path, place: Place, monkeypatch: 
     assert fit.read_text(encoding="utf-8") == before
     (log,) = write_logs(place.out / "fits", place.out / "logs")
     assert log.name == "fold-0-patchtst.json" and log.read_text(encoding="utf-8") == before
+
+
+def test_the_status_names_the_column_that_is_asked(board: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took less than two seconds was named while the next was asked, for minutes."""
+    recipe = load_scoreboard(board)
+    (job,) = [job for job in jobs(cells(recipe, ("persistence",))) if job.set == "fold-0"]
+    said = []
+
+    def listen(*given: Any, **more: Any) -> Scores:
+        said.append(place.status(job).read_text(encoding="utf-8"))
+        return evaluate(*given, **more)
+
+    monkeypatch.setattr(working, "evaluate", listen)
+    assert work(job, recipe, place) == "" and len(job.cells) > 1
+    for at, cell in enumerate(job.cells):
+        done = f"{at / len(job.cells):.0%}"
+        assert said[at] == f"{done} asking regions {cell.task} {cell.context}, fold 0"
+    assert not place.status(job).exists()
 
 
 def test_a_rival_that_fails_is_reported_and_the_table_is_complete(

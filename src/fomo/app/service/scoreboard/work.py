@@ -57,7 +57,8 @@ def work(job: Job, recipe: ScoreboardRecipe, place: Place) -> str:
             warnings.simplefilter("ignore", UserWarning)
             found = trained(job.entry, job.set, recipe, place.data, place.out, say)
             for index, cell in enumerate(job.cells):
-                say(index / len(job.cells), f"asking {cell.city} {cell.task} {cell.context}, fold {cell.fold}")
+                asking = f"asking {cell.city} {cell.task} {cell.context}, fold {cell.fold}"
+                _tell(place.status(job), index / len(job.cells), asking)
                 answer(cell, found, recipe, place)
     except Exception as error:  # it is the table that reports it, and the next run tries again
         kept = place.out / "errors" / f"{slug(job.name)}.txt"
@@ -133,10 +134,14 @@ def _speaker(path: Path) -> Callable[[float, str], None]:
     def say(done: float, text: str) -> None:
         if time.monotonic() - said[0] > SAID_EVERY:
             said[0] = time.monotonic()
-            with whole_file(path) as fresh:
-                fresh.write_text(f"{done:.0%} {text}", encoding="utf-8")
+            _tell(path, done, text)
 
     return say
+
+
+def _tell(path: Path, done: float, text: str) -> None:
+    with whole_file(path) as fresh:
+        fresh.write_text(f"{done:.0%} {text}", encoding="utf-8")
 
 
 __all__ = ["Place", "answer", "ask", "work"]
