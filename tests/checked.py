@@ -27,13 +27,9 @@ def check_calls(package: str) -> None:
 
 
 def _checked(what: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
-    """A function, a class or what a decorator made of them, with the checks that it needs."""
+    """A function or a class with the checks that it needs; the hook gives them before other decorators see them."""
     if what is None:
         return lambda given: _checked(given, typechecker=typechecker)
-    if isinstance(what, classmethod | staticmethod):
-        return type(what)(_checked(what.__func__, typechecker=typechecker))
-    if isinstance(what, property):
-        return property(_checked(what.fget, typechecker=typechecker))
     if is_dataclass(what) and "__init__" in vars(what):
         what.__init__ = _checked(what.__init__, typechecker=typechecker)
     if not inspect.isfunction(what) or "<locals>" in what.__qualname__:

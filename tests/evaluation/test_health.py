@@ -14,6 +14,7 @@ import fomo
 from fomo.city import CityError, make_city, mock_city
 from fomo.evaluation.health import Gap, dead, health_of, records_of, strangest, summary, survey
 from fomo.evaluation.health.finite import quantile
+from fomo.evaluation.health.grid import traffic_sums
 from fomo.evaluation.health.runs import runs
 
 CELLS, DAYS, STEP = 30, 14, 30
@@ -377,6 +378,89 @@ def test_a_cell_that_is_not_in_service_yet_is_not_missing():
     told = health_of(mock_city(), in_service_only(values, DAYS, DAYS))
     assert told.never == 1 and told.strangest == () and told.recorded == 1
     assert np.isnan(told.by_cell_day[-1]).all()
+
+
+def test_what_the_files_say_of_cells_out_of_service_makes_none_strange():
+    """'0 suspect' stood beside '57 % of its periods are called suspect by the files'."""
+    values, states = healthy(), np.zeros((PERIODS, CELLS), np.uint8)
+    values[6 * 48 :, PLANTED] = 0
+    states[6 * 48 :, PLANTED] = 2
+    told = health_of(mock_city(), in_service_only(values, 0, 5, state=states))
+    assert told.strangest == () and told.states["suspect"] == 0
+    states[:] = 0
+    states[-48:, -1] = 2
+    values[:-48, -1] = np.nan
+    late = health_of(mock_city(), in_service_only(values, DAYS - 1, 5, state=states))
+    assert late.strange == {"suspect": 1} and late.strangest[0].reasons[0].words.startswith("100% of its periods")
+
+
+def some_begin_late(begun, late=20):
+    """The last `late` cells of the operator's begin after so many days; nothing of them is there before."""
+    values = healthy()
+    values[: begun * 48, CELLS - late :] = np.nan
+    first = np.full(CELLS, np.datetime64("NaT", "ns"))
+    first[CELLS - late :] = TIME[0] + np.timedelta64(begun, "D")
+    never = np.full(CELLS, np.datetime64("NaT", "ns"))
+    return operator_cells(values).assign_coords(first_served=("cell", first), last_served=("cell", never))
+
+
+def test_the_day_of_a_network_that_grew_is_that_of_the_usual_one():
+    """Half of the totals were those of a third of the cells: the median lay where hardly a total did."""
+    cells = some_begin_late(6)
+    told, untold = (
+        health_of(mock_city(), cells),
+        health_of(mock_city(), cells.drop_vars(["first_served", "last_served"])),
+    )
+    np.testing.assert_array_equal(told.everyday.quartiles, untold.everyday.quartiles)
+    assert told.recorded == 1 and told.complete.all() and not untold.complete[: 6 * 48].any()
+
+
+def test_shares_by_hour_are_of_values_where_the_number_in_service_changes():
+    cells = some_begin_late(7, CELLS - 1)
+    values = cells["traffic"].values.copy()
+    values[: 7 * 48 - 1, 0] = np.nan  # one value at 23:30
+    told = health_of(mock_city(), cells.assign(traffic=(("time", "cell"), values)))
+    assert told.recorded == pytest.approx((7 * 48 * CELLS + 1) / (7 * 48 * (CELLS + 1)))
+    assert told.by_hour[12] == pytest.approx(7 * 2 * CELLS / (7 * 2 * (CELLS + 1)))
+    assert told.by_day[6] == pytest.approx(1 / 48) and told.by_day[7] == 1 and told.days_complete == 7
+
+
+def test_days_on_which_nothing_was_in_service_are_neither_recorded_nor_lost():
+    told = health_of(mock_city(), some_begin_late(3, CELLS))
+    assert told.recorded == 1 and told.days_complete == DAYS and told.complete.all() and np.isnan(told.by_day[:3]).all()
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_of_a_city_without_a_record_nothing_is_recorded(said):
+    city = make_city(np.full((48, 2, 2), np.nan), name="none", start="2024-01-01", step_minutes=60,
+                     covered=np.ones((2, 2), bool))  # fmt: skip
+    if said:
+        first = np.full((2, 2), np.datetime64("2024-01-02", "ns"))
+        never = np.full((2, 2), np.datetime64("NaT", "ns"))
+        city = city.assign(first_served=(("y", "x"), first), last_served=(("y", "x"), never))
+    looked = health_of(city)
+    np.testing.assert_array_equal(looked.by_day, [np.nan if said else 0, 0])
+    assert looked.recorded == 0 and looked.days_complete == (1 if said else 0) and looked.by_hour.max() == 0
+
+
+def test_one_end_of_the_service_without_the_other_is_refused():
+    cells = in_service_only(healthy(), 0, 5).drop_vars("last_served")
+    with pytest.raises(CityError, match="first_served without the other end"):
+        health_of(mock_city(), cells)
+
+
+def test_the_map_counts_no_zeros_of_what_is_out_of_service():
+    city = mock_city(steps=48)
+    traffic = city["traffic"].values.copy()
+    traffic[24:, 0, 0] = 0
+    days = np.full((4, 4), np.datetime64("NaT", "ns"))
+    last = days.copy()
+    last[0, 0] = np.datetime64("2024-01-01")
+    city = city.assign(traffic=(("time", "y", "x"), traffic))
+    city = city.assign(first_served=(("y", "x"), days), last_served=(("y", "x"), last))
+    total, count = traffic_sums(city)
+    assert (count[0, 0], count[1, 1]) == (24, 48)
+    assert total[0, 0] / count[0, 0] == pytest.approx(health_of(city).mean[0], rel=1e-6)
 
 
 def test_squares_have_their_days_in_service_from_the_city():

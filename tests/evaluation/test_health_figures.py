@@ -123,6 +123,25 @@ def test_days_out_of_service_are_blank_and_no_share():
     assert np.ma.getmaskarray(np.ma.masked_invalid(shown)).sum() == 12 * 6 + 7
 
 
+def test_strange_cells_are_shaded_where_they_are_in_service_alone():
+    city = gappy()
+    traffic = city["traffic"].values.copy()
+    traffic[20:, 0, 0] = np.nan
+    traffic[60:, 0, 0] = 0
+    never = np.full(traffic.shape[1:], np.datetime64("NaT", "ns"))
+    last = never.copy()
+    last[0, 0] = city["time"].values[47].astype("datetime64[D]")
+    city = city.assign(traffic=(("time", "y", "x"), traffic))
+    city = city.assign(first_served=(("y", "x"), never), last_served=(("y", "x"), last))
+    looked = health_of(city)
+    at = next(number for number, each in enumerate(looked.strangest) if each.name == "row 0, column 0")
+    axes = strangest_figure(looked, "GB").axes[at]
+    assert np.isnan(axes.lines[0].get_ydata()[20:]).all()
+    (shape,) = axes.collections
+    (path,) = shape.get_paths()
+    assert np.ptp(path.vertices[:, 0]) == pytest.approx(28 / 24)  # hours 20 to 47, and not those after
+
+
 def test_gaps_are_shaded_in_the_total():
     looked = health_of(gappy())
     figure = total_figure(looked, "GB per period")

@@ -68,6 +68,17 @@ class Records:
             return np.ones((len(columns), len(self.time)), bool)
         return served_on(self.time.astype("datetime64[D]"), *self.service[:, columns, None])
 
+    def of(
+        self, columns: Int[np.ndarray, " cell"]
+    ) -> tuple[Num[np.ndarray, "cell time"], Bool[np.ndarray, "cell time"]]:
+        """Values of these cells, NaN = not recorded, and which are expected.
+
+        What is expected is in service, or recorded none the less: zeros of what is out of service are no records.
+        """
+        served = self.served(columns)
+        values = np.where((self.values[:, columns].T == 0) & ~served, np.float32(np.nan), self.values[:, columns].T)
+        return values, served | np.isfinite(values)
+
 
 def in_weekend(days: Shaped[np.ndarray, " day"]) -> Bool[np.ndarray, " day"]:
     """Which days (datetime64[D]) are Saturdays and Sundays."""
@@ -128,8 +139,11 @@ def _operator_records(cells: xr.Dataset, city: str, step_minutes: int, unit: str
 
 def _service(where: xr.Dataset) -> Shaped[np.ndarray, "2 all"] | None:
     """First and last days in service, where they are said."""
-    if not set(SERVICE) <= set(where.variables):
+    said = [name for name in SERVICE if name in where.variables]
+    if not said:
         return None
+    if len(said) < len(SERVICE):
+        raise CityError(f"there is {said[0]} without the other end: give both, NaT where there is no such end")
     return np.stack([where[name].values.astype("datetime64[D]").reshape(-1) for name in SERVICE])
 
 

@@ -86,7 +86,7 @@ def suspicions(survey: Survey, records: Records) -> dict[str, Suspicion]:
     enough = survey.count >= records.periods_per_day
     recorded = survey.count / np.maximum(survey.periods, 1)
     recorded /= np.fmax(median(recorded[survey.count > 0]), 1 / steps)
-    suspect, resets = survey.suspect / steps, survey.resets / steps
+    suspect, resets = (count / np.maximum(survey.periods, 1) for count in (survey.suspect, survey.resets))
     change, change_day, ratio = level_changes(survey.day_mean, in_weekend(records.days))
     against, against_words = upside_down(survey.median)
     outage = (survey.stuck["value"] == 0) & (survey.stuck["periods"] >= OUTAGE * survey.count)

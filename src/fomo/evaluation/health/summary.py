@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from fomo.city import City
-from fomo.evaluation.health.finite import mean, median
+from fomo.evaluation.health.finite import median
 from fomo.evaluation.health.records import STATES, Records, in_weekend, records_of
 from fomo.evaluation.health.strange import Strange, listed, suspicions
 from fomo.evaluation.health.survey import survey_of
@@ -64,9 +64,9 @@ class Health:
     by_hour: Float[np.ndarray, " hour"]
     by_day_hour: Float[np.ndarray, "day hour"]  # NaN outside the time axis
     by_cell_day: Float[np.ndarray, "cell day"]
-    days_complete: int  # whole days with every value recorded
+    days_complete: int  # whole days with every value recorded that is in service
     total: Float[np.ndarray, " time"]  # sum of what is recorded; NaN where nothing is
-    complete: Bool[np.ndarray, " time"]  # `COMPLETE`: the totals of the profile
+    complete: Bool[np.ndarray, " time"]  # `COMPLETE` of what is in service is recorded
     mean: Float[np.ndarray, " cell"]
     gaps: tuple[Gap, ...]  # the `MOST_GAPS` with the most values lost, these first
     gap_kinds: int  # all of them: gaps of one beginning and length are one kind
@@ -84,24 +84,30 @@ class Health:
 def health_of(city: City, cells: xr.Dataset | None = None, count: int = 10) -> Health:
     """Look at a city, or at the operator's `cells` where given; `count` busiest and strangest cells.
 
-    `cells`: traffic, perhaps users and state (time, cell), and the coordinates cell, lon and lat, all along the cells.
+    `cells`: traffic, perhaps users and state (time, cell), and the coordinates cell, lon and lat, all along the cells;
+    perhaps first_served and last_served, days in service, NaT = no such end.
 
     Raises `CityError` for cells that are no such dataset.
     """
     records = records_of(city, cells)
     survey = survey_of(records)
     ever = survey.count > 0
-    by_period = _shares(survey.recorded, survey.expected)
-    by_day = _by_day(by_period, records)
-    by_day_hour = by_day.reshape(len(by_day), len(records.hours), -1)
+    # Of nothing but cells that are never recorded, 0 % is recorded, not nothing expected.
+    expected = survey.expected if ever.any() else _in_service(records)
+    by_period = _shares(survey.recorded, expected)
+    by_day_hour = [_by_day_hour(counts, records) for counts in (survey.recorded, expected)]
+    whole = _by_day_hour(np.ones_like(expected), records).sum((1, 2)) == records.periods_per_day
     some = survey.recorded > 0
-    complete = some & (survey.recorded >= COMPLETE * median(by_period[some]) * survey.expected - ROUNDING)
+    usual = COMPLETE * median(by_period[some])
+    complete = (expected == 0) | some & (survey.recorded >= usual * expected - ROUNDING)
+    # Totals of a much smaller network say nothing of the one that is usual.
+    profiled = complete & some & (expected >= COMPLETE * median(expected[some]) - ROUNDING)
     total = np.where(some, survey.total, np.nan)
     day = records.time.astype("datetime64[D]")
     weekend = in_weekend(day)
     hour = ((records.time - day) / np.timedelta64(1, "h")).astype(int) * len(records.hours) // 24
     weekdays, weekends, everyday = (
-        _profile(total, hour, complete & when, len(records.hours))
+        _profile(total, hour, profiled & when, len(records.hours))
         for when in (~weekend, weekend, np.ones_like(weekend))
     )
     usual = everyday.quartiles[1]
@@ -111,13 +117,13 @@ def health_of(city: City, cells: xr.Dataset | None = None, count: int = 10) -> H
     return Health(
         records=records,
         never=int((~ever).sum()),
-        recorded=float(survey.recorded.sum() / max(1, survey.expected.sum())),
+        recorded=float(survey.recorded.sum() / max(1, expected.sum())),
         by_period=by_period,
-        by_day=mean(by_day, 1),
-        by_hour=mean(by_day_hour, (0, 2)),
-        by_day_hour=mean(by_day_hour, 2),
+        by_day=_shares(*(counts.sum((1, 2)) for counts in by_day_hour)),
+        by_hour=_shares(*(counts.sum((0, 2)) for counts in by_day_hour)),
+        by_day_hour=_shares(*(counts.sum(2) for counts in by_day_hour)),
         by_cell_day=_shares(survey.day_count, survey.day_periods),
-        days_complete=int((by_day == 1).all(1).sum()),
+        days_complete=int((whole & (by_day_hour[0] == by_day_hour[1]).all((1, 2))).sum()),
         total=total,
         complete=complete,
         mean=survey.mean,
@@ -140,11 +146,16 @@ def _shares(recorded: Int[np.ndarray, "*axes"], expected: Int[np.ndarray, "*axes
     return np.divide(recorded, expected, out=np.full(recorded.shape, np.nan), where=expected > 0)
 
 
-def _by_day(by_period: Float[np.ndarray, " time"], records: Records) -> Float[np.ndarray, "day period"]:
-    """Periods of whole days; NaN outside the time axis."""
-    padded = np.full(len(records.days) * records.periods_per_day, np.nan)
-    padded[records.offset : records.offset + len(by_period)] = by_period
-    return padded.reshape(len(records.days), -1)
+def _in_service(records: Records) -> Int[np.ndarray, " time"]:
+    """How many cells are in service; one at least where nothing is said of it."""
+    return np.maximum(records.served(records.columns).sum(0), records.service is None)
+
+
+def _by_day_hour(counts: Int[np.ndarray, " time"], records: Records) -> Int[np.ndarray, "day hour period"]:
+    """Counts by period as those of whole days; 0 outside the time axis."""
+    padded = np.zeros(len(records.days) * records.periods_per_day, int)
+    padded[records.offset : records.offset + len(counts)] = counts
+    return padded.reshape(len(records.days), len(records.hours), -1)
 
 
 def _gaps(kinds: Int[np.ndarray, "kind 4"], records: Records) -> tuple[tuple[Gap, ...], Gap | None]:

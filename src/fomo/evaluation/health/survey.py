@@ -20,10 +20,7 @@ BLOCK = 2_000_000
 
 @dataclass(frozen=True)
 class Survey:
-    """Sums over cells by period, and over periods by cell.
-
-    What is expected is in service, or recorded none the less: zeros of what is out of service are no records.
-    """
+    """Sums over cells by period, and over periods by cell; what is expected, `Records.of` says."""
 
     recorded: Int[np.ndarray, " time"]  # cells that are recorded
     expected: Int[np.ndarray, " time"]  # of those that are recorded at least once
@@ -70,13 +67,10 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
     per_day, days, hours = records.periods_per_day, len(records.days), len(records.hours)
     inside = slice(records.offset, records.offset + len(records.time))
     values = np.full((len(columns), days * per_day), np.nan, np.float32)
-    values[:, inside] = records.values[:, columns].T
-    _check_amounts(values, records, columns)
     expected = np.zeros(values.shape, bool)
-    expected[:, inside] = records.served(columns)
-    values[(values == 0) & ~expected] = np.nan
+    values[:, inside], expected[:, inside] = records.of(columns)
+    _check_amounts(values, records, columns)
     known = np.isfinite(values)
-    expected |= known
     filled = np.where(known, values, np.float32(0))
     count, total = known.sum(1), filled.sum(1, dtype=np.float64)
     day_count = known.reshape(-1, days, per_day).sum(2)
@@ -118,7 +112,9 @@ def _block(records: Records, columns: Int[np.ndarray, " cell"]) -> dict[str, np.
         told = np.where((state == State.RECORDED) & ~known[:, inside], State.MISSING, state)
         told = told[expected[:, inside]].astype(int)
         fields["states"] = np.bincount(told, minlength=len(STATES))[: len(STATES)]
-        fields["suspect"], fields["resets"] = ((state == code).sum(1) for code in (State.SUSPECT, State.RESET))
+        fields["suspect"], fields["resets"] = (
+            ((state == code) & expected[:, inside]).sum(1) for code in (State.SUSPECT, State.RESET)
+        )
     return fields
 
 

@@ -39,7 +39,8 @@ MISMATCH = 0.2  # share of traffic, or of users
 OUTAGE = 0.25
 #: A day is upside down only where the median day varies by this share of its mean, the cell's and the usual one.
 RHYTHM = 0.3
-#: A period's total counts for the profile if this share of the usual number of cells is recorded.
+#: A period's total counts for the profile if so many of the cells that usually are recorded are, of those in service;
+#: and if so many of those that usually are in service are.
 COMPLETE = 0.9
 
 __all__ = [

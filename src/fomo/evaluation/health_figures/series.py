@@ -36,7 +36,7 @@ def total_figure(health: Health, unit: str, dated: bool = True) -> Figure:
     if len(time) > 1:
         time_axis(lower, time, dated)
     if not health.complete.all():
-        patch = Patch(facecolor=GAP, label=f"fewer than {COMPLETE:.0%} of the usual number of cells are recorded")
+        patch = Patch(facecolor=GAP, label=f"fewer than {COMPLETE:.0%} of the cells that usually are recorded")
         figure.legend(handles=[patch], loc="outside upper right", fontsize=SMALL, frameon=False)
     return figure
 
@@ -66,9 +66,9 @@ def strangest_figure(health: Health, unit: str, dated: bool = True) -> Figure:
 
 
 def _series(axes: Axes, records: Records, strange: Strange) -> None:
-    values = records.values[:, records.columns[strange.cell]]
+    (values,), (expected,) = records.of(records.columns[strange.cell : strange.cell + 1])
     known = np.isfinite(values)
-    shade(axes, ~known, records.time, np.timedelta64(records.step_minutes, "m"))
+    shade(axes, expected & ~known, records.time, np.timedelta64(records.step_minutes, "m"))
     axes.plot(records.time, values, color=BLUE, linewidth=1.0)
     beside = np.pad(known, 1)
     alone = known & ~beside[:-2] & ~beside[2:]  # a line needs two

@@ -72,7 +72,7 @@ def _units(city: City, health: Health) -> str:
 def _recorded(health: Health) -> list[tuple[str, str]]:
     records = health.records
     cells = len(records.columns) - health.never
-    served = "" if records.service is None else ", while in service"
+    served = ", while in service" if records.service is not None and cells else ""
     facts = [("recorded", f"{health.recorded:.2%} of the values of {cells} cells{served}; {health.days_complete} of "
                           f"{len(records.days)} days complete")]  # fmt: skip
     if np.isfinite(health.by_day).any():

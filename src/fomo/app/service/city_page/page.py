@@ -30,7 +30,8 @@ th{font-weight:600}.wide{overflow-x:auto}img{max-width:100%;height:auto}p{max-wi
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 CAPTIONS = {
     "map": "Colours are logarithmic. Hatched cells are not covered; white ones are recorded and carry nothing.",
-    "coverage": "Shares of the values of the cells that are recorded at least once; white: nothing is in service.",
+    "coverage": "Shares of the values of the cells that are recorded at least once. White: nothing is in service, or "
+    "it lies outside the record.",
     "total": "The sum of what is recorded: where cells are missing it is too small.",
     "profile": "Of periods in which enough cells are recorded.",
     "strangest cells": "Shaded: not recorded. The text and all reasons are in the table below.",
