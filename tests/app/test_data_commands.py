@@ -58,6 +58,19 @@ def test_inspect_draws_a_list_of_cells_and_a_city_with_gaps(run: Run, tmp_path: 
     assert (tmp_path / "list.png").stat().st_size > 10_000
 
 
+def test_what_is_not_in_service_is_not_missing(run: Run, tmp_path: Path) -> None:
+    city = fomo.mock_city(steps=48)
+    city["traffic"][24:, 0, 0] = float("nan")
+    never = np.full((4, 4), np.datetime64("NaT", "ns"))
+    last = never.copy()
+    last[0, 0] = np.datetime64("2024-01-01")
+    fomo.save_city(city, tmp_path / "a.zarr")
+    told = city.assign(first_served=(("y", "x"), never), last_served=(("y", "x"), last))
+    fomo.save_city(told, tmp_path / "b.zarr")
+    assert "96.9% of the covered values" in run("data", "inspect", tmp_path / "a.zarr").out
+    assert "100.0% of the covered values, while in service" in run("data", "inspect", tmp_path / "b.zarr").out
+
+
 def test_a_table_becomes_a_city_with_its_units(run: Run, city_folder: Path, tmp_path: Path) -> None:
     city = fomo.open_city(city_folder)
     everything = forecast_frame(_as_forecast(city))

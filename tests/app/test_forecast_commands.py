@@ -430,14 +430,18 @@ def test_a_longer_history_than_a_window_holds_is_said_and_leaves_a_past(
     [
         (("--out", "f.zarr", "--csv", "t.csv", "--totals", "t.csv"), "t.csv is named for two results"),
         (("--out", "f.csv", "--csv", "./f.csv"), "f.csv is named for two results"),
+        (("--out", "f.csv", "--csv", "../{here}/f.csv"), "f.csv is named for two results"),
         (("--out", "f.zarr", "--csv", "counters.csv"), "counters.csv exists and is no table of a forecast"),
+        (("--out", "{city}/f.zarr"), "is a city or a forecast, no place for results"),
+        (("--out", "f.zarr", "--totals", "counters.csv"), "counters.csv exists and is no totals of a forecast"),
     ],
 )
 def test_no_result_takes_the_place_of_another_or_of_a_table_that_is_none_of_ours(
     run: Run, city_folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options, says
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "counters.csv").write_text("cell,time,traffic\na,2024-01-01T00:00,1\n")
+    (tmp_path / "counters.csv").write_text("cell,time,traffic,row,col,unit\na,2024-01-01T00:00,1,0,0,GB\n")
+    options = [option.format(here=tmp_path.name, city=city_folder) for option in options]
     said = run("forecast", city_folder, "--weights", weights, "--samples", 2, "--horizon", 2, *options)
     assert said.code == 2 and says in said.err and said.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["counters.csv"]

@@ -27,6 +27,14 @@ def test_a_day_that_did_not_come_is_cut_and_a_longer_silence_is_one(steps: int, 
         assert to_last_recorded(city, 48).sizes["time"] == city.sizes["time"] - cut
 
 
+@pytest.mark.parametrize("steps", [16, 96, 130, 400])
+def test_a_city_of_which_nothing_is_recorded_is_left_as_it_is(steps: int) -> None:
+    """One of 16 steps ended in an IndexError, and the cities after it were not forecast."""
+    city = silent_for(0).isel(time=slice(0, steps))
+    city = city.assign(traffic=city["traffic"] * np.nan)
+    assert to_last_recorded(city, 48) is city
+
+
 def test_a_silent_day_that_a_window_sees_past_stays() -> None:
     city = silent_for(100)
     assert to_last_recorded(city, 101) is city

@@ -211,11 +211,18 @@ def test_with_stations_that_reach_further_the_oracle_is_a_bound_up_to_its_gap(
         ("deploy", ("--area", "0:2,0:2", "--stations", 100), "100 stations"),
         ("deploy", ("--area", "9:12,0:3"), "does not lie on the grid"),
         ("sleep", ("--json", "rows.txt"), "must end in .json"),
+        ("sleep", ("--json", "other.json"), "other.json exists and holds no scores of 'fomo plan'"),
+        ("prb", ("--out", "theirs"), "plan.csv exists and is no table of 'fomo plan'"),
     ],
 )
 def test_refusals_say_what_is_wrong(
-    run: Run, towns: Path, context_weights: Path, tmp_path: Path, what: str, options: tuple[Any, ...], words: str
-) -> None:
+    run: Run, towns: Path, context_weights: Path, tmp_path: Path, monkeypatch: Any, what: str, options: tuple[Any, ...],
+    words: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "plan.csv").write_text("site,plan\nA,build\n", encoding="utf-8")
+    (tmp_path / "other.json").write_text('{"important": 1}', encoding="utf-8")
     few = ("--samples", 2, "--weights", context_weights, "--out", tmp_path / "o")
     city = () if "--city" in options else ("--city", "town")
     rival = () if what == "deploy" or "--rival" in options else ("--rival", "persistence")

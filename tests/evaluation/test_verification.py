@@ -155,6 +155,29 @@ def test_without_a_past_there_is_no_rule_and_a_remark(city):
     assert any("no rule" in remark for remark in found.remarks)
 
 
+def test_rules_that_say_nothing_of_new_cells_are_left_out_and_named(city):
+    """One new site, and the forecast stood alone without a word."""
+    first = STEPS - AHEAD
+    traffic = city["traffic"].copy()
+    traffic[:first, 0, :2] = np.nan
+    found = verify([drawn(city, first)], city.assign(traffic=traffic))
+    assert [values.forecaster for values in found.values] == ["made"]
+    (remark,) = (remark for remark in found.remarks if remark.startswith("rules left out"))
+    assert f"of {AHEAD * 11} values they say nothing of some" in remark and f"persistence of {AHEAD * 2}" in remark
+    assert not any(remark.startswith("rules") for remark in verify([drawn(city, first)], city).remarks)
+
+
+def test_the_line_before_a_forecast_goes_on_where_a_cell_has_a_gap(city):
+    traffic = city["traffic"].copy()
+    traffic[:-AHEAD, 0, 0] = np.nan
+    figure = verification_figure(verify([drawn(city, STEPS - AHEAD)], city.assign(traffic=traffic)))
+    (line,) = (line for axes in figure.axes for line in axes.lines if line.get_label() == "before")
+    wanted = np.nansum(traffic.values[-AHEAD - 48 : -AHEAD], (1, 2), dtype=float)
+    np.testing.assert_allclose(line.get_ydata(), wanted, rtol=1e-6)
+    (came,) = (line for axes in figure.axes for line in axes.lines if line.get_label() == "came")
+    assert np.isfinite(came.get_ydata()).all()
+
+
 def test_few_members_hold_no_interval(city):
     found = verify([drawn(city, STEPS - AHEAD, samples=4)], city)
     assert found.values[0].within(0.9) is None and found.sums_within(0.9) is None

@@ -165,6 +165,27 @@ def test_what_is_not_known_stays_so_and_what_is_never_used_is_zero(tmp_path, mon
     assert frame["high"].to_list() == [12.0, None, None, 0.0, None] * 2
 
 
+def test_what_is_not_shared_is_measured_by_all_that_is_forecast():
+    """A square that ends within the forecast was in no part of the whole: all of the traffic was in no cell's row."""
+    window = mock_city(2, 1, 2)
+    members = np.array([[[[10.0, 1.0]], [[np.nan, 1.0]]]], np.float32)
+    forecast = make_forecast(members, np.isfinite(members[0]), window, forecaster="made")
+    usual = at_all_times(np.array([1.0, 0.0]), 2)
+    found = forecast_per_cell(forecast, sparse.csr_array(np.eye(2)), ["a", "b"], usual)
+    assert found.attrs["not_shared"] == pytest.approx(2 / 12)
+
+
+def test_a_cell_out_of_service_is_empty_unless_it_is_recorded():
+    window = mock_city(2, 1, 2)
+    members = np.full((3, 2, 1, 2), 4.0, np.float32)
+    forecast = make_forecast(members, np.ones((2, 1, 2), bool), window, forecaster="made")
+    usual, there = at_all_times(np.array([0.0, 1.0]), 2), np.array([[False, True], [False, True]])
+    recorded = np.array([[np.nan, np.nan], [0.5, np.nan]])
+    found = forecast_per_cell(forecast, sparse.csr_array(np.eye(2)), ["a", "b"], usual, recorded, there)
+    for name in ("traffic", "low", "high"):
+        np.testing.assert_array_equal(found[name].values, [[np.nan, 4], [0.5, 4]])
+
+
 def test_shapes_that_do_not_fit_and_negative_shares_are_refused():
     forecast = mock_forecast(mock_city(steps=4, height=2, width=2), horizon=2, samples=2)
     with pytest.raises(IngestError, match="4 grid cells and 2 periods and there are 1 names, but the matrix is 3 x 1"):

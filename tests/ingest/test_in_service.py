@@ -228,7 +228,11 @@ def test_a_run_that_is_killed_while_it_spreads_days_anew_is_made_good_by_the_nex
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(CityStore, "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         append_city(folder / "late.zarr", paths, sites=folder / "ends.csv")
+    # Nobody sees days that the city does not say.
+    known = "first_served" in CityStore(folder / "late.zarr").cells().coords
+    assert known == ("first_served" in fomo.open_city(folder / "late.zarr")) == (before == "told.csv")
     append_city(folder / "late.zarr", paths, sites=folder / "ends.csv")
+    assert "first_served" in CityStore(folder / "late.zarr").cells().coords
     late, told = (fomo.open_city(folder / f"{name}.zarr").drop_attrs() for name in ("late", "told"))
     xr.testing.assert_identical(late, told)
 

@@ -246,12 +246,20 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
     if any(_looked_back_on(each) is None for each in compared):
         remarks.append("no rule is beside it: the city holds no record from before the forecast")
     else:
-        samples = min(len(each.members) for each in compared)
+        samples, came = min(len(each.members) for each in compared), values[0].truth.size
+        silent = list[str]()
         for rule in rules_for("none", True):
             found = [_by_rule(rule, part, samples, seed) for each in compared for part in _parts(each)]
             defined = sum(part.truth.size for part in found)
-            if defined >= (1 - FEW_UNDEFINED) * values[0].truth.size:
+            if defined >= (1 - FEW_UNDEFINED) * came:
                 values.append(_joined(found, rule.name))
+            else:
+                silent.append(f"{rule.name} of {came - defined:,}")
+        if silent:
+            why = "for want of a past of these cells that is long enough"
+            remarks.append(
+                f"rules left out, as of {came:,} values they say nothing of some, {why}: {', '.join(silent)}"
+            )
     sums = np.zeros(PIT_BINS)
     for each in compared:
         members, truth = each.together

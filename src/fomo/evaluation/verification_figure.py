@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from fomo.city import City
 from fomo.evaluation.figure_style import (
     BLACK,
     BLUE,
@@ -63,13 +65,20 @@ def _begins(compared: Compared) -> str:
     return str(np.datetime_as_string(compared.time[0], unit="m")).replace("T", " ")
 
 
+def _sums(city: City, cells: Bool[np.ndarray, "step y x"]) -> Float[np.ndarray, " time"]:
+    """Over cells that are known at some time, of what is recorded; NaN where nothing is."""
+    values = city["traffic"].values[:, cells.any(0)].astype(np.float64)
+    known = np.isfinite(values)
+    return np.where(known.any(1), np.where(known, values, 0).sum(1), np.nan)
+
+
 def _together(axes: Axes, latest: Compared, unit: str, whose: str) -> None:
     """The sum over the recorded cells: before, the fan, what came."""
     members, truth = latest.together
     cells = latest.known.any(0)
     before = latest.before.isel(time=slice(-SHOWN_HISTORY, None))
     if before.sizes["time"]:
-        axes.plot(before["time"].values, before["traffic"].values[:, cells].sum(-1), color=GREY, label="before")
+        axes.plot(before["time"].values, _sums(before, latest.known), color=GREY, label="before")
     for level, opacity in ((0.9, 0.18), (0.5, 0.38)):
         if enough_members(level, len(members)):
             ends = quantiles_of(members, [(1 - level) / 2, (1 + level) / 2])
@@ -80,7 +89,7 @@ def _together(axes: Axes, latest: Compared, unit: str, whose: str) -> None:
     came = truth
     shown = np.concatenate([before["time"].values[-1:], latest.time])
     if before.sizes["time"]:  # from the last value before, so that the line has no hole
-        came = np.concatenate([before["traffic"].values[-1:, cells].sum(-1), truth])
+        came = np.concatenate([_sums(before, latest.known)[-1:], truth])
     axes.plot(shown, came, color=BLACK, linewidth=1.2, marker=marker, label="came")
     axes.set_title(f"Sum of {int(cells.sum())} cells{whose}", loc="left", fontsize=TEXT)
     axes.set_ylabel(f"traffic [{unit or 'unit not stated'}]", fontsize=TEXT)

@@ -72,6 +72,7 @@ def forecast_per_cell(
     names: Sequence[str],
     usual: Sequence[Usual],
     recorded: Float[np.ndarray, "time cell"] | None = None,
+    in_service: Bool[np.ndarray, "time cell"] | None = None,
 ) -> xr.Dataset:
     """A gridded forecast brought back to the cells that feed the grid: traffic (the mean), low, high (time, cell).
 
@@ -85,9 +86,10 @@ def forecast_per_cell(
     `recorded` (NaN = not known) stays as it is, low and high too, and the others share what it leaves of a grid cell
     that was asked: nothing where it leaves less than nothing.
 
-    A cell is NaN where no usual traffic is known of it or a grid cell that it feeds is not forecast, and where it lies
-    outside the grid; one that lies partly outside gets the part inside; a cell without usual traffic is 0. Raises
-    `IngestError` where shapes do not fit, or a share or a usual traffic is negative.
+    A cell is NaN where no usual traffic is known of it or a grid cell that it feeds is not forecast, where it lies
+    outside the grid, and where it is not `in_service` (None: all are) nor recorded; one that lies partly outside gets
+    the part inside; a cell without usual traffic is 0. Raises `IngestError` where shapes do not fit, or a share or a
+    usual traffic is negative.
     """
     members = forecast.samples.values
     samples, periods, height, width = members.shape
@@ -115,8 +117,10 @@ def forecast_per_cell(
         of_cells = np.where(missing, of_cells, kept[part])
         found[0, begin : begin + block] = of_cells.mean(0)
         found[1:, begin : begin + block] = quantiles_of(of_cells, (QUANTILES["low"], QUANTILES["high"]))
+    if in_service is not None:
+        found[:, ~in_service & np.isnan(kept)] = np.nan
     found[..., np.isfinite(kept)] = kept[np.isfinite(kept)]  # a mean of equal numbers is rounded
-    total = np.nansum(flat.mean((0, 1), dtype=float)) * periods
+    total = np.nansum(flat.mean(0, dtype=float))
     counted = {"not_shared": lost / total if total else 0.0, "not_shared_grid_cells": int(unshared.sum())}
     unit = {"units": forecast.attrs.get("unit", "")}
     return xr.Dataset(

@@ -100,6 +100,7 @@ class CityStore:
         self.days = self.visible_days if days is None else days
         self._room = self.days  # days that fit into the arrays by their own metadata
         self.has_users, self.cumulative = "users" in metadata, "cells/counter" in metadata
+        self.has_service = "allocation/service" in metadata  # days in service that are visible
         exact = self.cumulative and metadata["cells/counter"]["data_type"] == "float64"
         self.kind: Kind = np.float64 if exact else np.float32  # of the counts as they are read
         self._arrays: dict[str, Any] = {}
@@ -281,6 +282,7 @@ class CityStore:
         self.attributes.update({**self._source(), **self._days_off()})
         _write_root(self.path, {**self.attributes, "ingest": json.dumps(self.report)})
         self.commits += 1
+        self.has_service = (self.path / "allocation" / "service" / ROOT).exists()
         forget(self.path)
         self.visible_days = self.days
 
@@ -348,8 +350,9 @@ class CityStore:
         """Days in service of the cells, as in `Allocation.service`."""
         import zarr
 
-        told = self.path / "allocation" / "service"
-        return np.asarray(zarr.open_array(str(told), mode="r")[...]) if (told / ROOT).exists() else None
+        if not self.has_service:
+            return None
+        return np.asarray(zarr.open_array(str(self.path / "allocation" / "service"), mode="r")[...])
 
     def index_of(self, date: np.datetime64) -> int:
         """Which day of the city it is, counted from the first. Raises `IngestError` for one before it."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from fomo.app.errors import UsageError
 from fomo.app.service.outputs import check_file, check_folder
-from fomo.city import City, CityError, save_city
+from fomo.city import SERVICE, City, CityError, in_service, save_city
 from fomo.days_off import DaysOff, with_days_off
 from fomo.sources import data_folder, list_families, read_cities, read_family, read_table
 
@@ -134,6 +134,7 @@ def _facts(city: City) -> dict[str, str]:
     attrs, traffic = city.attrs, city["traffic"].values
     covered = city["covered"].values
     recorded = np.isfinite(traffic[:, covered])
+    expected = recorded | in_service(city)[:, covered]
     values = traffic[:, covered][recorded]
     time = city["time"].values
     begin, end = (np.datetime_as_string(moment, unit="m").replace("T", " ") for moment in (time[0], time[-1]))
@@ -143,6 +144,7 @@ def _facts(city: City) -> dict[str, str]:
         f"{city.sizes['category']} POI categories" if "poi" in city else "no POI",
         "residents" if "residents" in city else "no residents",
     ]
+    served = ", while in service" if SERVICE[0] in city else ""
     edge = f"{attrs['cell_km']:g} km" if attrs["cell_km"] else "size of a cell unknown"
     amounts = (
         f"mean {values.mean():.4g}, largest {values.max():.4g}, {np.mean(values == 0):.1%} zero"
@@ -156,7 +158,9 @@ def _facts(city: City) -> dict[str, str]:
         "time": f"{begin} to {end}" + (" (only weekday and hour are real)" if weekday_only else ""),
         "step": f"{attrs['step_minutes']} min, {len(time)} steps, {len(time) * attrs['step_minutes'] / 1440:.3g} days",
         "time zone": str(attrs["time_zone"]) or "unknown",
-        "recorded": f"{recorded.mean():.1%} of the covered values" if recorded.size else "nothing",
+        "recorded": f"{recorded.sum() / expected.sum():.1%} of the covered values{served}"
+        if expected.any()
+        else "nothing",
         "traffic": f"{amounts} [{attrs['unit']}]",
         "context": ", ".join(context),
         "days off": DaysOff.of(city.attrs).counted(city),

@@ -224,7 +224,9 @@ def export(
             spread = store.allocation()
             usual = usual_of_cells(cells, city, what, spread.in_service)
             recorded = recorded_beside(cells, city, what, spread.matrix)
-            cells = forecast_per_cell(what, spread.matrix, spread.cells, usual, recorded)
+            days, of_day = np.unique(what.dataset["time"].values.astype("datetime64[D]"), return_inverse=True)
+            there = np.stack([spread.in_service(day) for day in days])[of_day]
+            cells = forecast_per_cell(what, spread.matrix, spread.cells, usual, recorded, there)
             _say_not_shared(cells)
         if times is not None:
             cells = cells.sel(time=times)

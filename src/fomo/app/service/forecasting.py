@@ -96,8 +96,9 @@ def to_last_recorded(city: City, looked_back_on: int) -> City:
     and stays.
     """
     some = np.flatnonzero(np.isfinite(city["traffic"].values).any((1, 2)))
-    silent = city.sizes["time"] - 1 - (int(some[-1]) if some.size else -1)
-    day = steps_per_day(city)
+    if not some.size:
+        return city
+    silent, day = city.sizes["time"] - 1 - int(some[-1]), steps_per_day(city)
     if not (0 < silent < day or looked_back_on <= silent < 2 * day):
         return city
     last, end = (np.datetime_as_string(city["time"].values[at], unit="m") for at in (some[-1], -1))

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TABLES = (".csv", ".parquet")
 ROWS = (".json", *TABLES, ".md")
-#: By what a table is known to be of a forecast, or to be rows of 'fomo evaluate'; how the latter begin in Markdown.
-OF_A_FORECAST = frozenset({"row", "col", "unit"})
+#: By what a table is known to be of a forecast, its totals, or rows of 'fomo evaluate'; how the last begin in Markdown.
+OF_A_FORECAST = frozenset({"row", "col", "mean", "q05", "q95", "unit"})
+OF_TOTALS = frozenset({"row", "col", "total_mean", "busiest", "unit"})
 OF_ROWS = frozenset({"forecaster", "city", "task", "rmse", "split"})
 MARKDOWN_ROWS = "| forecaster | city | task |"
 #: Digits of an amount in a table of text, as many as a float32 has; and columns that are places, with so many decimals.
@@ -47,9 +48,10 @@ class Outputs:
     def check(self) -> Outputs:
         """Itself, if everything can be written. Raises `UsageError`."""
         check_folder(self.forecast, holds="asked", kind="a forecast")
-        for table in (self.table, self.totals):
-            if table is not None:
-                check_table(table)
+        if self.table is not None:
+            check_table(self.table)
+        if self.totals is not None:
+            check_table(self.totals, OF_TOTALS, "totals of a forecast")
         if self.figure is not None:
             check_file(self.figure, (".png",))
         check_apart(self.forecast, self.table, self.figure, self.totals)
@@ -81,7 +83,7 @@ class Outputs:
 def check_apart(*paths: Path | None) -> None:
     """Raises `UsageError` where two results go to one path; those that are left out are None."""
     named = [path for path in paths if path is not None]
-    twice = [path for path in named if sum(path.absolute() == other.absolute() for other in named) > 1]
+    twice = [path for path in named if sum(path.resolve() == other.resolve() for other in named) > 1]
     if twice:
         raise UsageError(f"{twice[0]} is named for two results, one of which would be lost: name another")
 
@@ -95,11 +97,11 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> Path:
     return _check_place(path)
 
 
-def check_table(path: Path) -> Path:
-    """The path, if a table of a forecast can be written there and no other one is lost. Raises `UsageError`."""
+def check_table(path: Path, columns: frozenset[str] = OF_A_FORECAST, what: str = "table of a forecast") -> Path:
+    """The path, if a table with these columns can be written there and no other one is lost. Raises `UsageError`."""
     check_file(path, TABLES)
-    if _is_something(path) and not _columns(path).issuperset(OF_A_FORECAST):
-        raise UsageError(f"{path} exists and is no table of a forecast: it would be lost; name another or remove it")
+    if _is_something(path) and not _columns(path).issuperset(columns):
+        raise UsageError(f"{path} exists and is no {what}: it would be lost; name another or remove it")
     return path
 
 
@@ -132,10 +134,15 @@ def check_results(path: Path, option: str = "--out") -> Path:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{option} {path}: it is a file; name a folder")
-    for folder in (path, *path.absolute().parents):
-        if (folder / "zarr.json").exists():
-            raise UsageError(f"{option} {path}: {folder} is a city or a forecast, no place for results; name another")
+    _check_outside(f"{option} {path}", (path, *path.absolute().parents))
     return path
+
+
+def _check_outside(what: str, folders: Iterable[Path]) -> None:
+    """Raises `UsageError` where one of the folders is a city or a forecast."""
+    for folder in folders:
+        if (folder / "zarr.json").exists():
+            raise UsageError(f"{what}: {folder} is a city or a forecast, no place for results; name another")
 
 
 def _is_something(path: Path) -> bool:
@@ -169,7 +176,8 @@ def _holds_rows(path: Path, columns: frozenset[str]) -> bool:
 
 
 def _check_place(path: Path) -> Path:
-    """The path, if its folder is there or can be made. Raises `UsageError`."""
+    """The path, if its folder is there or can be made, and in no city or forecast. Raises `UsageError`."""
+    _check_outside(f"cannot write {path}", path.absolute().parents)
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent

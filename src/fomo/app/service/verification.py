@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAMED = 3
 #: Files of marks, and by what they are known.
 SUMMARIES, OF_MARKS = (".json", ".csv", ".parquet"), frozenset({"forecaster", "values", "bias", "within90", "sums90"})
+OF_CELLS = frozenset({"row", "col", "came", "expected", "unit"})
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class VerifyOutputs:
     def check(self) -> VerifyOutputs:
         """Itself, if everything can be written. Raises `UsageError`."""
         if self.cells is not None:
-            check_table(self.cells)
+            check_table(self.cells, OF_CELLS, "table of 'fomo verify'")
         if self.summary is not None:
             check_rows(self.summary, SUMMARIES, OF_MARKS, "verify")
         if self.figure is not None:
