@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 #: What only plans that are judged ask: a saved forecast has its own.
 OF_JUDGED = ("city", "data", "weights", "samples", "seeds", "json", "rival", "fits", "context", "origins",
              "no_sensitivity", "signal_to_noise", "area")  # fmt: skip
-#: By what columns rows and tables are known to be of plans, and may be written again.
-OF_STRATEGIES = frozenset({"application", "strategy", "forecaster"})
-OF_TABLES = {
-    "plan.csv": frozenset({"row", "column"}),
-    "plan.parquet": frozenset({"row", "column"}),
-    "plan-cells.csv": frozenset({"cell", "share_of_square"}),
-    "comparison.csv": frozenset({"strategy", "scenario", "metric"}),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +105,9 @@ class _Ask:
 
     def _check(self) -> None:
         """Refuse paths before the work begins."""
-        from fomo.app.service.outputs import check_results, check_rows, check_table
+        from fomo.app.service.planning.places import check_plans
 
-        if self.json is not None:
-            check_rows(self.json, (".json",), OF_STRATEGIES, "plan")
-        if self.out is not None:
-            check_results(self.out)
-            for name, columns in OF_TABLES.items():
-                check_table(self.out / name, columns, "table of 'fomo plan'")
+        check_plans(self.out, self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

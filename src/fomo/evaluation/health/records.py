@@ -75,8 +75,9 @@ class Records:
 
         What is expected is in service, or recorded none the less: zeros of what is out of service are no records.
         """
-        served = self.served(columns)
-        values = np.where((self.values[:, columns].T == 0) & ~served, np.float32(np.nan), self.values[:, columns].T)
+        values, served = self.values[:, columns].T, self.served(columns)
+        if self.service is not None:
+            values = np.where((values == 0) & ~served, np.float32(np.nan), values)
         return values, served | np.isfinite(values)
 
 
