@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from fomo.app.service.scoreboard import work as working
 from fomo.app.service.scoreboard.digest import code_digest, with_imports
-from fomo.app.service.scoreboard.fits import _finished
+from fomo.app.service.scoreboard.fits import _finished, load_rival, made_by
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, cells, jobs, load_scoreboard
 from fomo.app.service.scoreboard.report import standing, write_logs, write_own_logs
 from fomo.app.service.scoreboard.run import run as run_jobs
@@ -243,7 +243,7 @@ def test_a_search_tries_every_rate_and_says_which_is_best(board: Path, data: Pat
     before = head + "UniST,0.001,18,1.0,true\nPatchTST,0.009,18,0.5,true\n"  # of earlier searches
     (tmp_path / "results/rival-rates.csv").write_text(before, encoding="utf-8")
     options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
-    said = run("scoreboard", board, *options, "--search", "--only", "PatchTST", "persistence", "--jobs", 1)
+    said = run("scoreboard", board, *options, "--search", "rates", "--only", "PatchTST", "persistence", "--jobs", 1)
     assert said.code == 0, said.err
     found = pl.read_csv(tmp_path / "results/rival-rates.csv")
     assert found["rival"][0] == "UniST"  # what is not searched again stays
@@ -273,11 +273,63 @@ def test_a_search_that_would_prove_nothing_is_refused(board: Path, change: tuple
 
 
 def test_a_search_needs_settings_and_a_rival_that_is_trained(board: Path, data: Path, run: Run) -> None:
-    said = run("scoreboard", board, "--data", data, "--search", "--only", "PatchTST")
+    said = run("scoreboard", board, "--data", data, "--search", "rates", "--only", "PatchTST")
     assert said.code == 2 and "has no [search]" in said.err
     board.write_text(board.read_text(encoding="utf-8") + SEARCH, encoding="utf-8")
-    said = run("scoreboard", board, "--data", data, "--search", "--only", "ARIMA")
+    said = run("scoreboard", board, "--data", data, "--search", "rates", "--only", "ARIMA")
     assert said.code == 2 and "ARIMA are not trained here" in said.err
+    said = run("scoreboard", board, "--data", data, "--search", "networks")
+    assert said.code == 2 and "has no [search.networks]" in said.err
+
+
+NETWORKS = """
+[search.networks]
+"PatchTST" = [{ width = 16, layers = 1 }, { width = 24 }]
+"TimeGPT" = [{ width = 12 }]
+"""
+
+
+def test_a_search_tries_networks_beside_the_usual_one(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    board.write_text(board.read_text(encoding="utf-8") + SEARCH + NETWORKS, encoding="utf-8")
+    results = tmp_path / "results"
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", results, "--jobs", 1)
+    said = run("scoreboard", board, *options, "--search", "networks", "--only", "TimeGPT")
+    assert said.code == 0, said.err
+    said = run("scoreboard", board, *options, "--search", "networks", "--only", "PatchTST")
+    assert said.code == 0, said.err
+    found = pl.read_csv(results / "rival-networks.csv")
+    assert set(zip(found["rival"], found["network"], strict=True)) == {
+        ("TimeGPT", "usual"), ("TimeGPT", "width 12"),
+        ("PatchTST", "usual"), ("PatchTST", "width 16, layers 1"), ("PatchTST", "width 24"),
+    }  # fmt: skip
+    assert found.filter(pl.col("network") == "usual")["over_usual"].to_list() == [1.0, 1.0]
+    assert found.group_by("rival").agg(pl.col("best").sum())["best"].to_list() == [1, 1]
+    text = (results / "rival-networks.md").read_text(encoding="utf-8")
+    assert "| as it is | 1. other | 2. other |" in text and "| TimeGPT |" in text and "width 24: " in text
+    fits = {file.parents[3].name: file for file in (tmp_path / "runs/search").glob("*/fits/*/patchtst/fit.json")}
+    sizes = {label: json.loads(file.read_text(encoding="utf-8")).get("size") for label, file in fits.items()}
+    assert sizes == {"usual": None, "network-1": {"width": 16, "layers": 1}, "network-2": {"width": 24}}
+    shape = load_file(fits["network-1"].with_name("network.safetensors"))["embed.weight"].shape
+    assert shape[0] == 16  # what the record says was trained
+
+
+def test_a_network_of_another_size_is_trained_and_read_again(board: Path, place: Place) -> None:
+    (job,) = jobs(cells(load_scoreboard(board), ("PatchTST",)))
+    usual = made_by(job.entry, job.set, load_scoreboard(board), place.data)
+    board.write_text("networks = {PatchTST = {width = 16}}\n" + board.read_text(encoding="utf-8"), encoding="utf-8")
+    recipe = load_scoreboard(board)
+    assert made_by(job.entry, job.set, recipe, place.data) != usual
+    assert work(job, recipe, place) == ""
+    found, stored = load_rival(job.entry, place.out / "fits/fold-0/patchtst")
+    assert stored["size"] == {"width": 16} and found.network.embed.out_features == 16
+
+
+def test_a_network_that_cannot_be_is_refused_before_any_work(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    board.write_text("networks = {PatchTST = {depth = 3}}\n" + board.read_text(encoding="utf-8"), encoding="utf-8")
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
+    said = run("scoreboard", board, *options, "--only", "persistence", "PatchTST")
+    assert said.code == 2 and "PatchTST cannot have depth 3" in said.err
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "results").exists()
 
 
 def test_rates_of_rivals_change_their_trainings_only(board: Path) -> None:
@@ -312,6 +364,8 @@ def test_a_process_that_is_killed_costs_its_job_only(board: Path, place: Place) 
         (("samples = 3", 'samples = 3\nrates = {"patchtst" = 0.1}'), "write 'PatchTST', not 'patchtst'"),
         (("samples = 3", 'samples = 3\nrates = {"FoMo" = 0.1}'), "FoMo is not trained here"),
         (("samples = 3", 'samples = 3\nrates = {"PatchTST" = -0.1}'), "rates.PatchTST"),
+        (("samples = 3", 'samples = 3\nnetworks = {"ARIMA" = {width = 8}}'), "networks: ARIMA is not trained here"),
+        (("samples = 3", 'samples = 3\nnetworks = {"PatchTST" = {width = 0}}'), "networks.PatchTST.width"),
         (("[sets.fold-0]", '[sets.fold-0]\nsteps = {"ARIMA" = 9}'), "sets.fold-0.steps: ARIMA is not trained here"),
         (('split = "fold"', 'split = "area"'), "the split 'area' names its area"),
     ],

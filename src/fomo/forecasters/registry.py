@@ -38,10 +38,13 @@ class Entry:
     trained_on: str = NOTHING
     remark: str = ""
 
-    def load(self) -> Any:
-        """An instance: a forecaster, or the network that becomes one when it is trained (kind `deep`)."""
+    def load(self, **size: int) -> Any:
+        """An instance: a forecaster, or the network that becomes one when it is trained (kind `deep`).
+
+        `size`: arguments of such a network, where it is to be another one than usual.
+        """
         module, name = self.where.split(":")
-        return getattr(import_module(f"fomo.forecasters.{module}"), name)(*self.arguments)
+        return getattr(import_module(f"fomo.forecasters.{module}"), name)(*self.arguments, **size)
 
     def cannot(self, task: TaskName, context: ContextMode, past_week: bool) -> str:
         """Why it is not asked; empty where it is."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -31,8 +31,8 @@ class Scoreboard:
     """Write the tables of what is scored already, and do no work."""
     keep: bool = False
     """Where nothing is scored in --out, keep the rows that the table in --results has."""
-    search: bool = False
-    """Try the learning rates of [search] with every rival; the best are for [rates] of the recipe."""
+    search: Literal["rates", "networks"] | None = None
+    """Try the learning rates or the networks of [search] with every rival; the best are for the recipe."""
     check: bool = False
     """Score one row in fifty again and fail where it lies outside the row's interval."""
 
@@ -42,7 +42,7 @@ class Scoreboard:
 
         if self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs}: one process at least")
-        if self.tables + self.check + self.search > 1:
+        if self.tables + self.check + (self.search is not None) > 1:
             raise UsageError("--tables, --search and --check contradict each other")
         with working("reading"):
             from fomo.app.service.scoreboard.check import check
@@ -67,10 +67,13 @@ class Scoreboard:
         failed: dict[str, str] = {}
         if not self.tables:
             with _Progress() as hear:
-                does = search if self.search else run
-                failed = does(recipe, place, names=self.only, processes=self.jobs, progress=hear)
-        if self.search:
-            wrote(write_trials(trials(recipe, place), self.results))
+                options: dict[str, Any] = {"names": self.only, "processes": self.jobs, "progress": hear}
+                if self.search is None:
+                    failed = run(recipe, place, **options)
+                else:
+                    failed = search(recipe, place, self.search, **options)
+        if self.search is not None:
+            wrote(write_trials(trials(recipe, place, self.search), self.results, self.search))
         else:
             wrote(write_tables(with_kept(table(recipe, place, failed), before), self.results))
             write_logs(place.out / "fits", self.results / "training/rivals")

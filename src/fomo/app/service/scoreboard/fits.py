@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from fomo.app.errors import UsageError
 from fomo.app.service.scoreboard.digest import code_digest, digest, with_imports
-from fomo.app.service.scoreboard.plan import ScoreboardRecipe, slug
+from fomo.app.service.scoreboard.plan import ScoreboardRecipe, in_words, slug
 from fomo.app.service.training import DATA, RECIPE, WEIGHTS, data_hashes, train, trained_seconds
+from fomo.config import ConfigError
 from fomo.files import usual_mode, whole_file
 from fomo.forecasters.fomo import load
 from fomo.forecasters.protocol import Forecaster
@@ -125,6 +126,8 @@ def _training_of(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path) 
         "augment": base.augment.model_dump(mode="json"),
         "files": data_hashes(base.data, data),
         "code": code_digest({*modules, *DRAWING}),
+        # Only where it is another than usual: records from before there were others stay good.
+        **({"size": size} if (size := recipe.networks.get(entry.name)) else {}),
     }
 
 
@@ -132,8 +135,7 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
     folder = out / "fits" / slug(name) / slug(entry.name)
     base, config = recipe.base(name), recipe.fit_of(entry.name, name)
     torch.manual_seed(config.seed)
-    network = entry.load()
-    assert isinstance(network, RivalNetwork)
+    network = network_of(entry, recipe)
     said = str(getattr(getattr(network, "backbone", None), "described", ""))
     about = {**_training_of(entry, name, recipe, data), "network": "" if said == WITHOUT_LANGUAGE else said}
     key = digest(about)
@@ -160,6 +162,17 @@ def _deep(entry: Entry, name: str, recipe: ScoreboardRecipe, data: Path, out: Pa
     return Trained(forecaster, float(stored["seconds"]), trainable, identity, said)
 
 
+def network_of(entry: Entry, recipe: ScoreboardRecipe) -> RivalNetwork:
+    """A rival's network as the recipe wants it, not trained. Raises `ConfigError` for a size that it cannot have."""
+    size = recipe.networks.get(entry.name, {})
+    try:
+        network = entry.load(**size)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise ConfigError(f"{entry.name} cannot have {in_words(size)}: {error}") from error
+    assert isinstance(network, RivalNetwork)
+    return network
+
+
 def ready(entry: Entry, fits: Path) -> Forecaster:
     """A forecaster of the registry but FoMo, ready to be asked; trained ones lie in `fits`. Raises `UsageError`."""
     if entry.kind == "deep":
@@ -184,7 +197,7 @@ def load_rival(entry: Entry, folder: Path, network: RivalNetwork | None = None) 
     stored: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
     if network is None:
         torch.manual_seed(int(stored["fit"]["seed"]))  # frozen random layers come from the seed
-        network = entry.load()
+        network = entry.load(**stored.get("size", {}))
     assert isinstance(network, RivalNetwork)
     own = _own_state(network)
     try:
@@ -236,4 +249,13 @@ def _own_state(network: RivalNetwork) -> dict[str, torch.Tensor]:
     return {name: part.contiguous() for name, part in network.state_dict().items() if name not in frozen}
 
 
-__all__ = ["Trained", "count_week_with_users", "load_rival", "made_by", "ready", "trained", "week_with_users"]
+__all__ = [
+    "Trained",
+    "count_week_with_users",
+    "load_rival",
+    "made_by",
+    "network_of",
+    "ready",
+    "trained",
+    "week_with_users",
+]

@@ -16,6 +16,8 @@ from fomo.training.recipe import DataConfig, Recipe, load_recipe
 from fomo.windows.split import Area
 
 Mode = Literal["none", "full"]
+#: Arguments of a rival's network: its width, its layers.
+Size = dict[str, PositiveInt]
 
 
 class SetConfig(Config):
@@ -56,6 +58,8 @@ class SearchConfig(Config):
     fold: int  # held back by the set, and not the fold that rivals are tested on
     minutes: float = Field(1.5, gt=0)
     learning_rates: tuple[float, ...] = Field((5e-4, 1e-3, 2e-3), min_length=2)
+    network_minutes: float = Field(3.0, gt=0)  # of trials of networks: a large one is slow to show what it can
+    networks: dict[str, tuple[Size, ...]] = Field(default_factory=dict)  # by rival, each beside the usual one
     every: int = Field(35, ge=1)
     samples: int = Field(12, ge=2)
 
@@ -73,11 +77,13 @@ class ScoreboardRecipe(Config):
     seed: int = Field(0, ge=0)
     fit: FitConfig = FitConfig()
     rates: dict[str, PositiveFloat] = Field(default_factory=dict)  # learning rates of rivals, where not that of `fit`
+    networks: dict[str, Size] = Field(default_factory=dict)  # sizes of rivals' networks, where not the usual ones
     search: SearchConfig | None = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ScoreboardRecipe:
-        named: dict[str, Iterable[str]] = {"every": self.every, "rates": self.rates}
+        named: dict[str, Iterable[str]] = {"every": self.every, "rates": self.rates, "networks": self.networks}
+        named |= {} if self.search is None else {"search.networks": self.search.networks}
         named |= {f"sets.{name}.steps": one.steps for name, one in self.sets.items()}
         for section, names in named.items():
             for name in names:
@@ -212,6 +218,11 @@ def jobs(found: list[Cell]) -> list[Job]:
     return sorted(made, key=lambda job: order.index(job.entry.kind))
 
 
+def in_words(size: Size) -> str:
+    """Arguments of a network as a table has them."""
+    return ", ".join(f"{name} {value}" for name, value in size.items())
+
+
 def slug(text: str) -> str:
     """A name as part of a path."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text.lower())
@@ -225,6 +236,7 @@ __all__ = [
     "SearchConfig",
     "SetConfig",
     "cells",
+    "in_words",
     "jobs",
     "load_scoreboard",
     "slug",

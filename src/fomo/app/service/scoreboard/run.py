@@ -9,11 +9,12 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 
-from fomo.app.service.scoreboard.fits import made_by
+from fomo.app.service.scoreboard.fits import made_by, network_of
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
 from fomo.app.service.scoreboard.work import Place, asked_of, work
 from fomo.evaluation.scoreboard import Line, Result, fewer_windows, lines
 from fomo.evaluation.stored import joined, load_scores
+from fomo.forecasters.registry import find_entries
 
 #: Hears of the work: jobs done, jobs in all, and a line for each that runs.
 Progress = Callable[[int, int, Sequence[str]], None]
@@ -27,8 +28,12 @@ def run(
     processes: int = 2,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Do what is not done yet; returns job -> error of those that failed. Resumes where it was killed."""
+    """Do what is not done yet; returns job -> error of those that failed. Resumes where it was killed.
+
+    Raises `ConfigError` for a network that cannot be.
+    """
     waiting = jobs(cells(recipe, names))
+    check_networks(recipe, [job.entry.name for job in waiting])
     total, failed = len(waiting), {}
     # A process each, with one thread: rivals get the computing time of one core.
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -55,6 +60,12 @@ def run(
             else:
                 os.environ[name] = value
     return failed
+
+
+def check_networks(recipe: ScoreboardRecipe, names: Iterable[str]) -> None:
+    """Whether networks of other sizes than usual can be made, before hours of work. Raises `ConfigError`."""
+    for name in sorted(set(names) & set(recipe.networks)):
+        network_of(find_entries((name,))[0], recipe)
 
 
 def _end_with_parent() -> None:
@@ -152,4 +163,4 @@ def table(recipe: ScoreboardRecipe, place: Place, failed: dict[str, str] | None 
     return lines(results(recipe, place, failed))
 
 
-__all__ = ["Progress", "protocol_of_one", "results", "run", "table"]
+__all__ = ["Progress", "check_networks", "protocol_of_one", "results", "run", "table"]
