@@ -29,6 +29,11 @@ def new_city(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fomo.save_city(city, tmp_path_factory.mktemp("city") / "new.zarr")
 
 
+def of_steps(said: str) -> list[str]:
+    """What stderr says of steps; a slow machine also says how long it has been busy."""
+    return [line for line in said.splitlines() if line.startswith("step ")]
+
+
 def error_of(weights: Path, city: Path) -> float:
     return mean_error(fomo.load(weights), held_back(fomo.open_city(city)), MEMBERS)
 
@@ -47,7 +52,7 @@ def test_a_city_is_fine_tuned_on_a_share_of_its_cells_and_the_share_of_trained_p
     assert 0 < trained < parameters and int(found[3]) == round(100 * trained / parameters)
     assert int(found[4]) == 16, "one block of 4 x 4 of the 64 cells is enough for a fifth"
     assert f"wrote {out / 'weights'}" in said.out
-    assert [line.split(":")[0] for line in said.err.splitlines()] == [f"step {i} of 4" for i in range(1, 5)]
+    assert [line.split(":")[0] for line in of_steps(said.err)] == [f"step {i} of 4" for i in range(1, 5)]
 
     description = json.loads((out / "weights" / "checkpoint.json").read_text(encoding="utf-8"))
     provenance = description["provenance"]
@@ -61,7 +66,7 @@ def test_how_far_it_is_and_how_long_it_takes_stand_on_stderr(
 ) -> None:
     """Nothing was said before a quarter of the steps was done."""
     asked = ("finetune", new_city, "--weights", context_weights, "--steps", 8)
-    lines = run(*asked, "--out", tmp_path / "a").err.splitlines()
+    lines = of_steps(run(*asked, "--out", tmp_path / "a").err)
     assert [line.split(":")[0] for line in lines] == [f"step {step} of 8" for step in (1, 2, 4, 6, 8)]
     assert lines[0].startswith("step 1 of 8: loss ") and lines[1].startswith("step 2 of 8: held-back RMSE ")
     assert [line.endswith(" min left") for line in lines] == [False, True, True, True, False]
@@ -104,14 +109,16 @@ def test_a_frozen_layer_is_as_it_was_and_a_trained_one_is_not(
     assert [name.split("#")[0] for name in description["trained_on"]] == ["new"]  # chosen by its end
 
 
-def test_where_nothing_is_better_the_weights_come_back_as_they_were(
-    run: Run, new_city: Path, context_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("found", [2.0, 0.992])
+def test_where_nothing_is_better_than_chance_may_be_the_weights_come_back_as_they_were(
+    run: Run, new_city: Path, context_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: float
 ) -> None:
-    scores = iter([1.0, 2.0, 2.0, 2.0])
+    """Weights that gained 0.3 % on eight windows were taken, and forecast the days after these 11 % worse."""
+    scores = iter([1.0, found, found, found])
     monkeypatch.setattr("fomo.app.service.adaptation.mean_error", lambda *_: next(scores))
     said = run("finetune", new_city, "--weights", context_weights, "--steps", 2, "--out", tmp_path)
     assert said.code == 0, said.err
-    assert "1.0000 before, 1.0000 after (no step of training was better: no weight was changed)" in said.out
+    assert "1.0000 before, 1.0000 after (no step was better by 1%: no weight was changed)" in said.out
     old, new = (load_file(folder / "model.safetensors") for folder in (context_weights, tmp_path / "weights"))
     assert old.keys() == new.keys() and all(torch.equal(old[key], new[key]) for key in old)
 

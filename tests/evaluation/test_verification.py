@@ -163,7 +163,11 @@ def test_rules_that_say_nothing_of_new_cells_are_left_out_and_named(city):
     found = verify([drawn(city, first)], city.assign(traffic=traffic))
     assert [values.forecaster for values in found.values] == ["made"]
     (remark,) = (remark for remark in found.remarks if remark.startswith("rules left out"))
-    assert f"of {AHEAD * 11} values they say nothing of some" in remark and f"persistence of {AHEAD * 2}" in remark
+    assert f"of {AHEAD * 11} values they say nothing of some" in remark
+    others = drawn(city, first), city.assign(traffic=city["traffic"].where(np.isfinite(traffic[:first]).all("time")))
+    whole = {values.forecaster: values.crps.mean() for values in verify([others[0]], others[1]).values}
+    assert f"persistence {whole['persistence']:.4g} and {whole['made']:.4g} (without {AHEAD * 2})" in remark
+    assert "same hour last week" in remark and remark.count("(without") == 5
     assert not any(remark.startswith("rules") for remark in verify([drawn(city, first)], city).remarks)
 
 

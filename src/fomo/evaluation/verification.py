@@ -250,15 +250,16 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
         silent = list[str]()
         for rule in rules_for("none", True):
             found = [_by_rule(rule, part, samples, seed) for each in compared for part in _parts(each)]
-            defined = sum(part.truth.size for part in found)
-            if defined >= (1 - FEW_UNDEFINED) * came:
-                values.append(_joined(found, rule.name))
+            answers = _joined([answer for answer, _ in found], rule.name)
+            if answers.truth.size >= (1 - FEW_UNDEFINED) * came:
+                values.append(answers)
             else:
-                silent.append(f"{rule.name} of {came - defined:,}")
+                silent.append(_where_both(answers, found, came))
         if silent:
-            why = "for want of a past of these cells that is long enough"
+            unit = compared[0].forecast.attrs["unit"]
             remarks.append(
-                f"rules left out, as of {came:,} values they say nothing of some, {why}: {', '.join(silent)}"
+                f"rules left out, as of {came:,} values they say nothing of some, for want of a past of these cells "
+                f"that is long enough; CRPS [{unit}] on the others, theirs and the forecast's: {'; '.join(silent)}"
             )
     sums = np.zeros(PIT_BINS)
     for each in compared:
@@ -327,12 +328,23 @@ def _parts(compared: Compared) -> Iterator[Compared]:
             yield part
 
 
-def _by_rule(rule: Rule, compared: Compared, samples: int, seed: int) -> Values:
-    """The scores of a rule that is asked the same steps from what was before."""
+def _by_rule(rule: Rule, compared: Compared, samples: int, seed: int) -> tuple[Values, Compared]:
+    """The scores of a rule that is asked the same steps from what was before; and the forecast where it answers."""
     ahead, history = int(compared.lead[-1]), _looked_back_on(compared)
     (answer,) = rule.forecast_tasks([forecast_task(compared.before, ahead, history)], samples, seed)
     members = answer.samples.values
-    return _values(rule.name, compared, members[:, members.shape[1] - ahead + compared.lead - 1])
+    members = members[:, members.shape[1] - ahead + compared.lead - 1]
+    both = replace(compared, truth=np.where(np.isfinite(members).all(0), compared.truth, np.nan))
+    return _values(rule.name, compared, members), both
+
+
+def _where_both(answers: Values, found: Sequence[tuple[Values, Compared]], came: int) -> str:
+    """A rule's CRPS beside that of the forecasts where it answers, and of how many values it says nothing."""
+    said, silent = answers.truth.size, came - answers.truth.size
+    if not said:
+        return f"{answers.forecaster} says nothing"
+    ours = _joined([_values("", both, both.members, both.antithetic) for _, both in found], "")
+    return f"{answers.forecaster} {answers.crps.mean():.4g} and {ours.crps.mean():.4g} (without {silent:,})"
 
 
 def _remarks(compared: Sequence[Compared], city: City) -> list[str]:

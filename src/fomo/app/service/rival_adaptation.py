@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from fomo.app.service.adaptation import MEMBERS, districts, held_back, only, some_cells
+from fomo.app.service.adaptation import LEAST_GAIN, MEMBERS, districts, held_back, only, some_cells
 from fomo.app.service.validation import mean_error
 from fomo.city import City, validate
 from fomo.forecasters.rivals.forecaster import NeuralRival
@@ -49,8 +49,8 @@ def adapt_rival(
     seen = tuple(sorted({*rival.trained_on, trained_name(city)}))
     found = NeuralRival(rival.name, trained, seen, rival.users_references, rival.rows, rival.week_with_users)
     after = mean_error(found, questions, MEMBERS)
-    better = after < before
-    return RivalAdaptation(found if better else rival, before, min(before, after), better, int(cells.sum()))
+    better = after < (1 - LEAST_GAIN) * before
+    return RivalAdaptation(found if better else rival, before, after if better else before, better, int(cells.sum()))
 
 
 __all__ = ["RivalAdaptation", "adapt_rival"]
