@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class Point:
     stopped_at: int
     held_back_before: float
     held_back_after: float
+    seconds: float  # that adapting took, scores of the held-back part among them
     rmse: float
     mae: float
     crps: float
@@ -55,21 +57,24 @@ def points(data: Path, city: str, samples: int) -> list[Point]:
     """All scores of one city."""
     start = str(ROOT / f"runs/without-{CITIES[city]}/weights")
     part = train_part(read_family(data, city)[0], "last_fifth")
-    found = _scored(data, city, start, samples, ("trained weights", 0.0, 0, 0, float("nan"), float("nan")))
+    nan = float("nan")
+    found = _scored(data, city, start, samples, ("trained weights", 0.0, 0, 0, nan, nan, nan))
     for share in SHARES:
         for begun, (steps, rate) in (("trained weights", TUNED), ("nothing", FRESH)):
             out = ROOT / f"runs/few-shot/{CITIES[city]}-{round(100 * share)}-{begun.split()[0]}"
+            started = time.perf_counter()
             done = adapt(
                 part, out, weights=start, share=share, steps=steps, learning_rate=rate,
                 scheme="output", from_nothing=begun == "nothing", device="cpu",
             )  # fmt: skip
-            told = (begun, share, done.cells, done.step, done.before, done.after)
+            took = round(time.perf_counter() - started, 1)
+            told = (begun, share, done.cells, done.step, done.before, done.after, took)
             found += _scored(data, city, str(done.weights), samples, told)
     return found
 
 
 def _scored(
-    data: Path, city: str, weights: str, samples: int, told: tuple[str, float, int, int, float, float]
+    data: Path, city: str, weights: str, samples: int, told: tuple[str, float, int, int, float, float, float]
 ) -> list[Point]:
     found = []
     for task in TASKS:

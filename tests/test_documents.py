@@ -13,6 +13,7 @@ import fomo
 from fomo.app.cli import VERBS, main, verb_name
 from fomo.app.service.outputs import forecast_frame
 from fomo.app.service.scoreboard.plan import load_scoreboard
+from fomo.app.service.scoreboard.search import TABLES
 from fomo.city import SCHEMA_ATTRIBUTES
 from fomo.forecast import make_forecast
 from fomo.forecasters.registry import find_entries
@@ -85,7 +86,12 @@ def run_command(line: str) -> None:
         recipe = load_recipe(ROOT / words[2])
         assert recipe.name == Path(words[2]).stem and (recipe.finetune is not None) == (words[1] == "finetune"), line
     elif words[:2] == ["fomo", "scoreboard"] and words[2].startswith("recipes/"):
-        find_entries([word for word in words[3:] if not word.startswith("--")])
+        asked = [word for word in words[3:] if not word.startswith("--")]
+        if "--search" in words:
+            varied = words[words.index("--search") + 1]
+            assert varied in TABLES, line
+            asked.remove(varied)
+        find_entries(asked)
         load_scoreboard(ROOT / words[2])
     elif words[0] == "fomo":
         fewer = ["--steps", "2"] if words[1] == "finetune" else []

@@ -29,6 +29,7 @@ from fomo.config import ConfigError
 from fomo.evaluation.protocol import Scores, evaluate
 from fomo.evaluation.scoreboard import Line
 from fomo.evaluation.stored import load_scores
+from fomo.forecasters.rivals.training import TrainingFailed
 from small import RECIPE, Run
 
 BOARD = """
@@ -140,14 +141,19 @@ def test_a_rival_that_fails_is_reported_and_the_table_is_complete(
     (job,) = [job for job in jobs(cells(recipe, ("UniST",)))]
 
     def broken(*_: object) -> None:
-        raise RuntimeError("the loss is nan after 7 steps")
+        raise TrainingFailed("the loss is nan after 7 steps: no number")
 
     monkeypatch.setattr(working, "trained", broken)
     error = work(job, recipe, place)
-    assert error == "RuntimeError: the loss is nan after 7 steps"
+    assert error == "TrainingFailed: the loss is nan after 7 steps: no number"
     assert "Traceback" in (place.out / "errors/unist-on-fold-0.txt").read_text(encoding="utf-8")
     found = [line for line in table(recipe, place, {job.name: error}) if line.forecaster == "UniST"]
     assert found and all(line.value is None and line.note == error for line in found)
+    later = [line for line in table(recipe, place) if line.forecaster == "UniST"]  # of a run that asks others
+    assert {line.note for line in later} == {error}
+    monkeypatch.undo()
+    assert work(job, recipe, place) == ""
+    assert {line.note for line in table(recipe, place) if line.forecaster == "UniST"}.isdisjoint({error})
 
 
 def test_rules_in_other_processes_then_tables_then_a_check(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
@@ -176,7 +182,26 @@ def test_a_changed_number_is_found_by_the_check(board: Path, data: Path, tmp_pat
     found = pl.read_csv(file, infer_schema_length=None)
     found.with_columns(pl.col("value") * 3, pl.col("low") * 3, pl.col("high") * 3).write_csv(file)
     said = run("scoreboard", board, *options, "--check")
-    assert said.code == 1 and "lies outside" in said.err
+    assert said.code == 1 and "RMSE" in said.err and "CRPS" in said.err and "lies outside" in said.err
+
+
+def test_a_check_counts_what_it_cannot_compare(
+    board: Path, data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended in a traceback where a rival's weights were elsewhere, and passed over what had no number."""
+    options = ("--data", data, "--out", tmp_path / "runs", "--results", tmp_path / "results")
+    assert run("scoreboard", board, *options, "--only", "FoMo", "persistence").code == 0
+    monkeypatch.setattr("fomo.app.service.scoreboard.check.ONE_IN", 1)
+    monkeypatch.delenv("FOMO_CHRONOS", raising=False)
+    file = tmp_path / "results/scoreboard.csv"
+    found = pl.read_csv(file, infer_schema_length=None)
+    chronos = pl.col("forecaster") == "Chronos-2"
+    found.with_columns(value=pl.when(chronos).then(1.0).otherwise(pl.col("value"))).write_csv(file)
+    said = run("scoreboard", board, *options, "--check")
+    assert said.code == 0, said.err
+    last = said.out.splitlines()[-1]
+    assert re.match(r"\d+ answers with \d+ numbers compared, \d+ not: ", last)
+    assert "Chronos-2, regions short none (Chronos-2 " in last and "(no number in the table: not scored yet)" in last
 
 
 def test_a_check_that_has_nothing_to_compare_fails(board: Path, data: Path, tmp_path: Path, run: Run) -> None:

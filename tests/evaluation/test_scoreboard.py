@@ -124,6 +124,19 @@ def test_rows_that_have_no_number_are_kept_as_they_were_and_new_numbers_take_the
     assert len(both) == len(found)
 
 
+def test_why_there_is_no_number_is_kept_and_stands_below_the_table():
+    def alone(note):
+        return result("Chronos-2", "foundation", "none", note=note)
+
+    ours = result("FoMo", "fomo", "none", made("a"))
+    told, waits = lines([ours, alone("no weights")]), lines([ours, alone("not scored yet")])
+    assert with_kept(waits, told) == told and with_kept(told, waits) == told
+    rule = result("rule", "rule", "none", note="cannot")
+    text = summary(lines([ours, alone("no weights"), rule]), "unseen", "none")
+    assert text.endswith("\nWithout a number: Chronos-2 (no weights).\n")
+    assert "Without" not in summary(lines([ours, rule]), "unseen", "none")
+
+
 def test_figures_are_drawn_from_what_there_is(found):
     radar = radar_figure(found, "unseen")
     assert [axes.get_title() for axes in radar.axes] == ["here"]

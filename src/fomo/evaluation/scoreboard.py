@@ -16,6 +16,8 @@ from fomo.files import whole_file
 PAPER = "paper"
 #: How a note says that not all windows were answered; tables mark such numbers with a star.
 FEWER_WINDOWS = "th window"
+#: The note of what nobody has asked for yet.
+NOT_YET = "not scored yet"
 PAPERS_METRICS = {"short": ("rmse", "mae"), "long": ("rmse", "mae"), "generate": ("jsd", "mae")}
 
 
@@ -137,7 +139,10 @@ def read_scoreboard(path: Path) -> list[Line]:
 
 
 def with_kept(found: Sequence[Line], before: Sequence[Line]) -> list[Line]:
-    """The lines found, and where a forecaster has no number in a column those that it had before."""
+    """The lines found, and where a forecaster has no number in a column those that it had before.
+
+    Where it had none either, the reason that is found stands, if it is one.
+    """
 
     def place(line: Line) -> tuple[str, ...]:
         return line.city, line.protocol, line.task, line.context, line.forecaster
@@ -147,7 +152,9 @@ def with_kept(found: Sequence[Line], before: Sequence[Line]) -> list[Line]:
         kept.setdefault(place(line), []).append(line)
     together: list[Line] = []
     for line in found:
-        together += [line] if line.value is not None else kept.pop(place(line), [line])
+        old = kept.pop(place(line), [line]) if line.value is None else [line]
+        known = line.note != NOT_YET and all(each.value is None for each in old)
+        together += [line] if known else old
     return together
 
 
@@ -188,7 +195,7 @@ def summary(found: Sequence[Line], protocol: str, context: str) -> str:
     """All tasks and cities of a protocol in one table: RMSE, of generated cells JSD; then what each costs.
 
     Bold is the lowest of a column, a star a forecaster that answers some windows only. Forecasters without any number
-    are left out.
+    are named below with the reason, rules left out.
     """
     chosen = [line for line in found if (line.protocol, line.context) == (protocol, context)]
     columns = list(dict.fromkeys((line.task, line.city) for line in chosen))
@@ -221,7 +228,17 @@ def summary(found: Sequence[Line], protocol: str, context: str) -> str:
         cells.append("–" if training is None else f"{training / 60:.0f}")
         cells.append(f"{sum(asked) / len(asked):.0f}" if asked else "–")
         table.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(table) + "\n"
+    without = _without(chosen, {name for name, *_ in scored})
+    return "\n".join(table) + "\n" + (f"\nWithout a number: {without}.\n" if without else "")
+
+
+def _without(chosen: Sequence[Line], named: set[str]) -> str:
+    """Those that are no rules and have no number, each with its reason."""
+    reasons: dict[str, str] = {}
+    for line in chosen:
+        if line.kind != "rule" and line.forecaster not in named:
+            reasons.setdefault(line.forecaster, line.note)  # of the first column: forecasts come before what few can do
+    return "; ".join(f"{name} ({note or NOT_YET})" for name, note in reasons.items())
 
 
 def _shown(line: Line, least: float | None) -> str:
@@ -261,6 +278,7 @@ def first_place(found: Sequence[Line], metric: str = "rmse") -> list[dict[str, s
 
 
 __all__ = [
+    "NOT_YET",
     "PAPER",
     "PAPERS_METRICS",
     "Line",

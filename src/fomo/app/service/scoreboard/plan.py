@@ -58,7 +58,7 @@ class SearchConfig(Config):
     fold: int  # held back by the set, and not the fold that rivals are tested on
     minutes: float = Field(1.5, gt=0)
     learning_rates: tuple[float, ...] = Field((5e-4, 1e-3, 2e-3), min_length=2)
-    network_minutes: float = Field(3.0, gt=0)  # of trials of networks: a large one is slow to show what it can
+    network_minutes: float = Field(12.0, gt=0)  # of trials of networks: in short ones small networks look better
     networks: dict[str, tuple[Size, ...]] = Field(default_factory=dict)  # by rival, each beside the usual one
     every: int = Field(35, ge=1)
     samples: int = Field(12, ge=2)

@@ -12,7 +12,7 @@ from multiprocessing import connection, get_context, parent_process
 from fomo.app.service.scoreboard.fits import made_by, network_of
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
 from fomo.app.service.scoreboard.work import Place, asked_of, work
-from fomo.evaluation.scoreboard import Line, Result, fewer_windows, lines
+from fomo.evaluation.scoreboard import NOT_YET, Line, Result, fewer_windows, lines
 from fomo.evaluation.stored import joined, load_scores
 from fomo.forecasters.registry import find_entries
 
@@ -126,11 +126,12 @@ def _results(
         if not part or (several and part is group and len(group) < len(first.column.folds)):
             continue
         paths = [place.scores(cell) for cell in part]
-        reason = first.cannot() or next(
-            (error for cell in part if (error := failed.get(Job(cell.entry, cell.set, ()).name))), ""
-        )
+        these = [Job(cell.entry, cell.set, ()) for cell in part]
+        reason = first.cannot() or next((error for job in these if (error := failed.get(job.name))), "")
         scores, seconds, remark = None, None, ""
         loaded = [load_scores(path) for path in paths] if all(path.exists() for path in paths) else []
+        if not (loaded or reason):
+            reason = next((error for job in these if (error := failed_before(job, place))), "")
         old = any(
             (about.get("asked"), about.get("made_by")) != (asked_of(cell, recipe, place), makers(cell))
             for cell, (_, about) in zip(part, loaded, strict=False)
@@ -141,7 +142,7 @@ def _results(
             seconds = sum(known) / len(known) if known else None
             remark = str(loaded[0][1].get("remark", ""))
         elif not reason:
-            reason = "scored by another recipe or code: run it again" if old else "not scored yet"
+            reason = "scored by another recipe or code: run it again" if old else NOT_YET
         every = "" if first.every == first.column.every else fewer_windows(first.every)
         note = reason or ", ".join(filter(None, (every, remark)))
         made.append(
@@ -151,6 +152,16 @@ def _results(
             )
         )  # fmt: skip
     return made
+
+
+def failed_before(job: Job, place: Place) -> str:
+    """In a line, what went wrong when a job failed in an earlier run; empty where it did not."""
+    try:
+        said = place.error(job).read_text(encoding="utf-8").strip().splitlines()
+    except FileNotFoundError:
+        return ""
+    kind, colon, text = (said or [""])[-1].partition(": ")
+    return kind.rpartition(".")[2] + colon + text  # as `work` returns it: without the module of the error
 
 
 def protocol_of_one(cell: Cell) -> str:

@@ -43,6 +43,10 @@ class Place:
         """One line of progress while the job runs; the error where it failed."""
         return self.out / "status" / f"{slug(job.name)}.txt"
 
+    def error(self, job: Job) -> Path:
+        """The traceback of a job that failed; it is gone when the job has succeeded."""
+        return self.out / "errors" / f"{slug(job.name)}.txt"
+
     def scores(self, cell: Cell) -> Path:
         """The scores of a cell."""
         return self.out / cell.file
@@ -61,13 +65,12 @@ def work(job: Job, recipe: ScoreboardRecipe, place: Place) -> str:
                 _tell(place.status(job), index / len(job.cells), asking)
                 answer(cell, found, recipe, place)
     except Exception as error:  # it is the table that reports it, and the next run tries again
-        kept = place.out / "errors" / f"{slug(job.name)}.txt"
-        with whole_file(kept) as fresh:
+        with whole_file(place.error(job)) as fresh:
             fresh.write_text(traceback.format_exc(), encoding="utf-8")
         place.status(job).unlink(missing_ok=True)
         return f"{type(error).__name__}: {error}".split("\n")[0]
     place.status(job).unlink(missing_ok=True)
-    (place.out / "errors" / f"{slug(job.name)}.txt").unlink(missing_ok=True)
+    place.error(job).unlink(missing_ok=True)
     return ""
 
 
