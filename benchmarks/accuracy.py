@@ -34,6 +34,7 @@ Rules = Literal["all", "users", "none"]
 ROOT = Path(__file__).resolve().parent.parent
 UOMO = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 FORECASTS: tuple[TaskName, ...] = ("short", "long")
+GENERATED: TaskName = "generate"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def generation() -> list[Part]:
 ABLATIONS = {
     "ablation-partial": "frozen as in the paper, no alignment",
     "ablation-contrast": "with the contrastive term (16), lambda 0.1",
+    "ablation-contrast-10": "with the contrastive term (16), lambda 10",
     "ablation-alignment": "with InfoNCE (14), weight 0.1",
     "ablation-adapters": "adapters beside",
     "ablation-full": "everything trained",
@@ -112,7 +114,7 @@ def ablation() -> list[Part]:
         "without both": ("none", ()),
     }
     parts = []
-    for task in FORECASTS:
+    for task in (*FORECASTS, GENERATED):
         for family in UOMO:
             for run, name in ABLATIONS.items():
                 folder = str(ROOT / f"runs/{run}/weights")
@@ -192,8 +194,8 @@ TABLES: dict[str, Callable[[], list[Part]]] = {
     "parametrisations": parametrisations,
 }
 
-#: Scores of a table's cells where they are not RMSE / MAE.
-SCORES = {"generation": ("rmse", "mae", "jsd")}
+#: Scores of a table's cells: of forecasts, of generated cells.
+ERRORS = (("rmse", "mae"), ("rmse", "mae", "jsd"))
 #: Tables whose members' CRPS and coverage stay in results/NAME.csv: too many rows to read.
 WITHOUT_MEMBERS = ("ablation",)
 
@@ -213,8 +215,10 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         print(f"{part.family} {part.task}: {part.name} rmse {first.rmse} crps {first.crps}", flush=True)
     write_rows(rows, ROOT / f"results/{name}.csv")
     with whole_file(ROOT / f"results/{name}.md") as fresh:
-        text = markdown_columns(rows, SCORES.get(name, ("rmse", "mae")))
-        fresh.write_text(text + ("" if name in WITHOUT_MEMBERS else "\n" + members_markdown(rows)), encoding="utf-8")
+        ahead, made = ([row for row in rows if (row.task == GENERATED) == which] for which in (False, True))
+        parts = [markdown_columns(some, ERRORS[some[0].task == GENERATED]) for some in (ahead, made) if some]
+        parts += [] if name in WITHOUT_MEMBERS else [members_markdown(rows)]
+        fresh.write_text("\n".join(parts), encoding="utf-8")
     save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
     return rows
 

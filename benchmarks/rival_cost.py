@@ -50,9 +50,9 @@ class Cost:
     ms_a_sample: float  # of one window
 
 
-def sizes(network: torch.nn.Module) -> tuple[int | None, int | None]:
-    """Layers and width of a rival, as its constructor names them; the width of a language model is its own."""
-    named = {name: own.default for name, own in inspect.signature(type(network)).parameters.items()}
+def sizes(network: torch.nn.Module, other: dict[str, int]) -> tuple[int | None, int | None]:
+    """Layers and width of a rival as its constructor has them, or `other`; of a language model its own width."""
+    named = {name: own.default for name, own in inspect.signature(type(network)).parameters.items()} | other
     parts = [named[name] for name in ("encoder", "decoder") if isinstance(named.get(name), int)]
     layers = named.get("layers", sum(parts) or None)
     return layers, named.get("width", getattr(getattr(network, "backbone", None), "width", None))
@@ -83,7 +83,7 @@ def loaded(fits: Path) -> dict[str, tuple[Forecaster, Cost]]:
             except UsageError as error:
                 print(error)
                 continue
-            cost.layers, cost.width = sizes(rival.network)
+            cost.layers, cost.width = sizes(rival.network, record.get("size", {}))
             cost.parameters = sum(part.numel() for part in rival.network.parameters() if part.requires_grad)
             cost.training_minutes, cost.training_steps = record["seconds"] / 60, record["steps"]
             found[entry.name] = (rival, cost)
@@ -112,7 +112,16 @@ def write(costs: list[Cost]) -> None:
     """Rows, and the README's table."""
     with whole_file(ROOT / "results/rival-cost.csv") as fresh:
         pl.DataFrame([asdict(cost) for cost in costs]).write_csv(fresh, float_precision=3)
-    heads = ("forecaster", "layers", "width", "parameters", "training, min", "steps", "ms a sample", "over FoMo's")
+    heads = (
+        "forecaster",
+        "layers",
+        "width",
+        "trained parameters",
+        "training, min",
+        "steps",
+        "ms a sample",
+        "over FoMo's",
+    )
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     own = next(cost.ms_a_sample for cost in costs if cost.kind == "fomo")
     for cost in costs:

@@ -137,8 +137,10 @@ def wrong_context_error(
     """The negatives of (16): the error of the mean when every window has the context of another one.
 
     Only windows of which both contexts say something count. An error counts up to `margin` times that under the right
-    context, so what is taken off the loss is bounded and cannot run away. `others`: the wrong contexts, else each
-    window has that of the one before.
+    context, and that of the cell's level if it is smaller. The latter is not the network's, so what is taken off the
+    loss is bounded whatever its weight: bounded by the network's own error alone, a loss runs away where the weight is
+    above 1 / `margin`, as the network pays for what it takes off by errors that raise the bound. `others`: the wrong
+    contexts, else each window has that of the one before.
     """
     assert batch.context is not None
     if others is None:
@@ -154,7 +156,9 @@ def wrong_context_error(
         ((mean + 1) * of[:, None] - batch.share) * batch.hidden / unit
         for mean, of in ((wrong.mean, seen.unit), (right.mean, observation.unit))
     ]
-    return masked_mean(bounded_error(errors[0].square(), errors[1].square(), config.margin), balanced * both, total)
+    level = (unit - batch.share) * batch.hidden / unit
+    bound = torch.minimum(errors[1].square(), level.square())
+    return masked_mean(bounded_error(errors[0].square(), bound, config.margin), balanced * both, total)
 
 
 def bounded_error(
