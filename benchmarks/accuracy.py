@@ -98,6 +98,7 @@ def generation() -> list[Part]:
 ABLATIONS = {
     "ablation-partial": "frozen as in the paper, no alignment",
     "ablation-contrast": "with the contrastive term (16), lambda 0.1",
+    "ablation-contrast-1": "with the contrastive term (16), lambda 1",
     "ablation-contrast-10": "with the contrastive term (16), lambda 10",
     "ablation-alignment": "with InfoNCE (14), weight 0.1",
     "ablation-adapters": "adapters beside",

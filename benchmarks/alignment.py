@@ -29,6 +29,7 @@ FAMILIES = ("uomo_shandong", "uomo_nanchang", "uomo_nanjing")
 RUNS = {
     "no alignment": "ablation-partial",
     "contrastive term (16), lambda 0.1": "ablation-contrast",
+    "contrastive term (16), lambda 1": "ablation-contrast-1",
     "contrastive term (16), lambda 10": "ablation-contrast-10",
     "InfoNCE (14), weight 0.1": "ablation-alignment",
 }
@@ -61,7 +62,7 @@ def main() -> None:
         own = float(similarity(traffic, context).diagonal().mean())
         lines.append(f"| {name} | {found.loss:.3f} | {own:.3f} | {found.score:.3f} |")
         some = slice(None, None, max(1, len(traffic) // DRAWN))
-        if run != "ablation-contrast":  # with so small a weight the picture is that without
+        if run not in ("ablation-contrast", "ablation-contrast-10"):
             panels[name] = directions(traffic[some]).numpy(), directions(context[some]).numpy()
     lines.append(f"\n{len(traffic)} blocks; a context that says nothing has InfoNCE {np.log(len(traffic)):.3f}.")
     with whole_file(ROOT / "results/alignment.md") as fresh:
