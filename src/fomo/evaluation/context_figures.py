@@ -39,7 +39,8 @@ def embedding_figure(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
     """
     figure = new_figure(WIDE, 4.0)
     figure.set_layout_engine("constrained")
-    for axes, (title, (traffic, context)) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    every = figure.subplots(1, len(panels))
+    for axes, (title, (traffic, context)) in zip(every, panels.items(), strict=True):
         both = np.concatenate([traffic, context])
         _, _, axis = np.linalg.svd(both - both.mean(0), full_matrices=False)
         flat = (both - both.mean(0)) @ axis[:2].T
@@ -52,7 +53,10 @@ def embedding_figure(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
         axes.set_xlabel("first principal axis", fontsize=TEXT)
         axes.set_ylabel("second principal axis", fontsize=TEXT)
         tidy(axes, grid="both")
-        axes.legend(fontsize=SMALL, frameon=False)
+    # Tokens lie anywhere: within the axes a legend hides some.
+    figure.legend(
+        *every[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=SMALL, frameon=False
+    )
     return figure
 
 
