@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import polars as pl
 import torch
 
 from fomo.app.service.evaluation import evaluate
@@ -23,7 +24,7 @@ from fomo.evaluation.charts import table_figure
 from fomo.evaluation.figure_style import save_figure
 from fomo.evaluation.questions import TaskName
 from fomo.evaluation.rows import Row
-from fomo.evaluation.tables import markdown_columns, write_rows
+from fomo.evaluation.tables import data_frame, markdown_columns, write_rows
 from fomo.files import whole_file
 from fomo.forecast import CONTEXT_MODES
 from fomo.windows.split import Area
@@ -201,10 +202,11 @@ ERRORS = (("rmse", "mae"), ("rmse", "mae", "jsd"))
 WITHOUT_MEMBERS = ("ablation",)
 
 
-def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> list[Row]:
-    """Score all parts of a table and write rows, Markdown and figure."""
+def make_table(name: str, data: Path | None, samples: int, chosen: Callable[[Part], bool]) -> list[Row]:
+    """Score parts of a table and write rows, Markdown and figure; those that are not chosen keep their rows."""
     rows: list[Row] = []
-    for part in (part for part in TABLES[name]() if part.task in tasks):
+    parts = [part for part in TABLES[name]() if chosen(part)]
+    for part in parts:
         found = evaluate(
             data, part.family, part.task, weights=part.weights, samples=samples,
             past_week=part.past_week, next_week=part.next_week, device="cpu",
@@ -214,6 +216,8 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         kept = {"all": rules, "users": [rule for rule in rules if "per user" in rule.forecaster], "none": []}
         rows += [replace(first, forecaster=part.name), *kept[part.rules]]
         print(f"{part.family} {part.task}: {part.name} rmse {first.rmse} crps {first.crps}", flush=True)
+    if len(parts) < len(TABLES[name]()):
+        rows = in_order(name, [*rows, *kept_rows(ROOT / f"results/{name}.csv", rows)])
     write_rows(rows, ROOT / f"results/{name}.csv")
     with whole_file(ROOT / f"results/{name}.md") as fresh:
         ahead, made = ([row for row in rows if (row.task == GENERATED) == which] for which in (False, True))
@@ -222,6 +226,31 @@ def make_table(name: str, data: Path | None, samples: int, tasks: list[str]) -> 
         fresh.write_text("\n".join(parts), encoding="utf-8")
     save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
     return rows
+
+
+def kept_rows(path: Path, scored: list[Row]) -> list[Row]:
+    """What a table has beside the rows that were scored now."""
+    if not path.exists():
+        return []
+    now = {(row.city, row.task, row.forecaster) for row in scored}
+    text = {field.name for field in fields(Row) if field.type == "str"}
+    rows = pl.read_csv(path, schema_overrides=data_frame([]).schema).iter_rows(named=True)
+    found = [Row(**{key: value or "" if key in text else value for key, value in row.items()}) for row in rows]
+    return [row for row in found if (row.city, row.task, row.forecaster) not in now]
+
+
+def in_order(name: str, rows: list[Row]) -> list[Row]:
+    """The rows by task, family and forecaster as the table has them; rules behind."""
+    parts = TABLES[name]()
+    places = list(dict.fromkeys((part.task, part.family) for part in parts))
+    names = list(dict.fromkeys(part.name for part in parts))
+
+    def place(row: Row) -> tuple[int, int]:
+        known = row.forecaster in names
+        task = cast(TaskName, row.task)
+        return places.index((task, row.city)), names.index(row.forecaster) if known else len(names)
+
+    return sorted(rows, key=place)
 
 
 def members_markdown(rows: list[Row]) -> str:
@@ -273,14 +302,24 @@ def main() -> None:
     parser.add_argument("table", choices=[*TABLES, "readme"])
     parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
     parser.add_argument("--samples", type=int, default=24)
-    parser.add_argument("--tasks", nargs="+", default=["short", "long", "generate"], help="only these tasks")
+    parser.add_argument("--tasks", nargs="+", default=["short", "long", "generate"], help="the others keep their rows")
+    parser.add_argument("--families", nargs="+", default=[], help="only these; the others keep their rows")
+    parser.add_argument("--only", nargs="+", default=[], help="only those with one of these in their names, likewise")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.table == "readme":
         fill_readme()
     else:
-        make_table(options.table, options.data, options.samples, options.tasks)
+
+        def chosen(part: Part) -> bool:
+            return (
+                part.task in options.tasks
+                and (not options.families or part.family in options.families)
+                and (not options.only or any(word in part.name for word in options.only))
+            )
+
+        make_table(options.table, options.data, options.samples, chosen)
 
 
 if __name__ == "__main__":
