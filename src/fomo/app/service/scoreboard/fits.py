@@ -168,6 +168,8 @@ def network_of(entry: Entry, recipe: ScoreboardRecipe) -> RivalNetwork:
     try:
         network = entry.load(**size)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        if not size:  # it is not the size: a language model that cannot be read
+            raise
         raise ConfigError(f"{entry.name} cannot have {in_words(size)}: {error}") from error
     assert isinstance(network, RivalNetwork)
     return network
