@@ -50,7 +50,7 @@ class Cost:
     ms_a_sample: float  # of one window
 
 
-def sizes(network: torch.nn.Module, other: dict[str, int]) -> tuple[int | None, int | None]:
+def sizes(network: torch.nn.Module, **other: int) -> tuple[int | None, int | None]:
     """Layers and width of a rival as its constructor has them, or `other`; of a language model its own width."""
     named = {name: own.default for name, own in inspect.signature(type(network)).parameters.items()} | other
     parts = [named[name] for name in ("encoder", "decoder") if isinstance(named.get(name), int)]
@@ -83,7 +83,7 @@ def loaded(fits: Path) -> dict[str, tuple[Forecaster, Cost]]:
             except UsageError as error:
                 print(error)
                 continue
-            cost.layers, cost.width = sizes(rival.network, record.get("size", {}))
+            cost.layers, cost.width = sizes(rival.network, **record.get("size", {}))
             cost.parameters = sum(part.numel() for part in rival.network.parameters() if part.requires_grad)
             cost.training_minutes, cost.training_steps = record["seconds"] / 60, record["steps"]
             found[entry.name] = (rival, cost)

@@ -46,3 +46,5 @@ def test_layers_and_width_of_a_rival_are_those_of_its_constructor(table6):
     for name, expected in (("UniST", (7, 128)), ("TEMPO", (4, 128)), ("TimeGPT", (4, 96))):
         (entry,) = find_entries([name])
         assert table6.sizes(entry.load()) == expected
+    (entry,) = find_entries(["PatchTST"])
+    assert table6.sizes(entry.load(width=80), width=80) == (3, 80)
