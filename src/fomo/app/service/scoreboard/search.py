@@ -16,6 +16,7 @@ from fomo.app.service.scoreboard.run import Progress, check_networks, run
 from fomo.app.service.scoreboard.work import Place
 from fomo.evaluation.rows import row
 from fomo.evaluation.stored import load_scores
+from fomo.evaluation.tables import data_frame
 from fomo.files import whole_file
 from fomo.forecasters.registry import find_entries
 
@@ -110,31 +111,18 @@ def write_trials(found: Sequence[Trial], folder: Path, varied: Varied) -> list[P
     if table.exists():
         before = [_read(line, heading) for line in pl.read_csv(table).iter_rows(named=True)]
         found = [*(trial for trial in before if trial.rival not in {one.rival for one in found}), *found]
-    rows = [
-        {
-            "rival": one.rival,
-            heading: one.setting,
-            "columns": one.columns,
-            "over_usual": one.over_usual,
-            "best": one.best,
-        }
-        for one in found
-    ]
     with whole_file(table) as fresh:
-        pl.DataFrame(rows).write_csv(fresh, float_precision=6)
+        data_frame(found, Trial).rename({"setting": heading}).write_csv(fresh, float_precision=6)
     by_rival = {rival: [one for one in found if one.rival == rival] for rival in dict.fromkeys(t.rival for t in found)}
     if varied == "rates":  # the same settings for all: they are the columns
-        heads = list(dict.fromkeys(trial.setting for trial in found))
-        rows_of_text = {rival: [_number(one) for one in own] for rival, own in by_rival.items()}
+        heads, same = list(dict.fromkeys(trial.setting for trial in found)), True
     else:
-        heads = ["as it is", *(f"{place}. other" for place in range(1, max(map(len, by_rival.values()), default=1)))]
-        rows_of_text = {
-            rival: [_number(one) if one.setting == USUAL else f"{one.setting}: {_number(one)}" for one in own]
-            for rival, own in by_rival.items()
-        }
+        most = max(map(len, by_rival.values()), default=1)
+        heads, same = ["as it is", *(f"{place}. other" for place in range(1, most))], False
     lines = ["| rival | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for rival, own in rows_of_text.items():
-        lines.append(f"| {rival} | " + " | ".join([*own, *[""] * (len(heads) - len(own))]) + " |")
+    for rival, own in by_rival.items():
+        cells = [_number(one) if same or one.setting == USUAL else f"{one.setting}: {_number(one)}" for one in own]
+        lines.append(f"| {rival} | " + " | ".join([*cells, *[""] * (len(heads) - len(own))]) + " |")
     with whole_file(text) as fresh:
         fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [table, text]
