@@ -171,6 +171,18 @@ def test_rules_that_say_nothing_of_new_cells_are_left_out_and_named(city):
     assert not any(remark.startswith("rules") for remark in verify([drawn(city, first)], city).remarks)
 
 
+def test_where_only_cells_without_a_past_have_come_every_rule_says_nothing(city, monkeypatch):
+    monkeypatch.setattr(verification, "AT_A_TIME", 4)  # a row at a time: rules are asked of none
+    first = STEPS - AHEAD
+    traffic = city["traffic"].copy()
+    traffic[:first, 0] = np.nan
+    traffic[first:, 1:] = np.nan
+    found = verify([drawn(city, first)], city.assign(traffic=traffic))
+    assert [values.forecaster for values in found.values] == ["made"]
+    (remark,) = (remark for remark in found.remarks if remark.startswith("rules left out"))
+    assert remark.count("says nothing") == 5 and "persistence says nothing" in remark
+
+
 def test_the_line_before_a_forecast_goes_on_where_a_cell_has_a_gap(city):
     traffic = city["traffic"].copy()
     traffic[:-AHEAD, 0, 0] = np.nan

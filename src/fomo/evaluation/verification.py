@@ -250,11 +250,13 @@ def verify(forecasts: Sequence[Forecast], city: City, *, seed: int = 0) -> Verif
         silent = list[str]()
         for rule in rules_for("none", True):
             found = [_by_rule(rule, part, samples, seed) for each in compared for part in _parts(each)]
-            answers = _joined([answer for answer, _ in found], rule.name)
-            if answers.truth.size >= (1 - FEW_UNDEFINED) * came:
-                values.append(answers)
+            defined = sum(answer.truth.size for answer, _ in found)
+            if defined >= (1 - FEW_UNDEFINED) * came:
+                values.append(_joined([answer for answer, _ in found], rule.name))
+            elif defined:
+                silent.append(_where_both(found, came - defined))
             else:
-                silent.append(_where_both(answers, found, came))
+                silent.append(f"{rule.name} says nothing")
         if silent:
             unit = compared[0].forecast.attrs["unit"]
             remarks.append(
@@ -338,13 +340,11 @@ def _by_rule(rule: Rule, compared: Compared, samples: int, seed: int) -> tuple[V
     return _values(rule.name, compared, members), both
 
 
-def _where_both(answers: Values, found: Sequence[tuple[Values, Compared]], came: int) -> str:
+def _where_both(found: Sequence[tuple[Values, Compared]], without: int) -> str:
     """A rule's CRPS beside that of the forecasts where it answers, and of how many values it says nothing."""
-    said, silent = answers.truth.size, came - answers.truth.size
-    if not said:
-        return f"{answers.forecaster} says nothing"
+    theirs = _joined([answer for answer, _ in found], found[0][0].forecaster)
     ours = _joined([_values("", both, both.members, both.antithetic) for _, both in found], "")
-    return f"{answers.forecaster} {answers.crps.mean():.4g} and {ours.crps.mean():.4g} (without {silent:,})"
+    return f"{theirs.forecaster} {theirs.crps.mean():.4g} and {ours.crps.mean():.4g} (without {without:,})"
 
 
 def _remarks(compared: Sequence[Compared], city: City) -> list[str]:
