@@ -221,9 +221,9 @@ def make_table(name: str, data: Path | None, samples: int, chosen: Callable[[Par
     write_rows(rows, ROOT / f"results/{name}.csv")
     with whole_file(ROOT / f"results/{name}.md") as fresh:
         ahead, made = ([row for row in rows if (row.task == GENERATED) == which] for which in (False, True))
-        parts = [markdown_columns(some, ERRORS[some[0].task == GENERATED]) for some in (ahead, made) if some]
-        parts += [] if name in WITHOUT_MEMBERS else [members_markdown(rows)]
-        fresh.write_text("\n".join(parts), encoding="utf-8")
+        tables = [markdown_columns(some, ERRORS[some[0].task == GENERATED]) for some in (ahead, made) if some]
+        tables += [] if name in WITHOUT_MEMBERS else [members_markdown(rows)]
+        fresh.write_text("\n".join(tables), encoding="utf-8")
     save_figure(table_figure(rows, highlight="FoMo"), ROOT / f"docs/figures/{name}.png")
     return rows
 
