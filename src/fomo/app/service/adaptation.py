@@ -43,8 +43,8 @@ BLOCK = 4
 FEW_CELLS = 0.04
 #: Windows of each task that the held-back part is scored on, at most, and members of each.
 WINDOWS, MEMBERS = 4, 6
-#: What weights must gain on them to be taken, as a share of the error. Eight windows tell less than that apart, and the
-#: best of five tries looks better than it is.
+#: What weights must gain on them to be taken, as a share of the error: eight windows do not tell less from chance, and
+#: the best of five tries looks better than it is.
 LEAST_GAIN = 0.01
 
 
