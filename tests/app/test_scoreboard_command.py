@@ -21,13 +21,14 @@ from fomo.app.service.scoreboard.digest import code_digest, with_imports
 from fomo.app.service.scoreboard.fits import _finished, load_rival, made_by
 from fomo.app.service.scoreboard.plan import ScoreboardRecipe, cells, jobs, load_scoreboard
 from fomo.app.service.scoreboard.report import standing, write_logs, write_own_logs
+from fomo.app.service.scoreboard.run import results
 from fomo.app.service.scoreboard.run import run as run_jobs
-from fomo.app.service.scoreboard.run import table
 from fomo.app.service.scoreboard.work import Place, work
 from fomo.app.service.training import data_hashes
 from fomo.config import ConfigError
+from fomo.evaluation.beside import Beside
 from fomo.evaluation.protocol import Scores, evaluate
-from fomo.evaluation.scoreboard import Line
+from fomo.evaluation.scoreboard import Line, lines
 from fomo.evaluation.stored import load_scores
 from fomo.forecasters.rivals.training import TrainingFailed
 from small import RECIPE, Run
@@ -147,13 +148,13 @@ def test_a_rival_that_fails_is_reported_and_the_table_is_complete(
     error = work(job, recipe, place)
     assert error == "TrainingFailed: the loss is nan after 7 steps: no number"
     assert "Traceback" in (place.out / "errors/unist-on-fold-0.txt").read_text(encoding="utf-8")
-    found = [line for line in table(recipe, place, {job.name: error}) if line.forecaster == "UniST"]
+    found = [line for line in lines(results(recipe, place, {job.name: error})) if line.forecaster == "UniST"]
     assert found and all(line.value is None and line.note == error for line in found)
-    later = [line for line in table(recipe, place) if line.forecaster == "UniST"]  # of a run that asks others
+    later = [line for line in lines(results(recipe, place)) if line.forecaster == "UniST"]  # of a run that asks others
     assert {line.note for line in later} == {error}
     monkeypatch.undo()
     assert work(job, recipe, place) == ""
-    assert {line.note for line in table(recipe, place) if line.forecaster == "UniST"}.isdisjoint({error})
+    assert {line.note for line in lines(results(recipe, place)) if line.forecaster == "UniST"}.isdisjoint({error})
 
 
 def test_rules_in_other_processes_then_tables_then_a_check(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
@@ -173,6 +174,14 @@ def test_rules_in_other_processes_then_tables_then_a_check(board: Path, data: Pa
     assert "persistence" in page and "http" not in page.replace("http-equiv", "")
     checked = run("scoreboard", board, *options, "--check")
     assert checked.code == 0, checked.err
+    # What each did in each region stays with the table, where the scores are gone.
+    sums = pl.read_parquet(tmp_path / "results/scoreboard-units.parquet")
+    assert set(sums["forecaster"]) == {"persistence", "traffic per user"} and sums["unit"].n_unique() > 1
+    elsewhere = ("--data", data, "--out", tmp_path / "other", "--results", tmp_path / "results", "--tables")
+    assert run("scoreboard", board, *elsewhere, "--keep").code == 0
+    assert pl.read_parquet(tmp_path / "results/scoreboard-units.parquet").sort(pl.all()).equals(sums.sort(pl.all()))
+    nothing = run("scoreboard", board, *elsewhere[:-2], tmp_path / "none", "--tables", "--keep")
+    assert nothing.code == 2 and "leave --keep away" in nothing.err and "Traceback" not in nothing.err
 
 
 def test_a_changed_number_is_found_by_the_check(board: Path, data: Path, tmp_path: Path, run: Run) -> None:
@@ -221,7 +230,9 @@ def test_scores_of_other_weights_or_of_another_training_are_not_shown_as_todays(
         assert work(job, recipe, place) == ""
 
     def notes(now: ScoreboardRecipe, name: str) -> set[str]:
-        found = [line for line in table(now, place) if line.forecaster == name and line.protocol == "unseen, fold 0"]
+        found = [
+            line for line in lines(results(now, place)) if line.forecaster == name and line.protocol == "unseen, fold 0"
+        ]
         return {line.note for line in found if line.task == "short"}
 
     assert notes(recipe, "FoMo") == {""} and notes(recipe, "PatchTST") == {""}
@@ -516,14 +527,14 @@ def test_where_fomo_stands_is_one_table() -> None:
         line("keGAN", "deep", 0.2, task="generate", metric="jsd"),
         line("FoMo", "fomo", 0.1, task="generate"), line("keGAN", "deep", 0.2, task="generate"),
     ]  # fmt: skip
-    assert standing(found).splitlines() == [
+    assert standing(found, Beside([])).splitlines() == [
         "| protocol | task | context | a |",
         "|---|---|---|---|",
-        "| p | short | none | 1.60 (persistence) |",
-        "| p | short | paper | 0.40 (UniST) |",
-        "| p | generate (JSD) | none | 1.50 (keGAN) |",
+        "| p | short | none | 1.60 persistence |",
+        "| p | short | paper | 0.40 UniST |",
+        "| p | generate (JSD) | none | 1.50 keGAN |",
     ]
-    assert standing([line("UniST", "deep", 1.0)]) == ""
+    assert standing([line("UniST", "deep", 1.0)], Beside([])) == ""
 
 
 def test_logs_of_fomos_own_trainings_are_kept_by_set_and_part(tmp_path: Path) -> None:

@@ -93,14 +93,27 @@ class Difference:
     units: int
 
 
+@dataclass(frozen=True)
+class Units:
+    """What is resampled ('regions' or 'days'), by name, and the sums of each: (unit, `ErrorSums.vector`).
+
+    `totals` is None where the forecast is not defined.
+    """
+
+    resampled: str
+    names: tuple[str, ...]
+    totals: np.ndarray | None
+
+
 def row(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Row:
     """The line of a table, with bootstrap intervals where there are two or more units to resample."""
-    resampled, units, totals = _units(scores)
+    found = units_of(scores)
+    resampled, units, totals = found.resampled, len(found.names), found.totals
     values: dict[str, float | None] = dict.fromkeys(SCORES)
     ends: dict[str, float | None] = {f"{name}_{end}": None for name in RESAMPLED for end in ("low", "high")}
     if totals is not None:
-        found = ErrorSums.from_vector(totals.sum(0)).scores()
-        values = {name: found[name] if np.isfinite(found[name]) else None for name in SCORES}
+        summed = ErrorSums.from_vector(totals.sum(0)).scores()
+        values = {name: summed[name] if np.isfinite(summed[name]) else None for name in SCORES}
         if units > 1:
             draws = _resampled(totals, resamples, seed)
             for name in RESAMPLED:
@@ -137,19 +150,33 @@ def difference(
     keys = [[(window.region, window.first_step) for window in scores.windows] for scores in (first, second)]
     if keys[0] != keys[1]:
         raise EvaluationError(f"{first.forecaster} and {second.forecaster} did not answer the same windows")
-    resampled, units, ours = _units(first)
-    _, _, theirs = _units(second)
+    own, other = units_of(first), units_of(second)
+    ours, theirs = own.totals, other.totals
     if ours is None or theirs is None:
         raise EvaluationError(f"{first.forecaster} or {second.forecaster} is not defined on these windows")
-    once = np.ones((1, units))
-    value = (_score(once, ours, score) - _score(once, theirs, score))[0]
+    resampled, units = own.resampled, len(own.names)
+    value = score_of(ours, score) - score_of(theirs, score)
     low = high = better = float("nan")
     if units > 1:
         first_draws, second_draws = (_resampled(each, resamples, seed, (score,))[score] for each in (ours, theirs))
         draws = first_draws - second_draws
         low, high = map(float, np.quantile(draws, INTERVAL))
         better = float((draws < 0).mean())
-    return Difference(first.forecaster, second.forecaster, score, float(value), low, high, better, resampled, units)
+    return Difference(first.forecaster, second.forecaster, score, value, low, high, better, resampled, units)
+
+
+def score_of(totals: np.ndarray, score: str) -> float:
+    """'rmse', 'mae', 'crps' or 'jsd' of the sums of all units together; `totals` as in `Units`."""
+    return float(_score(np.ones((1, len(totals))), totals, score)[0])
+
+
+def ratio_interval(
+    ours: np.ndarray, theirs: np.ndarray, score: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % bootstrap interval of one's score over another's, both resampled alike: `totals` of the same units."""
+    draws = [_resampled(each, resamples, seed, (score,))[score] for each in (ours, theirs)]
+    low, high = np.quantile(draws[0] / draws[1], INTERVAL)
+    return float(low), float(high)
 
 
 def calibration(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +184,7 @@ def calibration(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
 
     Raises `EvaluationError` where the forecast is not defined.
     """
-    _, _, totals = _units(scores)
+    totals = units_of(scores).totals
     if totals is None:
         raise EvaluationError(f"{scores.forecaster} is not defined on these windows")
     sums = ErrorSums.from_vector(totals.sum(0))
@@ -166,19 +193,19 @@ def calibration(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
     return levels[np.isfinite(observed)], observed[np.isfinite(observed)]
 
 
-def _units(scores: Scores) -> tuple[str, int, np.ndarray | None]:
-    """What is resampled, how many there are, and the sums of each (unit, sum); None where not defined."""
+def units_of(scores: Scores) -> Units:
+    """The regions of scores, or the days where there is one region, and the sums of each."""
     regions = {window.region for window in scores.windows}
     resampled = "regions" if len(regions) > 1 else "days"
     keys = [window.region if resampled == "regions" else window.day for window in scores.windows]
-    names = sorted(set(keys))
+    names = tuple(sorted(set(keys)))
     sums = [window.sums for window in scores.windows]
     vectors = [one.vector() for one in sums if one is not None]
     if len(vectors) < len(sums):
-        return resampled, len(names), None
+        return Units(resampled, names, None)
     totals = np.zeros((len(names), vectors[0].size))
     np.add.at(totals, [names.index(key) for key in keys], np.stack(vectors))
-    return resampled, len(names), totals
+    return Units(resampled, names, totals)
 
 
 def _resampled(
@@ -201,4 +228,15 @@ def _score(times: np.ndarray, totals: np.ndarray, name: str) -> np.ndarray:
     return np.asarray(np.sqrt(total / count) if name == "rmse" else total / count)
 
 
-__all__ = ["RESAMPLES", "Difference", "Row", "calibration", "difference", "row"]
+__all__ = [
+    "RESAMPLES",
+    "Difference",
+    "Row",
+    "Units",
+    "calibration",
+    "difference",
+    "ratio_interval",
+    "row",
+    "score_of",
+    "units_of",
+]

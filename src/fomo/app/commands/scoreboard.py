@@ -47,18 +47,19 @@ class Scoreboard:
         with working("reading"):
             from fomo.app.service.scoreboard.check import check
             from fomo.app.service.scoreboard.plan import load_scoreboard
-            from fomo.app.service.scoreboard.report import write_logs, write_own_logs, write_tables
-            from fomo.app.service.scoreboard.run import run, table
+            from fomo.app.service.scoreboard.report import read_tables, write_logs, write_own_logs, write_tables
+            from fomo.app.service.scoreboard.run import results, run
             from fomo.app.service.scoreboard.search import search, trials, write_trials
             from fomo.app.service.scoreboard.work import Place
-            from fomo.evaluation.scoreboard import read_scoreboard, with_kept
+            from fomo.evaluation.beside import unit_sums, with_kept_units
+            from fomo.evaluation.scoreboard import lines, with_kept
             from fomo.forecasters.registry import find_entries
             from fomo.sources import data_folder
 
             recipe = load_scoreboard(self.recipe)
             place = Place(data_folder(self.data), self.out)
             find_entries(self.only)
-            before = read_scoreboard(self.results / "scoreboard.parquet") if self.keep else []
+            before, units = read_tables(self.results) if self.keep else ([], [])
         if self.check:
             wrong = check(recipe, place, self.results / "scoreboard.csv", print)
             for line in wrong:
@@ -75,7 +76,9 @@ class Scoreboard:
         if self.search is not None:
             wrote(write_trials(trials(recipe, place, self.search), self.results, self.search))
         else:
-            wrote(write_tables(with_kept(table(recipe, place, failed), before), self.results))
+            found = results(recipe, place, failed)
+            board, sums = with_kept(lines(found), before), with_kept_units(unit_sums(found), units)
+            wrote(write_tables(board, sums, self.results))
             write_logs(place.out / "fits", self.results / "training/rivals")
             write_own_logs(place.out / "fomo", self.results / "training/scoreboard")
         for job, error in failed.items():

@@ -10,20 +10,34 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from fomo.app.errors import UsageError
+from fomo.evaluation.beside import FEWEST, Beside, UnitSums, read_units, write_units
 from fomo.evaluation.figure_style import save_figure
-from fomo.evaluation.scoreboard import PAPER, PAPERS_METRICS, Line, first_place, markdown, summary, write_scoreboard
+from fomo.evaluation.scoreboard import (
+    PAPER,
+    PAPERS_METRICS,
+    Line,
+    first_place,
+    markdown,
+    read_scoreboard,
+    summary,
+    write_scoreboard,
+)
 from fomo.evaluation.scoreboard_figures import cost_figure, radar_figure
 from fomo.files import whole_file
 
 #: The part of the tables that the README shows.
 SUMMARY = "scoreboard-summary.md"
+#: What every forecaster did in every region or on every day of a column.
+UNITS = "scoreboard-units.parquet"
 #: What a star says; the table of all numbers has each one's note.
 STAR = "*: slow, so it answers some of these windows only, and is not among the best."
 #: The heading of FoMo's ratios.
 RATIOS = "FoMo over the best of the others (RMSE; generate: JSD)"
 STANDING = (
-    "FoMo's RMSE (JSD) over that of the best other, named in brackets; in `paper` over the best deep rival's. Below 1 "
-    "FoMo is ahead:"
+    "FoMo's RMSE (JSD) over that of the best other, who is named; in `paper` over the best deep rival's. Below 1 FoMo "
+    "is ahead. In brackets its 95 % interval over regions or days, resampled alike for both, where there are "
+    f"{FEWEST} of them and the sums of both are kept:"
 )
 HEADINGS = {
     "none": "nobody knows users or POI",
@@ -58,24 +72,34 @@ def write_own_logs(runs: Path, folder: Path) -> list[Path]:
     return written
 
 
-def write_tables(found: Sequence[Line], folder: Path) -> list[Path]:
-    """`scoreboard.csv`, `.parquet`, `.md`, and `.html` with the figures; returns the files."""
+def read_tables(folder: Path) -> tuple[list[Line], list[UnitSums]]:
+    """The lines and sums of a folder that `write_tables` wrote to. Raises `UsageError`, `EvaluationError`."""
+    path, units = folder / "scoreboard.parquet", folder / UNITS
+    if not path.exists():
+        raise UsageError(f"there is no {path} whose rows could be kept: leave --keep away")
+    return read_scoreboard(path), read_units(units) if units.exists() else []
+
+
+def write_tables(found: Sequence[Line], units: Sequence[UnitSums], folder: Path) -> list[Path]:
+    """`scoreboard.csv`, `.parquet`, `.md`, `.html` and figures, `scoreboard-units.parquet`; returns the files."""
     paths = [write_scoreboard(found, folder / f"scoreboard.{suffix}") for suffix in ("csv", "parquet")]
+    paths.append(write_units(units, folder / UNITS))
+    beside = Beside(units)
     sections = _sections(found)
-    ratios = _ratios(found)
+    ratios = _ratios(found, beside)
     with whole_file(folder / "scoreboard.md") as fresh:
         parts = [f"### {title}\n\n{text}" for title, text in sections]
         fresh.write_text("\n".join([*parts, f"### {RATIOS}\n", ratios]), encoding="utf-8")
     figures = figures_of(found)
     with whole_file(folder / SUMMARY) as fresh:
-        fresh.write_text(summaries(found), encoding="utf-8")
+        fresh.write_text(summaries(found, beside), encoding="utf-8")
     with whole_file(folder / "scoreboard.html") as fresh:
         fresh.write_text(_page(sections, ratios, figures), encoding="utf-8")
     paths += [save_figure(figure, folder / f"scoreboard-{name}.png") for name, figure in figures.items()]
     return [*paths, folder / "scoreboard.md", folder / "scoreboard.html", folder / SUMMARY]
 
 
-def summaries(found: Sequence[Line]) -> str:
+def summaries(found: Sequence[Line], beside: Beside) -> str:
     """The first protocol in the settings `none` and `full`, for the README."""
     defined = [line for line in found if line.value is not None]
     if not defined:
@@ -88,29 +112,38 @@ def summaries(found: Sequence[Line]) -> str:
     ]
     if any("*" in part.replace("**", "") for part in parts):
         parts[-1] += f"\n{STAR}\n"
-    placed = standing(found)
+    placed = standing(found, beside)
     if placed:
         parts.append(f"{STANDING}\n\n{placed}")
     return "\n".join(parts)
 
 
-def standing(found: Sequence[Line]) -> str:
+def standing(found: Sequence[Line], beside: Beside) -> str:
     """FoMo's error over that of the best other in every column; in `paper` over the best deep rival. Below 1: ahead."""
-    rows = [row for row in first_place(found, "rmse") if row["task"] != "generate"]
-    rows += [row for row in first_place(found, "jsd") if row["task"] == "generate"]
     cells: dict[tuple[str, str, str], dict[str, str]] = {}
-    for row in rows:
+    for row, metric in _placed(found):
         which = "deep" if row["context"] == PAPER else "other"
         ratio, rival = row[f"over best {which}"], row[f"best {which}"]
         if isinstance(ratio, float):
             key = (str(row["protocol"]), str(row["task"]), str(row["context"]))
-            cells.setdefault(key, {})[str(row["city"])] = f"{ratio:.2f} ({rival})"
+            ends = _ends(beside.interval(row, which, metric))
+            cells.setdefault(key, {})[str(row["city"])] = f"{ratio:.2f}{f' ({ends})' if ends else ''} {rival}"
     cities = list(dict.fromkeys(city for part in cells.values() for city in part))
     lines = ["| protocol | task | context | " + " | ".join(cities) + " |", "|---" * (3 + len(cities)) + "|"]
     for (protocol, task, context), part in cells.items():
         name = f"{task} (JSD)" if task == "generate" else task
         lines.append(f"| {protocol} | {name} | {context} | " + " | ".join(part.get(c, "–") for c in cities) + " |")
     return "\n".join(lines) + "\n" if cells else ""
+
+
+def _placed(found: Sequence[Line]) -> list[tuple[dict[str, str | float | None], str]]:
+    """FoMo's place in every column, and by which score: RMSE, of generated cells JSD."""
+    rows = [(row, "rmse") for row in first_place(found, "rmse") if row["task"] != "generate"]
+    return rows + [(row, "jsd") for row in first_place(found, "jsd") if row["task"] == "generate"]
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def figures_of(found: Sequence[Line]) -> dict[str, Figure]:
@@ -134,21 +167,23 @@ def _sections(found: Sequence[Line]) -> list[tuple[str, str]]:
     return sections
 
 
-def _ratios(found: Sequence[Line]) -> str:
+def _ratios(found: Sequence[Line], beside: Beside) -> str:
     """FoMo's place in every column that it and others have numbers in."""
-    rows = [row for row in first_place(found, "rmse") if row["task"] != "generate"]
-    rows += [row for row in first_place(found, "jsd") if row["task"] == "generate"]
-    text = ["| protocol | task | context | city | best deep rival | FoMo over it | best of all others | FoMo over it |"]
-    text.append("|---" * 8 + "|")
-    for row in rows:
+    over = "FoMo over it | 95 %"
+    text = [f"| protocol | task | context | city | best deep rival | {over} | best of all others | {over} |"]
+    text.append("|---" * 10 + "|")
+    for row, metric in _placed(found):
         if row["over best other"] is None:
             continue  # FoMo or all others have no number yet
-        ratios = [f"{value:.2f}" if isinstance(value, float) else "–" for value in
-                  (row["over best deep"], row["over best other"])]  # fmt: skip
-        text.append(
-            f"| {row['protocol']} | {row['task']} | {row['context']} | {row['city']} | {row['best deep'] or '–'} | "
-            f"{ratios[0]} | {row['best other'] or '–'} | {ratios[1]} |"
-        )
+        cells = [str(row[name]) for name in ("protocol", "task", "context", "city")]
+        for which in ("deep", "other"):
+            ratio = row[f"over best {which}"]
+            cells += [
+                str(row[f"best {which}"] or "–"),
+                f"{ratio:.2f}" if isinstance(ratio, float) else "–",
+                _ends(beside.interval(row, which, metric)) or "–",
+            ]
+        text.append("| " + " | ".join(cells) + " |")
     return "\n".join(text) + "\n"
 
 
@@ -182,4 +217,4 @@ def _bold(cell: str) -> str:
     return "".join(f"<b>{part}</b>" if index % 2 else part for index, part in enumerate(parts))
 
 
-__all__ = ["standing", "write_logs", "write_own_logs", "write_tables"]
+__all__ = ["UNITS", "read_tables", "standing", "write_logs", "write_own_logs", "write_tables"]

@@ -12,7 +12,7 @@ from multiprocessing import connection, get_context, parent_process
 from fomo.app.service.scoreboard.fits import made_by, network_of
 from fomo.app.service.scoreboard.plan import Cell, Job, ScoreboardRecipe, cells, jobs
 from fomo.app.service.scoreboard.work import Place, asked_of, work
-from fomo.evaluation.scoreboard import NOT_YET, Line, Result, fewer_windows, lines
+from fomo.evaluation.scoreboard import NOT_YET, Result, fewer_windows
 from fomo.evaluation.stored import joined, load_scores
 from fomo.forecasters.registry import find_entries
 
@@ -169,9 +169,4 @@ def protocol_of_one(cell: Cell) -> str:
     return cell.column.protocol + (f", fold {cell.fold}" if len(cell.column.folds) > 1 else "")
 
 
-def table(recipe: ScoreboardRecipe, place: Place, failed: dict[str, str] | None = None) -> list[Line]:
-    """The scoreboard's lines."""
-    return lines(results(recipe, place, failed))
-
-
-__all__ = ["Progress", "check_networks", "protocol_of_one", "results", "run", "table"]
+__all__ = ["Progress", "check_networks", "protocol_of_one", "results", "run"]
