@@ -318,6 +318,13 @@ def test_append_then_inspect_then_export(operator: Path, run: Run) -> None:
     )
 
 
+def test_an_export_is_not_written_into_a_city(operator: Path, run: Run) -> None:
+    out = build(operator, run)
+    said = run("city", "export", out, "--kind", "geojson", "--out", out / "map.geojson")
+    assert said.code == 2 and "is a city or a forecast, no place for results" in said.err
+    assert not (out / "map.geojson").exists()
+
+
 def test_an_append_says_what_it_added_beside_the_totals(operator: Path, run: Run) -> None:
     *before, last = sorted((operator / "counters").iterdir())
     out = operator / "city.zarr"

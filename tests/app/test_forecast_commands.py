@@ -265,6 +265,18 @@ class Test_users_that_last_week_lacks:
             "earlier week and 1 means of that time of day; 20 stay unknown"
         ]
 
+    def test_of_squares_that_are_not_in_service_then_are_not_counted(self) -> None:
+        city = fomo.synthetic_city("town", 4, 4, days=16)
+        city["users"].values[-24:, 2, 3] = city["traffic"].values[-24:, 2, 3] = np.nan
+        day = city["time"].values[-1].astype("datetime64[D]")
+        served = {"first_served": np.full((4, 4), np.datetime64("NaT", "D")), "last_served": None}
+        served["last_served"] = served["first_served"].copy()
+        served["last_served"][2, 3] = day - 1
+        city = city.assign({name: (("y", "x"), value.astype("datetime64[ns]")) for name, value in served.items()})
+        city["users"].values[len(city["time"]) - 7 * 24, [1, 2], [1, 3]] = np.nan
+        _, said = self.assumed(city)
+        assert len(said) == 1 and "missing at 1 of 300 values of 'town'" in said[0]
+
     def test_of_a_horizon_beyond_a_week_repeat_it(self) -> None:
         city = fomo.synthetic_city("town", 4, 4, days=8)
         city["users"].values[24 + 5, 0, 0] = np.nan

@@ -133,6 +133,17 @@ def test_the_blocks_of_a_server_and_what_was_assumed_are_said(tmp_path: Path) ->
     assert "one mean channel for all cells, 50 blocks for a mean slot of a cell" in page and "server_prbs" in page
 
 
+def test_files_that_only_an_earlier_plan_had_are_gone(tmp_path: Path) -> None:
+    """They would seem to be of this plan."""
+    city = town(4, 6)
+    found = sleep_ahead(forecast_of(city), past(city), SLEEP)
+    first = write_ahead(replace(found, cells=found.table), [], tmp_path)
+    assert {path.name for path in first} >= {"plan-cells.csv", "plan-cells.parquet", "plan.png"}
+    second = write_ahead(replace(found, figure=None), [], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in second}
+    assert {path.name for path in second} == {"plan.csv", "plan.parquet", "plan.html"}
+
+
 def test_the_expected_delay_is_that_of_the_members_not_of_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """Queues grow with what is above the mean: the delay of the mean load is too short."""
     from fomo.app.service.planning import ahead

@@ -18,6 +18,7 @@ import numpy as np
 from fomo.app.errors import UsageError
 from fomo.app.service.city_counts import counted_lines
 from fomo.app.service.city_surroundings import Surroundings, category_lines, context_of, some_of
+from fomo.app.service.outputs import check_place
 from fomo.config import parse
 from fomo.ingest.alone import Progress
 from fomo.ingest.build import BuildConfig, build_city, names_of_counters
@@ -211,6 +212,7 @@ def export(
     from fomo.exports.vectors import export_vector
     from fomo.forecast import Forecast
 
+    check_place(out)
     if kind == "cells" and statistic not in (None, "steps"):
         raise UsageError(f"--statistic {statistic} is of maps: --kind cells holds every period")
     if kind in ("geojson", "gpkg", "cells") and variable != "traffic":

@@ -13,7 +13,7 @@ from fomo.app.errors import UsageError
 from fomo.app.service.answering import Answer, Question, answer, choose_device
 from fomo.app.service.outputs import Outputs
 from fomo.app.service.sharing import Work
-from fomo.city import City, steps_per_day
+from fomo.city import City, in_service, steps_per_day
 from fomo.days_off import with_days_off
 from fomo.forecasters.ahead import history_of, members_unit
 from fomo.forecasters.fomo import FoMo, load
@@ -156,15 +156,17 @@ def _users_of_last_week(city: City, horizon: int) -> np.ndarray:
     week, ahead = 7 * day, np.arange(horizon)
     source = len(users) - week + ahead % week
     found = users[source]
-    covered = city["covered"].values
-    lacked = np.isnan(found) & covered
+    step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
+    times = city["time"].values[-1] + (1 + ahead) * step
+    asked = in_service(city, times) & city["covered"].values
+    lacked = np.isnan(found) & asked
     while np.isnan(found).any() and (source := source - week).max() >= 0:
         earlier = np.where((source >= 0)[:, None, None], users[source.clip(0)], np.nan)
         found = np.where(np.isnan(found), earlier, found)
     by_week = np.isfinite(found)
-    times, asked_times = np.arange(len(users)) % day, (len(users) + ahead) % day
-    for time in np.unique(asked_times):
-        seen, at = users[times == time], asked_times == time
+    of_day, asked_of_day = np.arange(len(users)) % day, (len(users) + ahead) % day
+    for time in np.unique(asked_of_day):
+        seen, at = users[of_day == time], asked_of_day == time
         count = np.isfinite(seen).sum(0)
         usual = np.where(count > 0, np.nansum(seen, 0) / np.maximum(count, 1), np.nan)
         found[at] = np.where(by_week[at], found[at], usual)
@@ -172,7 +174,7 @@ def _users_of_last_week(city: City, horizon: int) -> np.ndarray:
         known = np.isfinite(found)
         kinds = (by_week, known & ~by_week, ~known)
         weeks, means, unknown = (f"{int((lacked & kind).sum()):,}" for kind in kinds)
-        values = f"{int(lacked.sum()):,} of {horizon * int(covered.sum()):,} values of {city.attrs['name']!r}"
+        values = f"{int(lacked.sum()):,} of {int(asked.sum()):,} values of {city.attrs['name']!r}"
         warnings.warn(
             f"the users of last week are missing at {values}: taken are {weeks} of the same hour of an earlier week "
             f"and {means} means of that time of day; {unknown} stay unknown",

@@ -95,7 +95,7 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> Path:
         raise UsageError(f"cannot write {path}: the file name must end in {' or '.join(suffixes)}")
     if path.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder; name a file")
-    return _check_place(path)
+    return check_place(path)
 
 
 def check_table(path: Path, columns: frozenset[str] = OF_A_FORECAST, what: str = "table of a forecast") -> Path:
@@ -125,7 +125,7 @@ def check_folder(path: Path, *, holds: str, kind: str) -> Path:
     """The path, if nothing is there or a Zarr folder of the same kind, one with the variable `holds`."""
     if path.exists() and not (path / holds / "zarr.json").exists():
         raise UsageError(f"{path} exists and is not {kind}: it would be lost; name another --out or remove it")
-    return _check_place(path)
+    return check_place(path)
 
 
 def check_results(path: Path, option: str = "--out") -> Path:
@@ -176,7 +176,7 @@ def _holds_rows(path: Path, columns: frozenset[str]) -> bool:
     return isinstance(found, list) and all(isinstance(row, dict) and columns.issubset(row) for row in found)
 
 
-def _check_place(path: Path) -> Path:
+def check_place(path: Path) -> Path:
     """The path, if its folder is there or can be made, and in no city or forecast. Raises `UsageError`."""
     _check_outside(f"cannot write {path}", path.absolute().parents)
     parent = path.absolute().parent

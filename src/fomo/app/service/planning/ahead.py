@@ -157,9 +157,14 @@ def prb_ahead(forecast: Forecast, city: City, setting: PrbSetting) -> Ahead:
 def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], out: Path) -> list[Path]:
     """plan.csv and plan.html, plan.png where there is a figure, plan-cells.csv where there are cells.
 
-    Tables are .parquet too. Returns the paths.
+    Tables are .parquet too. Of those that this plan has not, an earlier one's are removed: they would seem to be of
+    this plan. Returns the paths.
     """
     out.mkdir(parents=True, exist_ok=True)
+    stale = [] if found.cells is not None else [out / f"plan-cells{suffix}" for suffix in (".csv", ".parquet")]
+    stale += [] if found.figure is not None else [out / "plan.png"]
+    for path in stale:
+        path.unlink(missing_ok=True)
     tables = {"plan": found.table} if found.cells is None else {"plan": found.table, "plan-cells": found.cells}
     written = [
         write_frame(table, out / f"{name}{suffix}") for name, table in tables.items() for suffix in (".csv", ".parquet")
