@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from operator_made import write_sites
 
+import fomo
 from fomo.ingest.beginning import beginning
 from fomo.ingest.build import BuildConfig, build_city
 from fomo.ingest.ledger import IngestError
@@ -56,3 +57,41 @@ def test_one_file_beside_the_hours_is_named_when_it_is_read(written):
     path = hours(written, "")
     odd = written(path.read_text(encoding="utf-8").replace(":00:00", ":07:00"), "b.csv")
     assert beginning([path, odd], mapping(""))[1] == 60
+
+
+NODE = (
+    '<measCollecFile><measData><managedElement localDn="ManagedElement={cell}"/>'
+    '<measInfo><granPeriod duration="PT3600S" endTime="2024-05-{day:02}T12:00:00{offset}"/><measType p="1">bytes'
+    '</measType><measValue measObjLdn="{cell}"><r p="1">8000</r></measValue></measInfo></measData></measCollecFile>'
+)
+
+
+NAMED = Mapping.model_validate({**mapping("").model_dump(), "cell": {"pattern": ",([^,]+)"}})
+
+
+def write_node(folder, cell, day, offset=""):
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{cell}_202405{day:02}.xml"
+    path.write_text(NODE.format(cell=cell, day=day, offset=offset), encoding="utf-8")
+    return path
+
+
+def test_files_whose_names_begin_with_the_element_tell_their_day_further_on(tmp_path):
+    """Of 53 files the first 20 were looked at, all of one element: nine days of the other were rejected, for good."""
+    paths = [write_node(tmp_path / "pm", "S0-1", day) for day in range(10, 32)]
+    paths += [write_node(tmp_path / "pm", "S0-2", day) for day in range(1, 32)]
+    report = build_city(BuildConfig(tuple(paths), write_sites(tmp_path), tmp_path / "city.zarr", NAMED))
+    assert report["taken"] == 53 and not report["rejected"]
+
+
+def test_times_with_an_offset_need_a_zone_in_xml_as_in_tables(tmp_path):
+    """The clock of the city was that of UTC, and nobody was told: eight hours off in Beijing."""
+    path, sites = write_node(tmp_path / "pm", "S0-1", 10, "+00:00"), write_sites(tmp_path)
+    asked = BuildConfig((path,), sites, tmp_path / "city.zarr", NAMED)
+    with pytest.raises(IngestError, match=r"S0-1_20240510.xml have an offset: say whose wall clock .* --time-zone"):
+        build_city(asked)
+    assert not asked.out.exists()
+    zoned = Mapping.model_validate({**NAMED.model_dump(), "time": {"zone": "Asia/Shanghai"}})
+    build_city(BuildConfig((path,), sites, asked.out, zoned))
+    found = fomo.open_city(asked.out)
+    assert str(found["time"].values[found["traffic"].max(("y", "x")).argmax()]) == "2024-05-10T19:00:00.000000000"

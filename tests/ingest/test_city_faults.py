@@ -18,7 +18,7 @@ from operator_made import traffic_of, write_days, write_sites
 import fomo
 from fomo.ingest import reading
 from fomo.ingest.build import BuildConfig, append_city, build_city, report_of
-from fomo.ingest.cube import NEVER, TWICE, Cube, State
+from fomo.ingest.cube import NEVER, TO_COME, TWICE, Cube, State
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.pouring import NOT_OF_THE_CITY, WAITING, Pouring
@@ -433,3 +433,38 @@ def test_a_file_without_rights_is_named(tmp_path, config):
     paths = write_days(tmp_path / "counters", traffic_of(2))
     paths[1].chmod(0)
     assert "Permission denied" in next(iter(build_city(config)["faults"].values()))
+
+
+@pytest.mark.parametrize("submit", [None, here])
+def test_a_file_that_stays_broken_does_not_undo_what_others_corrected(tmp_path, config, submit):
+    """Each run poured what could be read of it once more, over the corrections, and reported nothing."""
+    first, second = traffic_of(2)[:24], traffic_of(2)[24:]
+    paths = write_days(tmp_path / "all", traffic_of(2))
+    folder = tmp_path / "counters"
+    folder.mkdir()
+    shutil.copy(paths[0], folder / "a.csv")
+    whole = gzip.compress(paths[1].read_bytes(), mtime=0)
+    (folder / "b.csv.gz").write_bytes(whole[:-60])
+    build_city(config, submit=submit)
+    cut = total(config.out)
+    assert cut > first.sum() * GB
+    text = polars.read_csv(paths[1]).with_columns(dl_bytes=0, users=0.0)
+    text.write_csv(folder / "c.csv")
+    append_city(config.out, [folder], submit=submit)
+    assert total(config.out) == pytest.approx(first.sum() * GB, rel=1e-5)
+    report = append_city(config.out, [folder], submit=submit)
+    assert total(config.out) == pytest.approx(first.sum() * GB, rel=1e-5) and len(report["faults"]) == 1
+    (folder / "b.csv.gz").write_bytes(whole)  # another content: a later delivery, which holds
+    append_city(config.out, [folder], submit=submit)
+    assert total(config.out) == pytest.approx((first.sum() + second.sum()) * GB, rel=1e-5)
+
+
+@pytest.mark.parametrize("submit", [None, here])
+def test_a_row_of_a_day_that_is_still_to_come_is_not_taken(tmp_path, config, submit):
+    """One row of a wrong clock made a city of 56 years, for good."""
+    paths = write_days(tmp_path / "counters", traffic_of(2))
+    build_city(replace(config, counters=tuple(paths[:1])), submit=submit)
+    paths[1].write_text(paths[1].read_text(encoding="utf-8") + "S1-1,2080-01-06 00:00:00,5,1.0\n", encoding="utf-8")
+    report = append_city(config.out, paths[1:], submit=submit)
+    assert report["rejected"] == {TO_COME: 1} and "2080-01-06" in report["first"][TO_COME]
+    assert report["taken"] == 2 * 24 * 15 and fomo.open_city(config.out).sizes["time"] == 48

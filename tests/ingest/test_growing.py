@@ -100,3 +100,23 @@ def test_a_city_that_keeps_seven_digits_grows_on_and_says_so(tmp_path):
     assert report["noted"][COARSE] == report["taken"] - 8 * 3 > 0
     found = CityStore(asked.out).cells()["traffic"].values
     np.testing.assert_allclose(found[1:], 0.003, atol=1e-6)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_reading_that_its_file_doubts_spoils_the_periods_before_and_after_it_alone(tmp_path, trust):
+    """The period after a doubted 0 had all that the counter had ever counted, as recorded, and the doubt was lost."""
+    asked = config(tmp_path, datetime(2024, 5, 4, 22), np.full(48, 100), 60, 1e12)
+    frame = polars.read_csv(asked.counters[1])  # from 2 o'clock on in Rome; the second is the last of a day
+    bad = (polars.col("cell") == "A") & (polars.int_range(polars.len()) // 3).is_in([10, 21])
+    value = polars.when(bad).then(0).otherwise("octets")
+    frame.with_columns(value.alias("octets"), reliability=~bad).write_csv(asked.counters[1])
+    build_city(replace(asked, trust_suspect=trust))
+    cells = CityStore(asked.out).cells()
+    found = cells["traffic"].sel(cell="A").values
+    doubted = np.flatnonzero(cells["state"].sel(cell="A").values == State.SUSPECT)
+    if trust:
+        assert np.nanmax(found) > 100
+        return
+    missing = np.flatnonzero(~np.isfinite(found))
+    assert missing.tolist() == sorted({0, *doubted, *(doubted + 1)}) and len(doubted) == 2
+    np.testing.assert_allclose(found[np.isfinite(found)], 1e-7, rtol=1e-5)

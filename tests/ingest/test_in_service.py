@@ -246,3 +246,19 @@ def test_a_list_of_another_network_changes_nothing(ended):
     with pytest.raises(IngestError, match=r"no cell of .*other\.csv is in"):
         append_city(folder / "city.zarr", paths, sites=folder / "other.csv")
     xr.testing.assert_identical(fomo.open_city(folder / "city.zarr"), before)
+
+
+def test_a_newer_list_without_days_changes_none_and_rows_that_are_not_taken_are_said(ended):
+    """A list without the columns put all cells into service for ever; a row without a position was passed over."""
+    folder, paths, _ = ended
+    built(folder, paths[:-1], "told.csv", "city")
+    out = folder / "city.zarr"
+    before = CityStore(out).allocation().service
+    report = append_city(out, paths[-1:], sites=folder / "sites.csv")
+    np.testing.assert_array_equal(CityStore(out).allocation().service, before)
+    assert any("sites.csv has no column from or to" in remark for remark in report["remarks"])
+    told = polars.read_csv(folder / "told.csv", infer_schema=False)
+    lost = polars.when(polars.col("cell") == "S1-1").then(None).otherwise("lon").alias("lon")
+    told.with_columns(lost).write_csv(folder / "newer.csv")
+    report = append_city(out, paths[-1:], sites=folder / "newer.csv")
+    assert any("1 rows of newer.csv are not taken: cell without a position" in said for said in report["remarks"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
 import polars
 import pytest
@@ -9,6 +11,7 @@ import xarray as xr
 from operator_made import traffic_of, write_days, write_measurements, write_sites
 
 import fomo
+from fomo.ingest import parallel
 from fomo.ingest.build import BuildConfig, append_city, build_city, report_of
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping
@@ -132,3 +135,78 @@ def test_names_without_a_place_are_remarked_by_the_run_that_meets_them(tmp_path,
     assert "remarks" in append_city(tmp_path / "city.zarr", days[2:3])
     report = append_city(tmp_path / "city.zarr", days[1:2])
     assert "remarks" not in report and "X1-1" in report["cells_without_place"]
+
+
+def test_a_name_that_is_told_later_does_not_undo_what_was_corrected_since(tmp_path, days):
+    """Files that were read again for the name were poured whole: rows of all other cells, too."""
+    build_city(config(tmp_path, days))
+    fixed = polars.read_csv(days[3]).filter(polars.col("cell") == "S2-1").with_columns(dl_bytes=7)
+    fixed.write_csv(tmp_path / "fixed.csv")
+    append_city(tmp_path / "city.zarr", [tmp_path / "fixed.csv"])
+    report = append_city(tmp_path / "city.zarr", days[2:], names={"X1-1": "S1-1"})
+    cells, whole = (CityStore(tmp_path / f"{name}.zarr").cells()["traffic"] for name in ("city", "whole"))
+    np.testing.assert_allclose(cells.sel(cell="S2-1").values[72:], 7e-9, rtol=1e-6)
+    others = [name for name in whole["cell"].values.tolist() if name != "S2-1"]
+    np.testing.assert_array_equal(cells.sel(cell=others), whole.sel(cell=others))
+    assert report["taken"] == 4 * 360 + 24 and report["renamed"] == {}
+
+
+class Killed(BaseException):
+    """As SIGKILL would have it."""
+
+
+def killed_between_reading_and_writing(work, *arguments):
+    if work is parallel.write_day:
+        raise Killed
+    return here(work, *arguments)
+
+
+def here(work, *arguments):
+    done: Future[object] = Future()
+    done.set_result(work(*arguments))
+    return done
+
+
+@pytest.mark.parametrize("between", [None, "one process"])
+def test_a_name_that_is_told_after_a_killed_run_of_several_processes_reads_the_files_anew(tmp_path, days, between):
+    """What was found of the files by the names of before lay there, and was taken for what they say."""
+    out = tmp_path / "city.zarr"
+    build_city(config(tmp_path, days[:2]))
+    with pytest.raises(Killed):
+        append_city(out, days[2:], submit=killed_between_reading_and_writing)
+    assert (out / ".parts").exists()
+    if between:
+        append_city(out, days[2:])
+        assert not (out / ".parts").exists()
+    append_city(out, days[2:], names={"X1-1": "S1-1"}, submit=here)
+    same_as_whole(tmp_path)
+
+
+def test_a_name_that_is_told_after_a_run_that_was_killed_within_a_file_reads_it_from_its_beginning(
+    tmp_path, days, monkeypatch
+):
+    """The rows before the kill were passed over: the cell lacked them, and the report said that they were read."""
+    out = tmp_path / "city.zarr"
+    build_city(config(tmp_path, days[:2]))
+    both = tmp_path / "both.csv"
+    polars.concat([polars.read_csv(path) for path in days[2:]]).write_csv(both)
+    monkeypatch.setattr("fomo.ingest.formats.lines.BLOCK", 1500)
+    monkeypatch.setattr("fomo.ingest.formats.table.SEVERAL", 1)
+    monkeypatch.setattr("fomo.ingest.formats.table.BATCH", 60)
+    monkeypatch.setattr("fomo.ingest.alone.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("fomo.ingest.alone.COMMIT_SHARE", 1e9)
+    real, calls = CityStore.commit, [0]
+
+    def commit(self, report):
+        real(self, report)
+        calls[0] += 1
+        if calls[0] == 5:
+            raise Killed
+
+    with monkeypatch.context() as kill:
+        kill.setattr(CityStore, "commit", commit)
+        with pytest.raises(Killed):
+            append_city(out, [both])
+    assert report_of(out)["files_in_part"]
+    append_city(out, [both], names={"X1-1": "S1-1"})
+    same_as_whole(tmp_path)

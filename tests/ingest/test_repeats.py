@@ -81,3 +81,29 @@ def test_a_table_by_bearers_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(IngestError, match="differ in qci"):
         build_city(BuildConfig((path,), write_sites(tmp_path), tmp_path / "city.zarr"))
     assert not (tmp_path / "city.zarr").exists()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_several_objects_that_a_pattern_takes_for_one_cell_are_refused(tmp_path, ending):
+    """By operator, bearer or beam: each row replaced the one before, and counted as a correction."""
+    frame = table(operator=[0, 1]).with_columns(
+        polars.format("Function=N, Cell={}, Operator={}", "cell", "operator").alias("cell")
+    )
+    pattern = Mapping.model_validate({**MAPPING.model_dump(), "cell": {"pattern": "Cell=([^,]+)"}})
+    path = tmp_path / f"a.{ending}"
+    if ending == "csv":
+        frame.drop("operator").with_columns(polars.col("time").dt.strftime("%Y-%m-%d %H:%M")).write_csv(path)
+    else:
+        frame.drop("operator").write_parquet(path)
+    with pytest.raises(IngestError, match=r"Operator=0' and '.*Operator=1' are both 'a' by \[cell\] pattern"):
+        list(read_table_counts(path, pattern, Ledger()))
+    one = frame.filter(polars.col("operator") == 0).drop("operator")
+    one.with_columns(polars.col("time").dt.strftime("%Y-%m-%d %H:%M")).write_csv(tmp_path / "one.csv")
+    assert sum(counts.height for counts in read_table_counts(tmp_path / "one.csv", pattern, Ledger())) == 120
+
+
+def test_a_key_that_parts_one_cell_in_five_is_named_too(tmp_path):
+    """As where operators share some sites: half of the cells had to be parted before it was seen."""
+    shared = table(plmn=[22201, 22210]).filter((polars.col("cell") == "c") | (polars.col("plmn") == 22201))
+    with pytest.raises(IngestError, match="differ in plmn"):
+        read(shared, tmp_path / "a.csv")

@@ -14,7 +14,7 @@ from fomo.ingest.cube import LEFT_OUT
 from fomo.ingest.formats.forms import cells_in
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping
-from fomo.ingest.reporting import _each_source_first, cells_that_report
+from fomo.ingest.reporting import cells_that_report, each_source_first
 
 PATTERN = Mapping.model_validate({"time": {"zone": "Europe/Rome"}, "cell": {"pattern": "EUtranCell=([^,]+)"}})
 WANTED = Mapping.model_validate({**PATTERN.model_dump(), "traffic": {"counters": {"pmPdcpVolDlDrb": 1.0}}})
@@ -40,8 +40,10 @@ def write_nodes(folder, nodes, ends=("00:15", "00:30")):
             (folder / name).write_text(NODE.format(node=node, end=end, counter="pmPdcpVolDlDrb"), encoding="utf-8")
 
 
-def test_a_file_for_each_element_and_quarter_loses_no_element(tmp_path):
+def test_a_file_for_each_element_and_quarter_loses_no_element(tmp_path, monkeypatch):
     """Twenty files of sixty elements were looked at: cells of the others were left out and all their rows dropped."""
+    monkeypatch.setattr("fomo.ingest.beginning.SOURCES", 10)
+    monkeypatch.setattr("fomo.ingest.beginning.EARLIEST", 10)
     write_nodes(tmp_path / "pm", 60)
     sites = [(f"S{node}-1", 9.0 + 0.02 * (node % 10), 45.4 + 0.02 * (node // 10)) for node in range(60)]
     polars.DataFrame(sites, schema=["cell", "lon", "lat"], orient="row").write_csv(tmp_path / "sites.csv")
@@ -117,7 +119,7 @@ def test_files_are_looked_at_no_longer_than_a_cell_is_sought(tmp_path, written):
 
 def test_a_file_of_each_element_comes_before_the_others(tmp_path):
     names = [f"A20240506.{hour:02}00+0200-{hour:02}15+0200_N{node}.xml" for hour in range(3) for node in range(2)]
-    ordered = [file.name for file in _each_source_first([tmp_path / name for name in sorted(names, reverse=True)])]
+    ordered = [file.name for file in each_source_first([tmp_path / name for name in sorted(names, reverse=True)])]
     assert [name[-5] for name in ordered[:2]] == ["1", "0"] and sorted(ordered) == sorted(names)
 
 

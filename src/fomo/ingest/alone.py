@@ -8,6 +8,7 @@ once, and what comes of it is what one run makes, bit for bit.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.pouring import Pouring
 from fomo.ingest.reading import Batch, read_files
+from fomo.ingest.renamed import of_renamed
 from fomo.ingest.store import CityStore
 
 #: What was read is made visible after so many seconds, and at the end.
@@ -42,6 +44,7 @@ def ingest_alone(
     mapping = Mapping.model_validate(store.report["mapping"])
     known: dict[str, str] = dict(store.report.get("files", {}))  # hash -> name
     in_part: dict[str, dict[str, Any]] = dict(store.report.get("files_in_part", {}))  # hash -> name, rows
+    renamed: dict[str, list[str]] = dict(store.report.get("renamed", {}))  # hash -> cells that got another name
     ledger = Ledger(
         rejects, int(store.report.get("taken", 0)), Counter(store.report.get("rejected", {})),
         Counter(store.report.get("noted", {})), dict(store.report.get("first", {})),
@@ -57,7 +60,7 @@ def ingest_alone(
     def commit() -> None:
         pouring.flush()
         said = {**_said(ledger, pouring, known), "faults": faults, "faulty": faulty.counted}
-        store.commit({**said, "files_in_part": in_part})
+        store.commit({**said, "files_in_part": in_part, "renamed": renamed})
 
     with ledger, closing(pouring):  # whatever ends it: nothing is written after the lock is given back
         for read in ahead(read_files(files, mapping, known, rejects)):
@@ -65,11 +68,14 @@ def ingest_alone(
                 progress(done, whole, read.file.name)
             faulty.begin(read.file)
             if isinstance(read, Batch):
-                before = max(0, int(in_part.get(read.key, {"rows": 0})["rows"]) - rows)
+                # Rows that are there may have been corrected by other files since.
+                there = max(int(in_part.get(read.key, {"rows": 0})["rows"]), faulty.rows_of(read.file, read.key))
+                before = max(0, there - rows)
                 rows += read.counts.height
                 if before >= read.counts.height:  # an earlier run has them
                     continue
-                fault = pouring.try_to_add(read.counts.slice(before), read.file.name)
+                counts = of_renamed(read.counts.slice(before), renamed.get(read.key), ledger)
+                fault = pouring.try_to_add(counts, read.file.name) if counts.height else ""
                 if fault:
                     faults.setdefault(str(read.file), fault)
                 in_part[read.key] = {"file": read.file.name, "rows": rows}
@@ -78,12 +84,14 @@ def ingest_alone(
             else:
                 ledger.absorb(read.ledger)
                 in_part.pop(read.key, None)
-                rows = 0
+                # Of a file that was refused some rows may be there: it is poured again.
+                poured, rows = (rows if read.fault and str(read.file) not in faults else 0), 0
                 if read.fault:
                     faults.setdefault(str(read.file), read.fault)
                 elif str(read.file) not in faults:
                     known.setdefault(read.key, read.file.name)
-                faulty.end(read.key, faults.get(str(read.file), ""))
+                    renamed.pop(read.key, None)
+                faulty.end(read.key, faults.get(str(read.file), ""), poured)
                 done += sizes[read.file]
             began = time.monotonic()
             if began - committed > (wait if isinstance(read, Batch) else COMMIT_SECONDS):
@@ -91,6 +99,7 @@ def ingest_alone(
                 committed = time.monotonic()
                 wait = max(COMMIT_SECONDS, (committed - began) / COMMIT_SHARE)
         commit()
+    shutil.rmtree(store.path / ".parts", ignore_errors=True)  # of several processes that were killed
     if progress is not None:
         progress(done, whole, "")
     if len(faults) == len(files):

@@ -17,11 +17,19 @@ from fomo.ingest.formats.overview import Overview, overview, overview_of
 from fomo.ingest.formats.table_rows import PeriodUnknown
 from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
+from fomo.ingest.reporting import first_of_sources, time_in_name
+
+#: Files with the earliest times in their names, and network elements whose first file is looked at.
+EARLIEST, SOURCES = 20, 50
 
 
 def _some(files: Sequence[Path]) -> list[Path]:
-    """The first files, and each so manieth of the others."""
-    return [*files[:20], *files[20::200]]
+    """The first files, each so manieth of the others, those of the earliest times in their names, and of some elements.
+
+    Names that begin with the element's do not go with time.
+    """
+    earliest = sorted(files, key=time_in_name)[:EARLIEST]
+    return list(dict.fromkeys([*files[:20], *files[20::200], *earliest, *first_of_sources(files)[:SOURCES]]))
 
 
 def names_of_counters(files: Sequence[Path]) -> list[str]:
@@ -43,9 +51,10 @@ def beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, i
     """The first day of all files, the granularity period of the counters, and the cells that there are.
 
     Of every table the first rows are read, of other forms some files whole: times within a file grow, or all lie within
-    a few days; names of files go with time; and a cell that does not report then does not belong to the network yet.
-    What turns out to lie before the first day is counted, and said, when it is read. Where files of one period each do
-    not say how long it is, it is the least distance of two of them.
+    a few days; a file's name tells its time, or names go with time; and a cell that does not report then does not
+    belong to the network yet. What turns out to lie before the first day is counted, and said, when it is read. Where
+    files of one period each do not say how long it is, it is the least distance of two of them. Raises `IngestError`,
+    also where times have an offset and no zone is named: hours of UTC are not those of the city's people.
     """
     ledger, times, cells = Ledger(), set[datetime](), set[str]()
     steps = Counter[int]()  # granularity period -> files
@@ -70,6 +79,11 @@ def beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, i
             faults.append(error)
             continue
         cells |= mapping.cell.called(first.cells)
+    if ledger.offset_in:
+        raise IngestError(
+            f"times of {ledger.offset_in} have an offset: say whose wall clock the city has, --time-zone Europe/Rome "
+            'or [time] zone = "Europe/Rome" in the mapping (Etc/UTC for that of UTC)'
+        )
     # Some files may have one quantity alone, but one that none has is a mistake.
     if lacks and (nowhere := set.intersection(*(set(each) for each in lacks))):
         raise IngestError(lacks[0][min(nowhere)])

@@ -58,6 +58,7 @@ MINUTE_US = 60_000_000
 #: What the ledger notes of rows that speak of a value that is known.
 REPEATED, CORRECTED = "repeated rows", "corrected rows (the later counts)"
 
+TO_COME = "a day that is still to come (is the time right, and this machine's clock?)"
 LEFT_OUT = "a cell of the site list that had no counters when the city was built: build it again with all files"
 TWICE = "rows of an hour that the clock shows twice (their mean counts)"
 NEVER = "rows of an hour that the clock never shows (is the time zone right?)"
@@ -95,6 +96,8 @@ class Cube:
         self.batches, self.touched = 0, dict[np.datetime64, int]()  # tables so far, and the last one of each day
         self.unknown: dict[str, int] = {}  # cells that are not among them -> rows
         self.left_out = list(left_out)
+        #: One row of a wrong clock would make a city of decades, for good: it cannot be cut. A day for other zones.
+        self.last_day = np.datetime64("today", "D") + np.timedelta64(1, "D")
         self._names = polars.Enum(list(self.cells))
         none = polars.Series("cell", [], polars.String)
         self._numbered = none, none.cast(self._names)  # names of the last batch, and the same as numbers
@@ -134,6 +137,11 @@ class Cube:
                 early = counts if isinstance(rows, slice) else counts[rows]
                 self.ledger.reject_frame("a day before the city's first: build it again with these files", where, early)
                 self.ledger.taken -= early.height
+                continue
+            if date > self.last_day:
+                late = counts if isinstance(rows, slice) else counts[rows]
+                self.ledger.reject_frame(TO_COME, where, late)
+                self.ledger.taken -= late.height
                 continue
             of_day = place[rows] - number * self.periods * len(self.cells)
             self._write(date, of_day, traffic[rows], users[rows], suspect[rows], second[rows], where)

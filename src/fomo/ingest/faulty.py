@@ -8,7 +8,7 @@ from typing import Any
 
 from fomo.ingest.ledger import Ledger
 
-#: Of a file: its hash (key), and what was counted of it (taken, rejected, noted).
+#: Of a file: its hash (key), how many rows of it are in the city, and what was counted of it (taken, rejected, noted).
 Counted = dict[str, Any]
 
 
@@ -19,6 +19,7 @@ class Faulty:
         """`unknown`: rows of cells without a place, by their names; `counted`: by the files' paths."""
         self.ledger, self.unknown, self.counted = ledger, unknown, dict(counted)
         self._file: Path | None = None
+        self._before: Counted | None = None  # of the file in hand: what it had added when it was tried before
 
     def begin(self, file: Path) -> None:
         """A file is read from now on, unless it is the one in hand: what it has added before is taken back."""
@@ -31,8 +32,11 @@ class Faulty:
             _restore(self.ledger, _less(self._mark, self._before))
         self._since = _counts(self.ledger)
 
-    def end(self, key: str, fault: str) -> None:
-        """It is read, or has a fault; one that had it before, with the same content (`key`), has added nothing now."""
+    def end(self, key: str, fault: str, rows: int = 0) -> None:
+        """It is read, or has a fault; one that had it before, with the same content (`key`), has added nothing now.
+
+        `rows`: so many of its first are in the city.
+        """
         assert self._file is not None
         path, self._file = str(self._file.resolve()), None
         if not fault:
@@ -41,13 +45,21 @@ class Faulty:
             _restore(self.ledger, self._mark)
             self.unknown.clear()
             self.unknown.update(self._unknown)
-            self.counted[path] = self._before
+            self.counted[path] = {**self._before, "rows": max(rows, self._before.get("rows", 0))}
         else:
-            self.counted[path] = {"key": key, **_less(_counts(self.ledger), self._since)}
+            self.counted[path] = {"key": key, "rows": rows, **_less(_counts(self.ledger), self._since)}
 
     def has(self, file: Path, key: str) -> bool:
         """Whether a file of this content has had a fault, and what could be read of it is in the city."""
-        return self.counted.get(str(file.resolve()), {}).get("key") == key
+        return self._of(file, key) is not None
+
+    def rows_of(self, file: Path, key: str) -> int:
+        """How many of the first rows of a file of this content are in the city."""
+        return int((self._of(file, key) or {}).get("rows", 0))
+
+    def _of(self, file: Path, key: str) -> Counted | None:
+        counted = self._before if file == self._file else self.counted.get(str(file.resolve()))
+        return counted if counted is not None and counted["key"] == key else None
 
 
 def _counts(ledger: Ledger) -> Counted:

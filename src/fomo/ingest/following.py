@@ -5,6 +5,7 @@ So do names of cells. Files that are given with either are read, also where they
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,7 @@ def tell_mapping(store: CityStore, mapping: Mapping, files: Sequence[Path]) -> N
             f"the counters of {files[0]} have periods of {minutes} minutes, those of {store.path} "
             f"{store.cell_minutes}: build another city with them"
         )
-    store.commit({**_kept(told), **_to_be_read_again(store, files)})
+    store.commit({**_kept(told), **_to_be_read_again(store, files, None)})
 
 
 def _known(store: CityStore) -> Mapping:
@@ -83,7 +84,8 @@ def tell_names(store: CityStore, names: dict[str, str], files: Sequence[Path]) -
     told = _continued(parse({"cell": {"names": names}}, Mapping, NAMES), _known(store), NAMES)
     without = dict(store.report.get("cells_without_place", {}))
     early = {name: without.pop(name) for name in sorted(names) if name in without}
-    store.commit({**_kept(told), "cells_without_place": without, **_to_be_read_again(store, files)})
+    again = _to_be_read_again(store, files, sorted(set(names.values())))
+    store.commit({**_kept(told), "cells_without_place": without, **again})
     if not early:
         return []
     some = ", ".join(list(early)[:3]) + (", …" if len(early) > 3 else "")
@@ -110,13 +112,26 @@ def _kept(mapping: Mapping) -> dict[str, Any]:
     return {"mapping": mapping.model_dump(mode="json"), "mapping_text": mapping_text(mapping)}
 
 
-def _to_be_read_again(store: CityStore, files: Sequence[Path]) -> dict[str, Any]:
-    """The report's files but these; one that cannot be read is named when it comes to be read."""
-    known = dict(store.report.get("files", {}))
+def _to_be_read_again(store: CityStore, files: Sequence[Path], renamed: list[str] | None) -> dict[str, Any]:
+    """What the report says of files, without these; one that cannot be read is named when it comes to be read.
+
+    `renamed`: of those that were read whole only the rows of these cells are wanted, else all rows.
+    """
+    known, in_part = dict(store.report.get("files", {})), dict(store.report.get("files_in_part", {}))
+    only, faulty = dict(store.report.get("renamed", {})), dict(store.report.get("faulty", {}))
     for file in files:
         with suppress(IngestError):
-            known.pop(hash_of(file), None)
-    return {"files": known}
+            key = hash_of(file)
+            whole, path = known.pop(key, None) is not None, str(file.resolve())
+            in_part.pop(key, None)
+            if renamed is not None and (whole or key in only):
+                only[key] = sorted({*only.get(key, ()), *renamed})
+            else:
+                only.pop(key, None)
+            if path in faulty:  # what it added is counted once, and it is poured again
+                faulty[path] = {**faulty[path], "key": ""}
+    shutil.rmtree(store.path / ".parts", ignore_errors=True)  # by the mapping of before
+    return {"files": known, "files_in_part": in_part, "renamed": only, "faulty": faulty}
 
 
 __all__ = ["check_names", "tell_mapping", "tell_names"]

@@ -33,6 +33,7 @@ class Ledger:
     rejected: Counter[str] = field(default_factory=Counter)  # reason -> rows
     noted: Counter[str] = field(default_factory=Counter)  # what is taken and marked: duplicates, suspects, resets ...
     first: dict[str, str] = field(default_factory=dict)  # reason -> where it came up first, and the row
+    offset_in: str = ""  # the first file whose times have an offset where no zone says whose clock the city has
     _file: TextIO | None = None
 
     def reject(self, reason: str, where: str, rows: list[str]) -> None:

@@ -32,6 +32,7 @@ from fomo.ingest.ledger import IngestError, Ledger
 from fomo.ingest.mapping import Mapping
 from fomo.ingest.pouring import add_or_reject, days_at_hand, left_out
 from fomo.ingest.reading import hash_of
+from fomo.ingest.renamed import of_renamed
 from fomo.ingest.shown_twice import Twice
 from fomo.ingest.store import CityStore
 
@@ -51,6 +52,7 @@ def ingest_in_parallel(
         raise IngestError("counters that only grow are read by one process: leave out the workers")
     known: dict[str, str] = dict(store.report.get("files", {}))
     in_part = dict(store.report.get("files_in_part", {}))
+    renamed = dict(store.report.get("renamed", {}))
     parts = store.path / ".parts"
     faults: dict[str, str] = {}
     of_key: dict[str, Path] = {}  # a copy of a file is read once
@@ -79,6 +81,7 @@ def ingest_in_parallel(
                 continue
         else:
             known[key] = file.name
+            renamed.pop(key, None)
         faulty.begin(file)
         ledger.taken += said["taken"]
         ledger.rejected.update(said["rejected"])
@@ -86,7 +89,7 @@ def ingest_in_parallel(
         unknown.update(said["unknown"])
         for what, where in said["first"].items():
             ledger.first.setdefault(what, where)
-        faulty.end(key, said["fault"])
+        faulty.end(key, said["fault"], said.get("rows", 0))
         for date in said["days"]:
             days.setdefault(date, []).append(key)
         if progress is not None:
@@ -101,7 +104,7 @@ def ingest_in_parallel(
         {
             "files": known, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(+ledger.noted),
             "first": ledger.first, "cells_without_place": dict(unknown.most_common(100)), "faults": faults,
-            "faulty": faulty.counted,
+            "faulty": faulty.counted, "renamed": renamed,
         }
     )  # fmt: skip
     shutil.rmtree(parts, ignore_errors=True)
@@ -115,7 +118,7 @@ def read_part(city: str, file: str, key: str) -> dict[str, Any]:
     if done.exists():
         return dict(json.loads(done.read_text(encoding="utf-8")))
     mapping = Mapping.model_validate(store.report["mapping"])
-    ledger, fault = Ledger(), ""
+    ledger, rows, refused, broken = Ledger(), 0, "", ""
     cells = store.cell_names()
     written = set[np.datetime64]()
 
@@ -134,22 +137,26 @@ def read_part(city: str, file: str, key: str) -> dict[str, Any]:
         cube.days.clear()
 
     cube = Cube(cells, store.cell_minutes, mapping.time.zone, ledger, load, store.first_day, left_out(store))
-    most = days_at_hand(store.cell_minutes, len(cells))
+    most, renamed = days_at_hand(store.cell_minutes, len(cells)), store.report.get("renamed", {}).get(key)
     try:
-        for counts in read_counts(path, mapping, ledger):
-            fault = add_or_reject(cube, counts, path.name, cube.add) or fault
+        for read in read_counts(path, mapping, ledger):
+            rows += read.height
+            counts = of_renamed(read, renamed, ledger)
+            if counts.height:
+                refused = add_or_reject(cube, counts, path.name, cube.add) or refused
             if len(cube.days) > most:
                 write_out()
     except IngestError as error:
-        fault = fault or str(error)
+        broken = str(error)
     except OSError as error:
-        fault = f"{path} cannot be read ({error.strerror}): check the disk and its rights"
+        broken = f"{path} cannot be read ({error.strerror}): check the disk and its rights"
     write_out()
     said = {
-        "fault": fault, "taken": ledger.taken, "rejected": dict(ledger.rejected), "noted": dict(ledger.noted),
-        "first": ledger.first, "unknown": cube.unknown, "days": sorted(map(str, written)),
+        "fault": refused or broken, "rows": 0 if refused else rows, "taken": ledger.taken,
+        "rejected": dict(ledger.rejected), "noted": dict(ledger.noted), "first": ledger.first,
+        "unknown": cube.unknown, "days": sorted(map(str, written)),
     }  # fmt: skip
-    if not fault:  # a file that could not be read is tried again
+    if not (refused or broken):  # a file that could not be read is tried again
         with whole_file(done) as fresh:
             fresh.write_text(json.dumps(said), encoding="utf-8")
     return said

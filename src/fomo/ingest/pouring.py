@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import polars
@@ -120,8 +121,8 @@ class Pouring:
         if before is None and before_date >= self.store.first_day:
             before = self.store.day(before_date)
         changes = self._changes(date)
-        last = None if before is None else readings(before, self._changes(before_date))[0][-1]
-        traffic, reset = differences(day, last, changes)
+        last = None if before is None else readings(self._trusted(before), self._changes(before_date))[0][-1]
+        traffic, reset = differences(self._trusted(day), last, changes)
         state = np.where(reset, np.uint8(State.RESET), day.state)
         # What was read again from the store says what was known then: a day before may have come since.
         old = np.isfinite(traffic) & ((state == State.MISSING) | (state == State.RESET))
@@ -130,6 +131,12 @@ class Pouring:
         gone = np.isnan(traffic) & ~reset & ((state == State.RECORDED) | (state == State.RESET))
         state = np.where(gone, np.uint8(State.MISSING), state)
         return Day(traffic, day.users, state, twice=day.twice)
+
+    def _trusted(self, day: Day) -> Day:
+        """Without readings that their own file doubts: both differences that they are in would be wrong."""
+        if self.trust:
+            return day
+        return replace(day, traffic=np.where(day.state == State.SUSPECT, np.nan, day.traffic))
 
     def _changes(self, date: np.datetime64) -> Changes:
         return clock_changes(date, self.cube.zone, self.store.cell_minutes)

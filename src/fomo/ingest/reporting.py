@@ -31,7 +31,7 @@ def cells_that_report(
     """
     sought = set(listed).difference(seen)
     done, whole = 0, sum(map(size_of, files)) if sought else 0
-    for file in _each_source_first(files) if sought else ():
+    for file in each_source_first(files) if sought else ():
         if progress is not None:
             progress(done, whole, f"cells of {file.name}")
         with suppress(IngestError, OSError):
@@ -43,13 +43,25 @@ def cells_that_report(
     return set(listed) - sought
 
 
-def _each_source_first(files: Sequence[Path]) -> list[Path]:
+def each_source_first(files: Sequence[Path]) -> list[Path]:
     """A file of each network element first, by names without their times: most cells are met in these."""
+    first = first_of_sources(files)
+    chosen = set(first)
+    return [*first, *(file for file in files if file not in chosen)]
+
+
+def first_of_sources(files: Sequence[Path]) -> list[Path]:
+    """The first file of each network element, by names without their times."""
     first = dict[str, Path]()
     for file in files:
         first.setdefault(_TIME.sub("", str(file)), file)
-    chosen = set(first.values())
-    return [*first.values(), *(file for file in files if file not in chosen)]
+    return list(first.values())
 
 
-__all__ = ["cells_that_report"]
+def time_in_name(file: Path) -> str:
+    """The digits of the first time in a file's name, to sort by; those without come last."""
+    found = _TIME.search(file.name)
+    return re.sub(r"\D", "", found[0]) if found else "~"
+
+
+__all__ = ["cells_that_report", "each_source_first", "first_of_sources", "time_in_name"]

@@ -56,6 +56,7 @@ class Sites:
 
     table: polars.DataFrame
     path: str = ""
+    dated: bool = True  # whether the list has a column of days in service
 
     def __post_init__(self) -> None:
         """Raises `IngestError` where the table is none of cells with a position each."""
@@ -129,7 +130,7 @@ def read_sites(path: Path | str, columns: Mapping[str, str] | None = None, ledge
     check_degrees(table, path)
     table = one_row_each(table, path, ledger)
     check_far(table, path)
-    return Sites(table, str(path))
+    return Sites(table, str(path), dated="from" in text.columns or "to" in text.columns)
 
 
 def choose_ground(sites: Sites, cell_m: float, crs: str | None = None, margin_m: float = 1_000.0) -> Ground:

@@ -24,15 +24,17 @@ def tell_service(store: CityStore, sites: Path, columns: dict[str, str]) -> list
     Cells that the list does not have stay as they are known. Positions and azimuths are not looked at: footprints are
     those of the build. Raises `IngestError` where no cell of the city is in the list.
     """
-    remarks = list[str]()
-    listed, cells = read_sites(sites, columns or None, Ledger()), store.cell_names()
+    remarks, ledger = list[str](), Ledger()
+    listed, cells = read_sites(sites, columns or None, ledger), store.cell_names()
+    for reason, count in ledger.rejected.items():
+        remarks.append(f"{count} rows of {sites.name} are not taken: {reason}, first: {ledger.first[reason]}")
     fresh = sorted(set(listed.cells) - set(cells))
     if len(fresh) == len(listed.cells):
         raise IngestError(f"no cell of {sites} is in {store.path}: the list has {fresh[:3]}, the city {cells[:3]}")
     told = polars.DataFrame({"cell": list(cells)}).join(
         listed.table.select("cell", "from", "to"), on="cell", how="left", maintain_order="left"
     )
-    there = np.isin(cells, listed.cells)[:, None]
+    there = np.isin(cells, listed.cells)[:, None] & listed.dated
     before = store.allocation()
     known = np.tile(SINCE_EVER_FOR_EVER, (len(cells), 1)) if before.service is None else before.service
     service = np.where(there, days_in_service(told), known)
@@ -49,6 +51,8 @@ def tell_service(store: CityStore, sites: Path, columns: dict[str, str]) -> list
         if days:
             last = f" to {days[-1]}" if len(days) > 1 else ""
             remarks.append(f"days that are spread anew, by what is in service then: {len(days)}, {days[0]}{last}")
+    if before.service is not None and not listed.dated:
+        remarks.append(f"{sites.name} has no column from or to: cells are in service when they were known to be")
     if fresh:
         some = ", ".join(fresh[:3]) + (", …" if len(fresh) > 3 else "")
         told_of = f"{len(fresh)} cells of {sites.name} are not in the city ({some})"

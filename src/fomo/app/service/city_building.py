@@ -18,7 +18,6 @@ import numpy as np
 from fomo.app.errors import UsageError
 from fomo.app.service.city_counts import counted_lines
 from fomo.app.service.city_surroundings import Surroundings, category_lines, context_of, some_of
-from fomo.app.service.outputs import check_place
 from fomo.config import parse
 from fomo.ingest.alone import Progress
 from fomo.ingest.build import BuildConfig, build_city, names_of_counters
@@ -205,6 +204,7 @@ def export(
     Raises `IngestError`, `UsageError`.
     """
     from fomo.app.service.cell_shares import recorded_beside, usual_of_cells
+    from fomo.app.service.outputs import check_place
     from fomo.exports.cells_csv import export_cells, forecast_per_cell
     from fomo.exports.city_cells import cells_of_city
     from fomo.exports.layers import dataset_of

@@ -33,7 +33,7 @@ def read_omes(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[polars.D
     A file that breaks off gives all results that were complete, then the error.
     """
     _check_root(path)
-    rows, clock = LongRows(path, mapping, ledger), Clock(path, mapping.time.zone)
+    rows, clock = LongRows(path, mapping, ledger), Clock(path, mapping.time.zone, ledger)
     try:
         for item in finished(path, ("PMMOResult", "PMSetup")):
             if local(item) == "PMMOResult":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from fomo.ingest.ledger import IngestError
+from fomo.ingest.ledger import IngestError, Ledger
 
 #: Reasons for which a period is none, as the ledger counts them.
 NO_TIME = "no time that can be read"
@@ -86,9 +86,9 @@ def duration(text: str) -> timedelta:
 class Clock:
     """The wall clock of one file: that of `zone`, or the one that its times are written in."""
 
-    def __init__(self, path: Path, zone: str) -> None:
+    def __init__(self, path: Path, zone: str, ledger: Ledger) -> None:
         """`zone`: IANA name, or '' to keep times as they are written, all of them with one offset or none."""
-        self.path = path
+        self.path, self.ledger = path, ledger
         self.zone = ZoneInfo(zone) if zone else None
         self._offset: str | None = None
 
@@ -130,6 +130,8 @@ class Clock:
                 f"{self.path}: clocks in mixed zones ({self._offset} and {offset}): set [time] zone in the mapping, "
                 'e.g. zone = "Europe/Helsinki"'
             )
+        if self._offset is None and time.tzinfo is not None:
+            self.ledger.offset_in = self.ledger.offset_in or str(self.path)
         self._offset = offset
 
 

@@ -111,7 +111,7 @@ class _Group:
 def read_pm_xml(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[polars.DataFrame]:
     """Batches of `COUNTS`. Raises `IngestError`: another root, damage, declared entities, clocks in mixed zones."""
     _check_root(path)
-    rows, clock = LongRows(path, mapping, ledger), Clock(path, mapping.time.zone)
+    rows, clock = LongRows(path, mapping, ledger), Clock(path, mapping.time.zone, ledger)
     element, group = "", _Group()
     try:
         for item in finished(path, (*_ELEMENT, *_PERIOD, *_TYPES, *_OBJECT, *_GROUP, *_DATA)):

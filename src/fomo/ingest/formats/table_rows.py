@@ -67,7 +67,7 @@ class Rows:
             if lost.str.contains(r"[ T]24:00|^\s|\s$").any():
                 made = self._made(frame, found, ends_of_days=True)
         known = (found.cell, found.time, found.minutes, found.reliability, *self.mapping.counters)
-        self.repeats.look(made, frame, known)
+        self.repeats.look(made, frame, known, found.cell if self.mapping.cell.pattern else None)
         for name in self.absent:
             ledger.note(f"rows of files without the counters of the {name}", made.height, str(self.path))
         return checked(self.clock.begins(made).select(list(COUNTS)), frame, origin, self.path, self.mapping, ledger)

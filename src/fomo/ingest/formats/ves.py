@@ -36,7 +36,7 @@ def read_ves(path: Path, mapping: Mapping, ledger: Ledger) -> Iterator[polars.Da
 
     In a file with an event on each line, the events before one that breaks off are handed over before the error.
     """
-    rows, clock = LongRows(path, mapping, ledger), Clock(path, mapping.time.zone)
+    rows, clock = LongRows(path, mapping, ledger), Clock(path, mapping.time.zone, ledger)
     found = False
     try:
         for event in _events(path):
