@@ -1,6 +1,7 @@
 """Why not less: how much of FoMo's errors could have been known, and what plans would gain by it.
 
     python benchmarks/hindsight.py errors --data DIR     # results/hindsight-errors.csv, results/hindsight-errors.md
+    python benchmarks/hindsight.py beside                # the first table beside the others of today's scoreboard
     python benchmarks/hindsight.py plans --data DIR      # results/hindsight-plans.csv, results/hindsight-plans.md
     python benchmarks/hindsight.py figure                # docs/figures/hindsight.png, of both tables
 
@@ -189,10 +190,6 @@ def yesterday(question: Question, city: City, model: FoMo) -> tuple[np.ndarray, 
 def all_errors(data: Path) -> list[Errors]:
     """Every column of forecasts of the scoreboard that the shipped weights answer."""
     recipe = load_scoreboard(ROOT / "recipes/scoreboard.toml")
-    beside = {
-        (row["protocol"], row["city"], row["task"], row["context"]): row
-        for row in first_place(read_scoreboard(ROOT / "results/scoreboard.parquet"))
-    }
     model, found = load(), []
     for cell in cells(recipe, ("FoMo",)):
         if cell.set != SHIPPED or cell.task == "generate":
@@ -200,11 +197,23 @@ def all_errors(data: Path) -> list[Errors]:
         by_name = {str(city.attrs["name"]): city for city in read_family(data, cell.city)}
         row = errors_of(cell, ask(cell, data), model, recipe.samples, by_name)
         protocol = f"{row.protocol}, fold 0" if cell.column.split == "fold" else row.protocol
-        there = beside[protocol, cell.city, cell.task, cell.context]
-        best = float(there["FoMo"] or 0) / float(there["over best other"] or 1)
-        found.append(replace(row, protocol=protocol, best_other=best, named=str(there["best other"])))
+        found.append(replace(row, protocol=protocol))
         print(found[-1], file=sys.stderr, flush=True)
     return found
+
+
+def beside_the_others(found: Iterable[Errors]) -> list[Errors]:
+    """With the best other of each column of the scoreboard, as it is now."""
+    beside = {
+        (row["protocol"], row["city"], row["task"], row["context"]): row
+        for row in first_place(read_scoreboard(ROOT / "results/scoreboard.parquet"))
+    }
+    made = []
+    for row in found:
+        there = beside[row.protocol, row.city, row.task, row.context]
+        best = float(there["FoMo"] or 0) / float(there["over best other"] or 1)
+        made.append(replace(row, best_other=best, named=str(there["best other"])))
+    return made
 
 
 def errors_table(found: Iterable[Errors]) -> str:
@@ -244,16 +253,21 @@ def draw() -> Path:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["errors", "plans", "figure"])
+    parser.add_argument("what", choices=["errors", "beside", "plans", "figure"])
     parser.add_argument("--data", type=Path, help="folder of the real data; default: FOMO_DATA")
     options = parser.parse_args()
     if options.what == "figure":
         draw()
         return
+    if options.what == "beside":
+        rows = pl.read_csv(ROOT / "results/hindsight-errors.csv").iter_rows(named=True)
+        found = beside_the_others(Errors(**row) for row in rows)
+        write(found, errors_table(found), "hindsight-errors")
+        return
     torch.set_num_threads(1)
     data = data_folder(options.data)
     if options.what == "errors":
-        found = all_errors(data)
+        found = beside_the_others(all_errors(data))
         write(found, errors_table(found), "hindsight-errors")
     else:
         from hindsight_plans import all_plans, plans_table
