@@ -41,6 +41,24 @@ def test_both_are_scored_on_the_windows_that_the_slow_one_answered(benchmark_mod
     assert lines[2].split(" | ")[5:9] == ["2", "0.0200", "0.0100", "0.50"]
 
 
+def test_of_a_slow_one_columns_with_all_windows_are_shown_too_and_rows_of_before_stay(benchmark_module, folder):
+    """A column of a single window could not be shown, and rows of scores that are gone were lost."""
+    same_windows = benchmark_module("same_windows")
+    for name, error in (("FoMo", 0.01), ("slow", 0.04)):
+        kept = replace(scores(name, {0: error}), task="long", split="last_fifth")
+        save_scores(kept, folder / name.lower() / "long.npz")
+    before = (
+        "| a |\n|---|\n| slow | next week | gone | short | none | 9 |\n| slow | next week | here | short | none | 7 |\n"
+    )
+    lines = same_windows.table(same_windows.pairs(folder), before).splitlines()[2:]
+    assert [line.split(" | ")[1:6] for line in lines] == [
+        ["last fifth of the time", "here", "long", "none", "1"],
+        ["next week", "gone", "short", "none", "9 |"],
+        ["next week", "here", "short", "none", "2"],
+    ]
+    assert lines[0].endswith("| 0.25 | – |")
+
+
 def test_windows_that_fomo_was_not_asked_about_make_no_pair(benchmark_module):
     own, other = scores("FoMo", {0: 0.1, 1: 0.1}), scores("slow", {1: 0.1, 7: 0.1})
     assert benchmark_module("same_windows").on_the_same(own, other) is None
