@@ -411,6 +411,12 @@ def steps_per_day(city: City) -> int:
     return MINUTES_PER_DAY // int(city.attrs["step_minutes"])
 
 
+def times_after(city: City, steps: int) -> np.ndarray:
+    """The first so many times after the end of a city, datetime64 (step)."""
+    step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
+    return np.asarray(city["time"].values[-1] + step * np.arange(1, steps + 1))
+
+
 def in_service(city: City, time: np.ndarray | None = None) -> np.ndarray:
     """At which steps squares are in service, bool (time, y, x): those of the city, or others of its wall clock.
 

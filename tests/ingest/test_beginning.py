@@ -9,7 +9,7 @@ from operator_made import write_sites
 
 import fomo
 from fomo.ingest.beginning import beginning
-from fomo.ingest.build import BuildConfig, build_city
+from fomo.ingest.build import BuildConfig, append_city, build_city
 from fomo.ingest.ledger import IngestError
 from fomo.ingest.mapping import Mapping
 
@@ -95,3 +95,14 @@ def test_times_with_an_offset_need_a_zone_in_xml_as_in_tables(tmp_path):
     build_city(BuildConfig((path,), sites, asked.out, zoned))
     found = fomo.open_city(asked.out)
     assert str(found["time"].values[found["traffic"].max(("y", "x")).argmax()]) == "2024-05-10T19:00:00.000000000"
+
+
+def test_a_city_that_is_there_keeps_its_clock(tmp_path):
+    """Counters that are called otherwise could not be told of a city without a zone: it cannot be given one."""
+    first, later = write_node(tmp_path / "pm", "S0-1", 10), write_node(tmp_path / "pm", "S0-1", 11, "+08:00")
+    out = tmp_path / "city.zarr"
+    build_city(BuildConfig((first,), write_sites(tmp_path), out, NAMED))
+    later.write_text(later.read_text(encoding="utf-8").replace(">bytes<", ">octets<"), encoding="utf-8")
+    told = Mapping.model_validate({"traffic": {"counters": {"octets": 1.0}}})
+    report = append_city(out, [later], mapping=told)
+    assert report["taken"] == 2 and not report["rejected"]

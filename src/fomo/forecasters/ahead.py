@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fomo.city import City, CityError
+from fomo.city import City, CityError, times_after
 from fomo.forecasters.served import check_in_service
 from fomo.given import whole_number
 from fomo.windows.task import ContextMode, Task, check_context, forecast_task
@@ -68,8 +68,7 @@ class Ahead:
 
     def times(self, steps: int) -> np.ndarray:
         """The first so many times after the end, datetime64."""
-        step = np.timedelta64(int(self.city.attrs["step_minutes"]), "m")
-        return np.asarray(self.city["time"].values[-1] + step * np.arange(1, steps + 1))
+        return times_after(self.city, steps)
 
     def longer(self, done: int) -> City:
         """The city with `done` steps more, and their assumed users where there are any; traffic to be put in."""

@@ -47,14 +47,15 @@ def names_of_counters(files: Sequence[Path]) -> list[str]:
     return sorted(names)
 
 
-def beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, int, set[str]]:
+def beginning(files: Sequence[Path], mapping: Mapping, new: bool = True) -> tuple[np.datetime64, int, set[str]]:
     """The first day of all files, the granularity period of the counters, and the cells that there are.
 
     Of every table the first rows are read, of other forms some files whole: times within a file grow, or all lie within
     a few days; a file's name tells its time, or names go with time; and a cell that does not report then does not
     belong to the network yet. What turns out to lie before the first day is counted, and said, when it is read. Where
-    files of one period each do not say how long it is, it is the least distance of two of them. Raises `IngestError`,
-    also where times have an offset and no zone is named: hours of UTC are not those of the city's people.
+    files of one period each do not say how long it is, it is the least distance of two of them. Raises `IngestError`;
+    for a `new` city, whose clock is still to be chosen, also where times have an offset and no zone is named: hours of
+    UTC are not those of its people.
     """
     ledger, times, cells = Ledger(), set[datetime](), set[str]()
     steps = Counter[int]()  # granularity period -> files
@@ -79,7 +80,7 @@ def beginning(files: Sequence[Path], mapping: Mapping) -> tuple[np.datetime64, i
             faults.append(error)
             continue
         cells |= mapping.cell.called(first.cells)
-    if ledger.offset_in:
+    if new and ledger.offset_in:
         raise IngestError(
             f"times of {ledger.offset_in} have an offset: say whose wall clock the city has, --time-zone Europe/Rome "
             'or [time] zone = "Europe/Rome" in the mapping (Etc/UTC for that of UTC)'

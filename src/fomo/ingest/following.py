@@ -33,7 +33,7 @@ def tell_mapping(store: CityStore, mapping: Mapping, files: Sequence[Path]) -> N
     before = _known(store)
     told = _continued(mapping, before, "the mapping")
     _check(store, told, before)
-    minutes = beginning(files, told)[1]
+    minutes = beginning(files, told, new=False)[1]
     if minutes != store.cell_minutes:
         raise IngestError(
             f"the counters of {files[0]} have periods of {minutes} minutes, those of {store.path} "

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fomo.city import City, CityError, in_service, validate
+from fomo.city import City, CityError, in_service, times_after, validate
 from fomo.given import numbers_of
 
 ContextMode = Literal["none", "past", "full"]
@@ -255,9 +255,7 @@ def week_before(traffic: np.ndarray, start: int, steps: int, step_minutes: int) 
 def _extend(city: City, history: int, horizon: int) -> City:
     """The last `history` steps of a city followed by `horizon` steps not yet recorded."""
     past = city.isel(time=slice(city.sizes["time"] - history, None))
-    step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
-    future = past["time"].values[-1] + step * np.arange(1, horizon + 1)
-    return validate(past.reindex(time=np.concatenate([past["time"].values, future])))
+    return validate(past.reindex(time=np.concatenate([past["time"].values, times_after(past, horizon)])))
 
 
 __all__ = [

@@ -13,7 +13,7 @@ from fomo.app.errors import UsageError
 from fomo.app.service.answering import Answer, Question, answer, choose_device
 from fomo.app.service.outputs import Outputs
 from fomo.app.service.sharing import Work
-from fomo.city import City, in_service, steps_per_day
+from fomo.city import City, in_service, steps_per_day, times_after
 from fomo.days_off import with_days_off
 from fomo.forecasters.ahead import history_of, members_unit
 from fomo.forecasters.fomo import FoMo, load
@@ -156,9 +156,7 @@ def _users_of_last_week(city: City, horizon: int) -> np.ndarray:
     week, ahead = 7 * day, np.arange(horizon)
     source = len(users) - week + ahead % week
     found = users[source]
-    step = np.timedelta64(int(city.attrs["step_minutes"]), "m")
-    times = city["time"].values[-1] + (1 + ahead) * step
-    asked = in_service(city, times) & city["covered"].values
+    asked = in_service(city, times_after(city, horizon)) & city["covered"].values
     lacked = np.isnan(found) & asked
     while np.isnan(found).any() and (source := source - week).max() >= 0:
         earlier = np.where((source >= 0)[:, None, None], users[source.clip(0)], np.nan)

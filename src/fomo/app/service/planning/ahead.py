@@ -161,10 +161,6 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
     this plan. Returns the paths.
     """
     out.mkdir(parents=True, exist_ok=True)
-    stale = [] if found.cells is not None else [out / f"plan-cells{suffix}" for suffix in (".csv", ".parquet")]
-    stale += [] if found.figure is not None else [out / "plan.png"]
-    for path in stale:
-        path.unlink(missing_ok=True)
     tables = {"plan": found.table} if found.cells is None else {"plan": found.table, "plan-cells": found.cells}
     written = [
         write_frame(table, out / f"{name}{suffix}") for name, table in tables.items() for suffix in (".csv", ".parquet")
@@ -189,6 +185,9 @@ def write_ahead(found: Ahead, parameters: list[tuple[str, object, str, str]], ou
     )
     with whole_file(out / "plan.html") as fresh:
         fresh.write_text(page, encoding="utf-8")
+    for name in ("plan-cells.csv", "plan-cells.parquet", "plan.png"):
+        if out / name not in written:
+            (out / name).unlink(missing_ok=True)
     return [*written, out / "plan.html"]
 
 
